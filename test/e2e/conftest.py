@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every end-to-end test may ask for.
+
+here    this machine as a place to run programs in
+rig     the nested host, booted once in a run, with /dev/kvm for stock Linux guests
+place   where this test runs: the rig for files called test_rig_*, this machine for all others
+work    an empty directory on a tmpfs of that place
+virga   starts virga there: vm = virga("--kernel", path, ...); ends with a look at what it left behind
+images  the kernels, initramfs and disks of test/rig, where they are cached
+
+A test whose means are missing on this machine is skipped with the sentence that names them.
+"""
+import os
+import re
+import uuid
+from pathlib import Path
+
+import pytest
+
+from lib.images import Images
+from lib.place import Local
+from lib.rig import Rig, why_no_rig
+from lib.virga import OVERHEAD_LIMIT_KIB, Virga, binary
+
+# How often to look again before something counts as left behind; the kernel tidies up lazily.
+LOOKS = 20
+
+
+@pytest.fixture(scope="session")
+def here():
+    return Local()
+
+
+@pytest.fixture(scope="session")
+def images():
+    return Images()
+
+
+@pytest.fixture(scope="session")
+def rig(images):
+    reason = why_no_rig(images)
+    if reason:
+        pytest.skip(reason)
+    nested = Rig(images)
+    yield nested
+    nested.power_off()
+
+
+@pytest.fixture
+def place(request):
+    name = "rig" if request.path.name.startswith("test_rig_") else "here"
+    return request.getfixturevalue(name)
+
+
+@pytest.fixture
+def work(place):
+    path = place.temp_dir()
+    yield path
+    place.drop_dir(path)
+
+
+def mentioned_files(vms):
+    """Every path that the arguments of these VMs name."""
+    found = set()
+    for vm in vms:
+        for arg in vm.args:
+            found.update(re.findall(r"(?:^|=)(/[^,\]]+)", arg))
+    return found
+
+
+def left_behind(place, mark, work, vms, before):
+    """What is there now, was not before, and is no file that a VM was told to write."""
+    named = mentioned_files(vms)
+    now = place.leftovers(mark, sorted(named), work)
+    return [what for what in now
+            if what not in before and not (what.startswith("file ") and what[5:] in named)]
+
+
+@pytest.fixture
+def virga(place, work):
+    """Start virga: virga(*args, tty=False, program=None, env=None, overhead=True).
+
+    When the test is over, whatever still runs is asked to end and must do so; then no process, network
+    interface, lock, socket or file may be left, terminals must be as they were, and memory beside guest
+    RAM must have kept its limit (overhead=False: not looked at).
+    """
+    if not os.access(binary(), os.X_OK):
+        pytest.fail(f"there is no {binary()}: run ./dev build, or name the program in $VIRGA")
+    mark = uuid.uuid4().hex
+    before = set(place.leftovers(mark, [], work))
+    started = []
+
+    def start(*args, overhead=True, env=None, **named):
+        vm = Virga(place, args, env={"VIRGA_TEST": mark, **(env or {})}, cwd=work, **named)
+        vm.overhead_matters = overhead
+        started.append(vm)
+        return vm
+
+    yield start
+    try:
+        for vm in started:
+            if vm.status is None:
+                vm.stop()
+    finally:
+        for vm in started:
+            vm.close()
+    for _ in range(LOOKS):
+        left = left_behind(place, mark, work, started, before)
+        if not left:
+            break
+        place.run("sleep 0.1")
+    assert not left, f"left behind: {left}"
+    for vm in started:
+        assert vm.restored is not False, f"terminal not restored by {' '.join(vm.argv)}"
+        if vm.overhead_matters:
+            assert vm.peak_kib <= OVERHEAD_LIMIT_KIB, \
+                f"{vm.peak_kib} KiB beside guest RAM, more than {OVERHEAD_LIMIT_KIB}"
+
+
+@pytest.fixture(scope="session")
+def firmware():
+    """UEFI firmware for this machine model: $VIRGA_FIRMWARE, or beside the clone."""
+    beside = Path(__file__).resolve().parents[3] / "shared/firmware/CLOUDHV.fd"
+    path = Path(os.environ.get("VIRGA_FIRMWARE") or beside)
+    if not path.is_file():
+        pytest.skip(f"no firmware at {path}; $VIRGA_FIRMWARE names one")
+    return str(path)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nested host: an emulated machine with virtualization, whose root is this machine's own over 9p.
+
+QEMU emulates it instruction by instruction, so it works where this machine's KVM cannot run a stock
+Linux, and at the same speed everywhere. Programs built here run there unchanged and find a true KVM.
+It is a `place`: what tests call on it goes to an agent inside, through a virtio-serial port.
+"""
+import base64
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from lib.place import PlaceError, Remote
+
+QEMU = "qemu-system-x86_64"
+AGENT = Path(__file__).with_name("agent.py")
+START_SECONDS = 300
+MEMORY_MIB = 4096
+
+# Runs in the nested host. The port's name is in sysfs; there is no udev to make a link of it. Huge pages are
+# taken early, while memory is in one piece.
+COMMAND = """
+echo 64 > /proc/sys/vm/nr_hugepages
+for port in /sys/class/virtio-ports/*; do
+	[ "$(cat $port/name)" = agent ] || continue
+	exec python3 -B {agent} /dev/$(basename $port)
+done
+"""
+
+
+def why_no_rig(images):
+    """The sentence that says what the nested host lacks, or None."""
+    if not shutil.which(QEMU):
+        return f"no {QEMU} for the nested host"
+    if not (images.host / "vmlinuz").is_file():
+        return f"no nested host in {images.host}: test/rig/mkall makes it"
+    if os.geteuid() != 0:
+        return "the nested host reads this machine's own files as root; run as root"
+    return None
+
+
+def qemu_arguments(images, command):
+    """The machine: an AMD processor with nested paging, and the disk twice, each with writes of its own."""
+    append = (f"console=ttyS0 panic=-1 mitigations=off quiet hostcmd="
+              f"{base64.b64encode(command.encode()).decode()}")
+    args = [QEMU, "-M", "q35", "-accel", "tcg,thread=multi,tb-size=1024",
+            "-cpu", "EPYC-Rome,+svm,+npt,-x2apic", "-smp", "2", "-m", str(MEMORY_MIB),
+            "-display", "none", "-nic", "none", "-no-reboot",
+            "-kernel", str(images.host / "vmlinuz"),
+            "-initrd", str(images.host / "initramfs.cpio.zst"),
+            "-append", append,
+            "-virtfs", "local,path=/,mount_tag=host,security_model=none,multidevs=remap"]
+    if images.disk.is_file():
+        for _ in range(2):
+            args += ["-drive", f"if=virtio,format=raw,snapshot=on,cache=unsafe,file={images.disk}"]
+    return args
+
+
+class Rig(Remote):
+    """The nested host, started when made; calls go to the agent in it."""
+
+    def __init__(self, images):
+        self.dir = Path(tempfile.mkdtemp(prefix="virga-rig-"))
+        self.log = self.dir / "console"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.dir / "agent"))
+        listener.listen()
+        listener.settimeout(60)
+        args = qemu_arguments(images, COMMAND.format(agent=shlex.quote(str(AGENT))))
+        args += ["-serial", f"file:{self.log}", "-device", "virtio-serial",
+                 "-chardev", f"socket,id=agent,path={self.dir / 'agent'}",
+                 "-device", "virtserialport,chardev=agent,name=agent"]
+        began = time.monotonic()
+        self.qemu = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                     stderr=open(self.dir / "qemu", "wb"))
+        stream, _ = listener.accept()
+        listener.close()
+        super().__init__(stream, lambda: self.qemu.poll() is None)
+        try:
+            self.line(START_SECONDS)
+        except PlaceError as e:
+            said = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
+            said += (self.dir / "qemu").read_text(errors="replace")
+            self.power_off()
+            raise PlaceError(f"the nested host does not answer: {e}; it said: {said}") from e
+        self.boot_seconds = time.monotonic() - began
+
+    def power_off(self):
+        """End the nested host; nothing in it is worth a clean shutdown."""
+        self.stream.close()
+        self.qemu.terminate()
+        self.qemu.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
