@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owned descriptors: closing locals, full reads and writes, event descriptors. Every descriptor is
+ * close-on-exec. Any thread may call.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* Closes *fd unless it is negative, and sets it to -1. errno is kept. */
+void fd_close(int *fd);
+#define AUTO_FD __attribute__((cleanup(fd_close)))
+static inline int fd_take(int *fd)
+{
+	int f = *fd;
+
+	*fd = -1;
+	return f;
+}
+
+/* open(2) with O_CLOEXEC; err names the path and the cause. Returns the descriptor or -1. */
+MUST int fd_open(const char *path, int flags, mode_t mode, struct err *e);
+
+/* All of it or an error. fd_read_at fails with ERR_IO "ends early" at the end of the file. */
+MUST int fd_read_at(int fd, void *buf, size_t len, uint64_t off, struct err *e);
+MUST int fd_write_all(int fd, const void *buf, size_t len, struct err *e);
+
+/* A whole small file (at most max bytes) into memory that the caller frees; a zero byte is added behind. */
+MUST int fd_slurp(const char *path, size_t max, char **out, size_t *len, struct err *e);
+
+/* Size in bytes of a regular file or block device. */
+MUST int fd_size(int fd, uint64_t *size, struct err *e);
+
+/* eventfd(2), non-blocking. Returns the descriptor or -1. */
+MUST int fd_event(struct err *e);
+/* Adds one; never blocks, never fails in a way that matters (a full counter is a pending event). */
+void fd_signal(int event_fd);
+/* Empties the counter and returns what it held. */
+uint64_t fd_drain(int event_fd);

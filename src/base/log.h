@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One line per event, tagged by itself with time, thread and file. Lines that a guest can provoke go
+ * through log_guest, which is limited per call site (10 at once, then one a second, with a count of what was
+ * left out). Any thread may call; a line is one write(2). Nothing here allocates.
+ */
+#pragma once
+
+#include <stdint.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
+
+/* Sets the level and the descriptor (borrowed, lives as long as the process). Once, before threads. */
+void log_init(enum log_level level, int fd);
+enum log_level log_level(void);
+
+struct log_site {
+	uint64_t window_ns;	/* when the present second began */
+	uint32_t said, dropped;	/* within it */
+};
+
+void log_line(enum log_level level, const char *file, int line, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+void log_limited(struct log_site *site, enum log_level level, const char *file, int line,
+		 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+#define LOG_AT(level, ...)                                                                         \
+	do {                                                                                       \
+		if ((level) <= log_level())                                                        \
+			log_line((level), __FILE_NAME__, __LINE__, __VA_ARGS__);                   \
+	} while (0)
+#define log_error(...) LOG_AT(LOG_ERROR, __VA_ARGS__)
+#define log_warn(...) LOG_AT(LOG_WARN, __VA_ARGS__)
+#define log_info(...) LOG_AT(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) LOG_AT(LOG_DEBUG, __VA_ARGS__)
+#define log_guest(...)                                                                             \
+	do {                                                                                       \
+		static struct log_site log_site_;                                                  \
+		if (LOG_WARN <= log_level())                                                       \
+			log_limited(&log_site_, LOG_WARN, __FILE_NAME__, __LINE__, __VA_ARGS__);   \
+	} while (0)

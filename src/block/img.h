@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Disk images: a format maps (offset, length, intent) to extents of a host file, an engine moves extents.
+ * blk_io.done is called exactly once, always from the queue's loop, never from inside submit: what ends at once
+ * (page cache, error) goes on a list that the loop drains before it sleeps.
+ *
+ * img_* is for the control thread; blkq_* for the loop that owns the queue. One image serves several queues.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "mem/gmem.h"
+
+struct img;
+struct loop;
+
+struct img_args {
+	const char *path;
+	bool readonly;
+	bool direct;		/* O_DIRECT */
+	bool lock_whole;	/* lock_granularity=full; else the byte range [0, size) */
+	int fd;			/* an open descriptor instead of path, or -1 */
+};
+/* Opens, looks at the kind (regular file or block device), takes an OFD lock. Sentences: missing, no right, a directory, locked by another, empty. */
+MUST int img_open(struct img **out, const struct img_args *a, struct err *e);
+void img_free(struct img *i);
+
+struct img_info {
+	uint64_t size;			/* bytes, whole 512-byte sectors; a tail is hidden with a warning */
+	uint32_t logical_block;		/* 512 or 4096 */
+	uint32_t physical_block;
+	uint32_t min_io, opt_io;	/* bytes, 0 = unknown */
+	bool can_discard, can_zero;
+	char default_serial[21];	/* from the file's device and inode */
+};
+void img_info(const struct img *i, struct img_info *out);
+
+enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO };
+enum blk_status { BLK_OK, BLK_IOERR, BLK_UNSUPP };
+
+/* One request; embedded in the device's slot. Bounds were checked by the device; blkq checks them again. */
+struct blk_io {
+	enum blk_op op;
+	uint64_t off, len;		/* bytes */
+	struct kiov *iov;		/* stays valid until done */
+	unsigned int iovs;
+	void (*done)(struct blk_io *io, enum blk_status s);
+	struct link link;		/* the engine's */
+	enum blk_status status;		/* the engine's */
+	uint32_t tries;			/* the engine's: short reads and writes go on */
+	uint64_t moved;
+	void *priv;
+};
+
+/* A queue: an engine on a loop. depth bounds the requests in flight. */
+struct blkq;
+enum blkq_engine { BLKQ_AUTO, BLKQ_URING, BLKQ_SYNC };
+MUST int blkq_new(struct blkq **out, struct img *i, struct loop *l, unsigned int depth,
+		  enum blkq_engine engine, struct err *e);
+/* All requests must have ended. */
+void blkq_free(struct blkq *q);
+void blkq_submit(struct blkq *q, struct blk_io *io);
+/* Waits until nothing is in flight; done functions run meanwhile. For stop and pause. */
+void blkq_drain(struct blkq *q);
+const char *blkq_engine_name(const struct blkq *q);
