@@ -39,6 +39,7 @@ unpack_kernel() {
 		28b52ffd) unpack="zstd -dcq" ;;
 		fd377a58) unpack="xz -dc" ;;
 		1f8b*) unpack="gzip -dc" ;;
+		02214c18) need lz4; unpack="lz4 -dcq" ;;
 		*) fail "$1: unknown kernel compression" ;;
 	esac
 	dd if="$1" iflag=skip_bytes,count_bytes skip=$start count=$(($(field 0x24c 4 "$1") - 4)) \
