@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "base/mem.h"
 #include "core/dev.h"
 #include "virtio/vq.h"
 
