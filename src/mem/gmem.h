@@ -36,26 +36,16 @@ struct gmem_region {
 	uint64_t fd_off;
 };
 
-/* How RAM is backed (mem/backing.h makes it). */
-struct gmem_backing {
-	bool shared;		/* memfd, MAP_SHARED */
-	bool hugepages;
-	uint64_t hugepage_size;	/* 0 = the host's default */
-	bool prefault;
-	bool thp;
-	bool mergeable, reserve;
-};
+struct backing_args;	/* mem/backing.h */
 
 MUST int gmem_new(struct gmem **out, struct err *e);
-/* Adds RAM at [base, base+size); regions do not overlap and size is a multiple of the page size. */
-MUST int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct gmem_backing *b,
+/* Adds RAM at [base, base+size), backed as b says. Regions do not overlap; base and size are multiples of 4 KiB. */
+MUST int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_args *b,
 		  struct err *e);
 void gmem_free(struct gmem *m);
 unsigned int gmem_regions(const struct gmem *m);
 const struct gmem_region *gmem_region(const struct gmem *m, unsigned int i);
 uint64_t gmem_total(const struct gmem *m);
-/* Drops every page, so that the guest finds zeros: for a reboot in the same process. */
-void gmem_forget(struct gmem *m);
 
 /* True when [a, a+len) lies in RAM (it may span adjoining regions). len 0 is false. */
 bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len);
