@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The program: the order of things is its whole content. Read the command line; confine the control thread; build the
+ * VM, so that everything is opened under the filter; run the control loop until the VM or a signal ends it.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/event.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/thread.h"
+#include "conf/check.h"
+#include "conf/cli.h"
+#include "conf/doc.h"
+#include "guard/seccomp.h"
+#include "vm/vm.h"
+
+struct program {
+	struct cli cli;
+	struct loop *loop;
+	struct loop_fd signals;
+	int signal_fd;
+	struct vm *vm;
+	int status;
+};
+
+/* Signals that end the program the normal way, and the one that says the terminal has another size. */
+static const int ending[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct program *p = arg;
+	struct signalfd_siginfo s;
+
+	(void)events;
+	while (read(p->signal_fd, &s, sizeof(s)) == (ssize_t)sizeof(s)) {
+		if (s.ssi_signo == SIGWINCH) {
+			vm_winch(p->vm);
+			continue;
+		}
+		log_info("signal %s: shutting down", strsignal((int)s.ssi_signo));
+		loop_stop(p->loop);
+	}
+}
+
+static void on_vm_ended(void *arg, bool failed)
+{
+	struct program *p = arg;
+
+	if (failed)
+		p->status = 1;
+	if (failed || !p->cli.vmm.no_shutdown)
+		loop_stop(p->loop);
+}
+
+static int watch_signals(struct program *p, struct err *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(ending) / sizeof(ending[0]); i++)
+		sigaddset(&set, ending[i]);
+	sigaddset(&set, SIGWINCH);
+	if (pthread_sigmask(SIG_BLOCK, &set, NULL))
+		return err_os(e, ERR_IO, "block signals");
+	signal(SIGPIPE, SIG_IGN);
+	p->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (p->signal_fd < 0)
+		return err_os(e, ERR_IO, "make a signal descriptor");
+	return loop_watch(p->loop, &p->signals, p->signal_fd, EPOLLIN, on_signal, p, e);
+}
+
+static int start_words(const struct vmm_conf *c, struct err *e)
+{
+	int fd = STDERR_FILENO;
+
+	if (c->log_file) {
+		fd = fd_open(c->log_file, O_WRONLY | O_CREAT | O_APPEND, 0600, e);
+		if (fd < 0)
+			return err_in(e, "--log-file");
+	}
+	log_init((enum log_level)(LOG_WARN + c->verbosity), fd);
+	return 0;
+}
+
+static int run(struct program *p, struct err *e)
+{
+	const struct vm_up up = { .ended = on_vm_ended, .arg = p };
+
+	if (start_words(&p->cli.vmm, e) < 0)
+		return -1;
+	if (conf_check(&p->cli.vm, e) < 0)
+		return -1;
+	if (loop_new(&p->loop, "virga", e) < 0 || watch_signals(p, e) < 0)
+		return -1;
+	if (seccomp_setup(p->cli.vmm.seccomp, e) < 0 || thread_confine("control", e) < 0)
+		return -1;
+	if (vm_new(&p->vm, &p->cli.vm, p->loop, &up, e) < 0 || vm_boot(p->vm, e) < 0)
+		return -1;
+	loop_run(p->loop);
+	return 0;
+}
+
+static void finish(struct program *p)
+{
+	vm_free(p->vm);
+	loop_unwatch(&p->signals);
+	fd_close(&p->signal_fd);
+	loop_free(p->loop);
+	cli_free(&p->cli);
+}
+
+int main(int argc, char **argv)
+{
+	struct program p = { .signal_fd = -1 };
+	struct err e = { 0 };
+
+	umask(077);
+	if (cli_parse(&p.cli, argc, argv, &e) < 0 ||
+	    (p.cli.what == CLI_RUN ? run(&p, &e) : doc_print(&p.cli, &e)) < 0) {
+		char line[ERR_TEXT];
+
+		fprintf(stderr, "virga: %s\n", err_line(&e, line, sizeof(line)));
+		p.status = 1;
+	}
+	finish(&p);
+	return p.status;
+}

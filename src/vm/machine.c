@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Building the machine, floor by floor, and tearing it down in the opposite order. The payload is read into guest
+ * memory by a thread of its own while devices are made. See machine.h.
+ */
+#include "vm/machine.h"
+
+#include <inttypes.h>
+
+#include "arch/arch.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "base/thread.h"
+#include "mem/backing.h"
+#include "mem/gmem.h"
+#include "pci/pci.h"
+#include "vm/plug.h"
+
+struct machine {
+	struct machine_args args;
+	struct hv_vm *hv;
+	struct gmem *mem;
+	struct board board;
+	struct arch_payload payload;
+	struct arch_cpus *cpus;
+	struct vcpu_team team;
+	struct vcpu *vcpu;
+	uint32_t vcpus;
+};
+
+/* The payload's own thread. */
+struct loader {
+	struct thread thread;
+	struct machine *m;
+	struct err err;
+	int result;
+	bool started;
+};
+
+static void on_wish(void *arg, enum board_wish w)
+{
+	struct machine *m = arg;
+
+	if (w != WISH_PANIC)
+		vcpus_halt(&m->team);
+	m->args.up.wish(m->args.up.arg, w);
+}
+
+static void on_event(void *arg, const char *source, const char *name, const char *id)
+{
+	struct machine *m = arg;
+
+	m->args.up.event(m->args.up.arg, source, name, id);
+}
+
+static int build_memory(struct machine *m, struct err *e)
+{
+	const struct memory_conf *c = &m->args.conf->memory;
+	const struct backing_args how = {
+		.shared = c->shared, .hugepages = c->hugepages, .hugepage_size = c->hugepage_size,
+		.prefault = c->prefault, .reserve = c->reserve, .mergeable = c->mergeable, .thp = c->thp,
+	};
+	struct arch_ram ram[ARCH_RAM_MAX];
+	uint32_t count;
+
+	if (arch_ram(ram, &count, m->args.conf, hv_phys_bits(m->args.hv), e) < 0 || gmem_new(&m->mem, e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < count; i++) {
+		if (gmem_add(m->mem, GPA(ram[i].base), ram[i].size, &how, e) < 0)
+			return -1;
+	}
+	for (unsigned int i = 0; i < gmem_regions(m->mem); i++) {
+		const struct gmem_region *r = gmem_region(m->mem, i);
+
+		if (hv_slot_add(m->hv, i, r->base.v, r->size, r->host, false, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int build_board(struct machine *m, struct err *e)
+{
+	struct board *b = &m->board;
+	struct pci_host_args pci;
+
+	b->mem = m->mem;
+	b->dma.mem = m->mem;
+	b->hv = m->hv;
+	b->up = (struct board_up){ .wish = on_wish, .event = on_event, .arg = m };
+	if (bus_new(&b->pio, "pio", e) < 0 || bus_new(&b->mmio, "mmio", e) < 0 ||
+	    irqs_new(&b->irqs, m->hv, e) < 0)
+		return -1;
+	if (arch_pci_args(&pci, m->args.conf, hv_phys_bits(m->args.hv), e) < 0)
+		return -1;
+	pci.pio = b->pio;
+	pci.mmio = b->mmio;
+	pci.irqs = b->irqs;
+	if (pci_host_new(&b->pci, &pci, e) < 0)
+		return -1;
+	if (loop_new(&b->io, "io", e) < 0)
+		return -1;
+	return loop_start(b->io, "io", e);
+}
+
+static void load(void *arg)
+{
+	struct loader *l = arg;
+
+	l->result = arch_load(&l->m->payload, l->m->mem, &l->m->args.conf->payload, &l->err);
+}
+
+static int build_devices(struct machine *m, struct err *e)
+{
+	const struct arch_chars ch = {
+		.serial = m->args.chars->serial, .debug_console = m->args.chars->debug_console,
+	};
+
+	if (arch_devices(&m->board, m->args.conf, &ch, e) < 0)
+		return -1;
+	return plug_all(&m->board, m->args.conf, m->args.chars, e);
+}
+
+static int build_vcpus(struct machine *m, struct err *e)
+{
+	uint32_t want = m->args.conf->cpus.boot_vcpus;
+
+	m->team = (struct vcpu_team){
+		.pio = m->board.pio, .mmio = m->board.mmio, .ioapic = dev_find(&m->board, "__ioapic"),
+		.ended = m->args.cpu_ended, .arg = m->args.up.arg,
+	};
+	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0)
+		return -1;
+	m->vcpu = mem_array(want, sizeof(m->vcpu[0]));
+	for (uint32_t i = 0; i < want; i++) {
+		if (vcpu_new(&m->vcpu[i], m->hv, &m->team, i, arch_apic_id(m->cpus, i), e) < 0)
+			return -1;
+		m->vcpus++;
+	}
+	return 0;
+}
+
+/* Devices and vCPUs are made while the payload loads; then the tables and registers that need both. */
+static int build_upper(struct machine *m, struct err *e)
+{
+	struct loader l = { .m = m };
+	int made;
+
+	if (thread_start(&l.thread, "payload_loader", "loader", load, &l, e) < 0)
+		return -1;
+	made = build_devices(m, e);
+	if (made == 0)
+		made = build_vcpus(m, e);
+	thread_join(&l.thread);
+	if (l.result < 0) {
+		*e = l.err;
+		return -1;
+	}
+	if (made < 0 || arch_finish(&m->payload, &m->board, m->args.conf, hv_phys_bits(m->args.hv), e) < 0)
+		return -1;
+	for (uint32_t i = 0; i < m->vcpus; i++) {
+		if (arch_vcpu(m->cpus, m->vcpu[i].hv, i, &m->payload, e) < 0)
+			return err_in(e, "vCPU %" PRIu32, i);
+	}
+	return 0;
+}
+
+int machine_new(struct machine **out, const struct machine_args *a, struct err *e)
+{
+	struct machine *m = NEW(struct machine);
+	struct hv_vm_args hv;
+
+	m->args = *a;
+	board_init(&m->board);
+	arch_hv_args(&hv, a->conf);
+	if (hv_vm_new(&m->hv, a->hv, &hv, e) < 0 || build_memory(m, e) < 0 || build_board(m, e) < 0 ||
+	    build_upper(m, e) < 0) {
+		machine_free(m);
+		return -1;
+	}
+	*out = m;
+	return 0;
+}
+
+int machine_start(struct machine *m, struct err *e)
+{
+	for (uint32_t i = 0; i < m->vcpus; i++) {
+		if (vcpu_start(&m->vcpu[i], e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	vcpus_halt(&m->team);
+	for (uint32_t i = 0; i < m->vcpus; i++)
+		vcpu_kick(&m->vcpu[i]);
+	for (uint32_t i = 0; i < m->vcpus; i++)
+		vcpu_free(&m->vcpu[i]);
+	free(m->vcpu);
+	arch_cpus_free(m->cpus);
+	dev_remove_all(&m->board);
+	loop_free(m->board.io);
+	pci_host_free(m->board.pci);
+	irqs_free(m->board.irqs);
+	bus_free(m->board.mmio);
+	bus_free(m->board.pio);
+	hv_vm_free(m->hv);
+	gmem_free(m->mem);
+	free(m);
+}
+
+struct board *machine_board(struct machine *m)
+{
+	return &m->board;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine: guest memory, buses, interrupts, devices and vCPUs, built from a config and torn down as a whole. A
+ * reboot frees one and builds the next; what outlives it (config, terminals, the open hypervisor) is vm/vm's.
+ *
+ * Control thread. Upward talk comes on any thread, when the machine has already halted itself: no vCPU enters
+ * the guest again after a wish or an end was told.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "core/dev.h"
+#include "hv/hv.h"
+#include "vm/chars.h"
+#include "vm/vcpu.h"
+
+struct machine;
+
+struct machine_args {
+	struct hv *hv;
+	const struct vm_conf *conf;	/* borrowed */
+	struct chars *chars;		/* borrowed */
+	struct board_up up;
+	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why);	/* arg is up.arg */
+};
+
+/* Builds everything; vCPUs are ready and not running. On failure nothing is left. */
+MUST int machine_new(struct machine **out, const struct machine_args *a, struct err *e);
+/* Lets the vCPUs run. */
+MUST int machine_start(struct machine *m, struct err *e);
+/* Halts, takes the devices out the way they came, frees. NULL is fine. */
+void machine_free(struct machine *m);
+struct board *machine_board(struct machine *m);

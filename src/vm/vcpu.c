@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vCPU threads and the exit table. See vcpu.h.
+ */
+#include "vm/vcpu.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "chip/ioapic.h"
+
+static void on_io(struct vcpu *c, struct hv_exit *x)
+{
+	c->counts.io++;
+	for (uint32_t i = 0; i < x->count; i++) {
+		uint8_t *p = x->data + (size_t)i * x->size;
+
+		if (x->write)
+			bus_write(c->team->pio, x->addr, p, x->size);
+		else
+			bus_read(c->team->pio, x->addr, p, x->size);
+	}
+}
+
+static void on_mmio(struct vcpu *c, struct hv_exit *x)
+{
+	c->counts.mmio++;
+	if (x->write)
+		bus_write(c->team->mmio, x->addr, x->data, x->size);
+	else
+		bus_read(c->team->mmio, x->addr, x->data, x->size);
+}
+
+static void on_eoi(struct vcpu *c, struct hv_exit *x)
+{
+	c->counts.eoi++;
+	ioapic_eoi(c->team->ioapic, (uint8_t)x->addr);
+}
+
+static void on_nothing(struct vcpu *c, struct hv_exit *x)
+{
+	(void)x;
+	c->counts.other++;
+}
+
+static void end(struct vcpu *c, enum vcpu_end how, const char *why)
+{
+	vcpus_halt(c->team);
+	c->team->ended(c->team->arg, how, why);
+}
+
+static void on_reset(struct vcpu *c, struct hv_exit *x)
+{
+	(void)x;
+	end(c, VCPU_RESET, NULL);
+}
+
+static void on_shutdown(struct vcpu *c, struct hv_exit *x)
+{
+	(void)x;
+	end(c, VCPU_SHUTDOWN, NULL);
+}
+
+static void on_crash(struct vcpu *c, struct hv_exit *x)
+{
+	end(c, VCPU_CRASH, x->why);
+}
+
+static void on_fail(struct vcpu *c, struct hv_exit *x)
+{
+	end(c, VCPU_FAIL, x->why);
+}
+
+static void (*const exit_table[])(struct vcpu *c, struct hv_exit *x) = {
+	[HV_EXIT_INTR] = on_nothing,
+	[HV_EXIT_IO] = on_io,
+	[HV_EXIT_MMIO] = on_mmio,
+	[HV_EXIT_EOI] = on_eoi,
+	[HV_EXIT_HALT] = on_nothing,
+	[HV_EXIT_RESET] = on_reset,
+	[HV_EXIT_SHUTDOWN] = on_shutdown,
+	[HV_EXIT_CRASH] = on_crash,
+	[HV_EXIT_FAIL] = on_fail,
+};
+
+static void vcpu_main(void *arg)
+{
+	struct vcpu *c = arg;
+	struct hv_exit x;
+
+	while (!atomic_load_explicit(&c->team->halted, memory_order_acquire)) {
+		hv_vcpu_run(c->hv, &x);
+		exit_table[x.kind](c, &x);
+	}
+}
+
+int vcpu_new(struct vcpu *c, struct hv_vm *vm, struct vcpu_team *team, uint32_t index,
+	     uint32_t apic_id, struct err *e)
+{
+	*c = (struct vcpu){ .team = team, .index = index };
+	if (hv_vcpu_new(&c->hv, vm, apic_id, e) < 0)
+		return err_in(e, "vCPU %" PRIu32, index);
+	return 0;
+}
+
+int vcpu_start(struct vcpu *c, struct err *e)
+{
+	char name[THREAD_NAME_MAX + 1];
+
+	snprintf(name, sizeof(name), "vcpu%" PRIu32, c->index);
+	if (thread_start(&c->thread, name, "vcpu", vcpu_main, c, e) < 0)
+		return err_in(e, "vCPU %" PRIu32, c->index);
+	c->started = true;
+	return 0;
+}
+
+void vcpus_halt(struct vcpu_team *t)
+{
+	atomic_store_explicit(&t->halted, true, memory_order_release);
+}
+
+void vcpu_kick(struct vcpu *c)
+{
+	if (!c->started)
+		return;
+	hv_vcpu_interrupt(c->hv);
+	thread_kick(&c->thread);
+}
+
+void vcpu_free(struct vcpu *c)
+{
+	if (c->started)
+		thread_join(&c->thread);
+	hv_vcpu_free(c->hv);
+	*c = (struct vcpu){ 0 };
+}
