@@ -16,7 +16,9 @@ enum log_level log_level(void);
 
 struct log_site {
 	uint64_t window_ns;	/* when the present second began */
-	uint32_t said, dropped;	/* within it */
+	uint32_t said;		/* lines that no later second has paid for yet */
+	uint32_t dropped;	/* since the last line that was said */
+	uint32_t busy;		/* a thread is counting */
 };
 
 void log_line(enum log_level level, const char *file, int line, const char *fmt, ...)
