@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Starting the other CPUs by INIT and SIPI, each with a stack and a TSS of its own. A started CPU
+ * waits for work in a mailbox: a function and its argument. Specification: Intel SDM volume 3
+ * section 8.4.
+ */
+#include "smp.h"
+
+#include "guest.h"
+
+#define WAKE_VECTOR 0x42
+
+struct mailbox {
+	void (*volatile work)(void *arg);
+	void *volatile arg;
+	volatile uint32_t apic_id;
+	volatile bool online;
+};
+
+static struct mailbox mailbox[CPUS_MAX];
+extern uint8_t ap_start[], ap_start_end[];
+
+_Noreturn void smp_main(uint32_t cpu);
+
+_Noreturn void smp_main(uint32_t cpu)
+{
+	struct mailbox *m = &mailbox[cpu];
+
+	lapic_on();
+	m->apic_id = lapic_rd(0x20) >> 24;
+	m->online = true;
+	for (;;) {
+		while (!m->work)
+			kcall(k_hlt, 0, 0); /* an IPI that came before it is still pending, and wakes */
+		barrier();
+		m->work(m->arg);
+		barrier();
+		m->work = NULL;
+	}
+}
+
+bool smp_start(uint32_t cpu)
+{
+	memcpy((void *)AP_PAGE, ap_start, (size_t)(ap_start_end - ap_start));
+	wr32(AP_CPU, cpu);
+	desc_cpu(cpu);
+	lapic_wr(0x310, cpu << 24);
+	lapic_wr(0x300, 0x4500); /* INIT */
+	delay_us(200);
+	lapic_wr(0x310, cpu << 24);
+	lapic_wr(0x300, 0x4600 | AP_PAGE >> 12);
+	uint64_t t = rdtsc();
+
+	while (!mailbox[cpu].online && !lapse(t, 5000000))
+		cpu_relax();
+	return mailbox[cpu].online;
+}
+
+void smp_call(uint32_t cpu, void (*work)(void *), void *arg)
+{
+	mailbox[cpu].arg = arg;
+	barrier();
+	mailbox[cpu].work = work;
+	lapic_wr(0x310, cpu << 24);
+	lapic_wr(0x300, 0x4000 | WAKE_VECTOR);
+}
+
+bool smp_idle(uint32_t cpu)
+{
+	return !mailbox[cpu].work;
+}
+
+/* A tenth of a second of counting, to see that started CPUs run. */
+static void count(void *arg)
+{
+	for (volatile uint32_t i = 0; i < 1000000; i++)
+		;
+	(*(volatile uint64_t *)arg)++;
+}
+
+void smp_run(void)
+{
+	static uint64_t counted[CPUS_MAX];
+	uint64_t n, ran = 0, t;
+	uint32_t online = 1;
+
+	word("smp", &n);
+	for (uint32_t cpu = 1; cpu < n && cpu < CPUS_MAX; cpu++) {
+		bool started = smp_start(cpu);
+
+		if (!check(started, "cpu %u starts, APIC id %u", cpu, mailbox[cpu].apic_id))
+			break;
+		if (mailbox[cpu].apic_id == cpu)
+			online++;
+	}
+	for (uint32_t cpu = 1; cpu < online; cpu++)
+		smp_call(cpu, count, &counted[cpu]);
+	t = rdtsc();
+	for (uint32_t cpu = 1; cpu < online; cpu++) {
+		while (!smp_idle(cpu) && !lapse(t, 20000000))
+			cpu_relax();
+		ran += counted[cpu];
+	}
+	print("R3 SMP online=%u ran=%lu\n", online, ran);
+	check(online == n && ran == n - 1, "all %lu cpus are online, know their APIC id, and run", n);
+}
