@@ -44,8 +44,8 @@ def why_no_rig(images):
     return None
 
 
-def qemu_arguments(images, command):
-    """The machine: an AMD processor with nested paging, and the disk twice, each with writes of its own."""
+def qemu_arguments(images, command, throwaway):
+    """The machine: an AMD processor with nested paging; what is written to `throwaway` disks is forgotten."""
     append = (f"console=ttyS0 panic=-1 mitigations=off quiet hostcmd="
               f"{base64.b64encode(command.encode()).decode()}")
     args = [QEMU, "-M", "q35", "-accel", "tcg,thread=multi,tb-size=1024",
@@ -55,9 +55,8 @@ def qemu_arguments(images, command):
             "-initrd", str(images.host / "initramfs.cpio.zst"),
             "-append", append,
             "-virtfs", "local,path=/,mount_tag=host,security_model=none,multidevs=remap"]
-    if images.disk.is_file():
-        for _ in range(2):
-            args += ["-drive", f"if=virtio,format=raw,snapshot=on,cache=unsafe,file={images.disk}"]
+    for disk in throwaway:
+        args += ["-drive", f"if=virtio,format=raw,snapshot=on,cache=unsafe,file={disk}"]
     return args
 
 
@@ -71,7 +70,9 @@ class Rig(Remote):
         listener.bind(str(self.dir / "agent"))
         listener.listen()
         listener.settimeout(60)
-        args = qemu_arguments(images, COMMAND.format(agent=shlex.quote(str(AGENT))))
+        # The same disk twice, as /dev/vda and /dev/vdb: for direct boot and for firmware.
+        disks = [images.disk] * 2 if images.disk.is_file() else []
+        args = qemu_arguments(images, COMMAND.format(agent=shlex.quote(str(AGENT))), disks)
         args += ["-serial", f"file:{self.log}", "-device", "virtio-serial",
                  "-chardev", f"socket,id=agent,path={self.dir / 'agent'}",
                  "-device", "virtserialport,chardev=agent,name=agent"]
