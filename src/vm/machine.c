@@ -126,7 +126,7 @@ static int build_vcpus(struct machine *m, struct err *e)
 	uint32_t want = m->args.conf->cpus.boot_vcpus;
 
 	m->team = (struct vcpu_team){
-		.pio = m->board.pio, .mmio = m->board.mmio, .ioapic = dev_find(&m->board, "__ioapic"),
+		.pio = m->board.pio, .mmio = m->board.mmio, .irqs = m->board.irqs,
 		.ended = m->args.cpu_ended, .arg = m->args.up.arg,
 	};
 	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0)

@@ -8,8 +8,6 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "base/mem.h"
-#include "chip/ioapic.h"
 
 static void on_io(struct vcpu *c, struct hv_exit *x)
 {
@@ -36,7 +34,7 @@ static void on_mmio(struct vcpu *c, struct hv_exit *x)
 static void on_eoi(struct vcpu *c, struct hv_exit *x)
 {
 	c->counts.eoi++;
-	ioapic_eoi(c->team->ioapic, (uint8_t)x->addr);
+	irq_eoi(c->team->irqs, (uint8_t)x->addr);
 }
 
 static void on_nothing(struct vcpu *c, struct hv_exit *x)

@@ -21,7 +21,7 @@ enum vcpu_end { VCPU_RESET, VCPU_SHUTDOWN, VCPU_CRASH, VCPU_FAIL };
 /* What all vCPUs of a machine share. */
 struct vcpu_team {
 	struct bus *pio, *mmio;
-	struct dev *ioapic;
+	struct irqs *irqs;
 	/* any vCPU's thread; why is a sentence or NULL */
 	void (*ended)(void *arg, enum vcpu_end how, const char *why);
 	void *arg;
