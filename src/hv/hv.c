@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The door to the hypervisor: picks a back end and hands each call to its tables. No knowledge of any
+ * hypervisor is here. Threads as hv.h says.
+ */
+#include "hv/hv.h"
+
+#include <stddef.h>
+
+#include "base/mem.h"
+#include "hv/kvm/kvm.h"
+#include "hv/ops.h"
+
+/* In the order in which they are tried. */
+static const struct hv_ops *const backends[] = { &kvm_ops };
+
+int hv_open(struct hv **out, struct err *e)
+{
+	/* the first sentence is about the back end most people mean */
+	for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
+		struct err other = { 0 };
+
+		if (!backends[i]->open(out, i ? &other : e))
+			return 0;
+	}
+	return -1;
+}
+
+void hv_close(struct hv *h)
+{
+	if (h)
+		h->ops->close(h);
+}
+
+uint32_t hv_max_vcpus(const struct hv *h)
+{
+	return h->ops->max_vcpus(h);
+}
+
+uint8_t hv_phys_bits(const struct hv *h)
+{
+	return h->ops->phys_bits(h);
+}
+
+int hv_supported_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e)
+{
+	return h->ops->supported_cpuid(h, out, count, e);
+}
+
+bool hv_has_msr(const struct hv *h, uint32_t index)
+{
+	return h->ops->has_msr(h, index);
+}
+
+int hv_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args *a, struct err *e)
+{
+	return h->ops->vm_new(out, h, a, e);
+}
+
+void hv_vm_free(struct hv_vm *vm)
+{
+	if (vm)
+		vm->ops->free(vm);
+}
+
+int hv_slot_add(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size, uintptr_t host,
+		bool readonly, struct err *e)
+{
+	return vm->ops->slot(vm, slot, gpa, size, host, readonly, e);
+}
+
+int hv_slot_drop(struct hv_vm *vm, uint32_t slot, struct err *e)
+{
+	return vm->ops->slot(vm, slot, 0, 0, 0, false, e);
+}
+
+int hv_ioevent(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size, bool on,
+	       struct err *e)
+{
+	return vm->ops->ioevent(vm, fd, addr, is_port, size, on, e);
+}
+
+int hv_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err *e)
+{
+	return vm->ops->irqfd(vm, fd, gsi, on, e);
+}
+
+int hv_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count, struct err *e)
+{
+	return vm->ops->set_routes(vm, routes, count, e);
+}
+
+int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
+{
+	return vm->ops->msi(vm, addr, data);
+}
+
+int hv_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e)
+{
+	return vm->ops->vcpu_new(out, vm, apic_id, e);
+}
+
+void hv_vcpu_free(struct hv_vcpu *c)
+{
+	if (c)
+		c->ops->free(c);
+}
+
+int hv_vcpu_cpuid(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t count, struct err *e)
+{
+	return c->ops->cpuid(c, table, count, e);
+}
+
+int hv_vcpu_start(struct hv_vcpu *c, const struct hv_x86_start *s, struct err *e)
+{
+	return c->ops->start(c, s, e);
+}
+
+int hv_vcpu_msrs(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t count, struct err *e)
+{
+	return c->ops->msrs(c, msrs, count, e);
+}
+
+int hv_vcpu_lint(struct hv_vcpu *c, struct err *e)
+{
+	return c->ops->lint(c, e);
+}
+
+uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c)
+{
+	return c->ops->tsc_khz(c);
+}
+
+void hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x)
+{
+	c->ops->run(c, x);
+}
+
+void hv_vcpu_interrupt(struct hv_vcpu *c)
+{
+	c->ops->interrupt(c, true);
+}
+
+void hv_vcpu_clear_interrupt(struct hv_vcpu *c)
+{
+	c->ops->interrupt(c, false);
+}

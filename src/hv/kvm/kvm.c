@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * KVM: the system and the VM. Memory slots, the split interrupt controller, eventfds for interrupts and
+ * doorbells, the table of routes. A vCPU is in kvm/x86.c. Every call here is one or two ioctls; what nobody
+ * needs at start (lists of MSRs, capabilities) is asked for only when it is needed, because exec to the
+ * guest's first instruction is counted in system calls.
+ *
+ * Building is for the control thread; irqfd, ioeventfd, routes and MSIs for any.
+ * Specification: Linux Documentation/virt/kvm/api.rst.
+ */
+#include "hv/kvm/kvm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/mem.h"
+
+/* More than any processor has; KVM fills in how many there are. */
+#define CPUID_MAX 256
+
+struct kvm {
+	struct hv hv;
+	int fd;
+	struct kvm_cpuid2 *cpuid;	/* what KVM supports; fetched once */
+	struct kvm_msr_list *msrs;	/* fetched when first asked for, NULL before */
+};
+
+static struct kvm *kvm_of(const struct hv *h)
+{
+	return container_of(h, struct kvm, hv);
+}
+
+static struct kvm_vm *vm_of(struct hv_vm *vm)
+{
+	return container_of(vm, struct kvm_vm, vm);
+}
+
+static int no_device(struct err *e)
+{
+	switch (errno) {
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		return err_os(e, ERR_ABSENT,
+			      "/dev/kvm is not there; load the module (modprobe kvm_intel or "
+			      "modprobe kvm_amd) and switch virtualization on in the host's firmware");
+	case EACCES:
+	case EPERM:
+		return err_os(e, ERR_DENIED,
+			      "no right to use /dev/kvm; add this user to its group (usermod -aG kvm "
+			      "NAME) and log in again");
+	default:
+		return err_os(e, ERR_IO, "open /dev/kvm");
+	}
+}
+
+static int fetch_cpuid(struct kvm *k, struct err *e)
+{
+	k->cpuid = mem_new(sizeof *k->cpuid + CPUID_MAX * sizeof k->cpuid->entries[0]);
+	k->cpuid->nent = CPUID_MAX;
+	if (ioctl(k->fd, KVM_GET_SUPPORTED_CPUID, k->cpuid) < 0)
+		return err_os(e, ERR_IO, "ask KVM which CPUID leaves it supports");
+	return 0;
+}
+
+static void kvm_close(struct hv *h)
+{
+	struct kvm *k = kvm_of(h);
+
+	fd_close(&k->fd);
+	free(k->cpuid);
+	free(k->msrs);
+	free(k);
+}
+
+static int kvm_open(struct hv **out, struct err *e)
+{
+	AUTO_FD int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return no_device(e);
+	int version = ioctl(fd, KVM_GET_API_VERSION, 0);
+
+	if (version < 0)
+		return err_os(e, ERR_IO, "/dev/kvm is not KVM");
+	if (version != KVM_API_VERSION)
+		return err_set(e, ERR_UNBUILT, "KVM speaks interface %d, this program %d", version,
+			       KVM_API_VERSION);
+	struct kvm *k = NEW(struct kvm);
+
+	k->hv.ops = &kvm_ops;
+	k->fd = fd_take(&fd);
+	if (fetch_cpuid(k, e)) {
+		kvm_close(&k->hv);
+		return -1;
+	}
+	*out = &k->hv;
+	return 0;
+}
+
+static uint32_t kvm_max_vcpus(const struct hv *h)
+{
+	int n = ioctl(kvm_of(h)->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+
+	/* api.rst: a kernel without the capability takes four */
+	return n > 0 ? (uint32_t)n : 4;
+}
+
+static uint8_t kvm_phys_bits(const struct hv *h)
+{
+	const struct kvm_cpuid2 *c = kvm_of(h)->cpuid;
+
+	for (uint32_t i = 0; i < c->nent; i++) {
+		if (c->entries[i].function != 0x80000008)
+			continue;
+		uint8_t bits = (uint8_t)c->entries[i].eax;
+		uint8_t guest = (uint8_t)(c->entries[i].eax >> 16); /* what nested paging can map */
+
+		return guest && guest < bits ? guest : bits;
+	}
+	return 36;	/* the architecture's default without that leaf */
+}
+
+static int kvm_supported_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e)
+{
+	const struct kvm_cpuid2 *c = kvm_of(h)->cpuid;
+	struct hv_cpuid *t = mem_array(c->nent, sizeof *t);
+
+	(void)e;
+	for (uint32_t i = 0; i < c->nent; i++) {
+		const struct kvm_cpuid_entry2 *k = &c->entries[i];
+
+		t[i] = (struct hv_cpuid){
+			.leaf = k->function,
+			.sub = k->index,
+			.sub_matters = k->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+			.eax = k->eax,
+			.ebx = k->ebx,
+			.ecx = k->ecx,
+			.edx = k->edx,
+		};
+	}
+	*out = t;
+	*count = c->nent;
+	return 0;
+}
+
+static void fetch_msrs(struct kvm *k)
+{
+	struct kvm_msr_list probe = { 0 };
+
+	/* with no room it fails with E2BIG and says how many there are */
+	(void)ioctl(k->fd, KVM_GET_MSR_INDEX_LIST, &probe);
+	k->msrs = mem_new(sizeof *k->msrs + probe.nmsrs * sizeof k->msrs->indices[0]);
+	k->msrs->nmsrs = probe.nmsrs;
+	if (ioctl(k->fd, KVM_GET_MSR_INDEX_LIST, k->msrs) < 0)
+		k->msrs->nmsrs = 0;
+}
+
+static bool kvm_has_msr(const struct hv *h, uint32_t index)
+{
+	struct kvm *k = kvm_of(h);
+
+	if (!k->msrs)
+		fetch_msrs(k);
+	for (uint32_t i = 0; i < k->msrs->nmsrs; i++)
+		if (k->msrs->indices[i] == index)
+			return true;
+	return false;
+}
+
+static void vm_free(struct hv_vm *vm)
+{
+	struct kvm_vm *v = vm_of(vm);
+
+	fd_close(&v->fd);
+	free(v);
+}
+
+static int vm_slot(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size, uintptr_t host,
+		   bool readonly, struct err *e)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = slot,
+		.flags = readonly ? KVM_MEM_READONLY : 0,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = host,
+	};
+
+	if (ioctl(vm_of(vm)->fd, KVM_SET_USER_MEMORY_REGION, &r) < 0)
+		return err_os(e, ERR_IO, "memory slot %u of KVM (%#llx bytes at %#llx)", slot,
+			      (unsigned long long)size, (unsigned long long)gpa);
+	return 0;
+}
+
+static int vm_ioevent(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size, bool on,
+		      struct err *e)
+{
+	struct kvm_ioeventfd a = {
+		.addr = addr,
+		.len = size,
+		.fd = fd,
+		.flags = (is_port ? KVM_IOEVENTFD_FLAG_PIO : 0u) |
+			 (on ? 0u : KVM_IOEVENTFD_FLAG_DEASSIGN),
+	};
+
+	if (ioctl(vm_of(vm)->fd, KVM_IOEVENTFD, &a) < 0)
+		return err_os(e, ERR_IO, "ioeventfd at %s %#llx", is_port ? "port" : "address",
+			      (unsigned long long)addr);
+	return 0;
+}
+
+static int vm_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err *e)
+{
+	struct kvm_irqfd a = {
+		.fd = (uint32_t)fd,
+		.gsi = gsi,
+		.flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN,
+	};
+
+	if (ioctl(vm_of(vm)->fd, KVM_IRQFD, &a) < 0)
+		return err_os(e, ERR_IO, "irqfd of GSI %u", gsi);
+	return 0;
+}
+
+/* With a split controller every route is a message. The pins' routes tell KVM which vectors are level-triggered,
+ * and so which ends of interrupt have to come back as exits. */
+static int vm_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
+			 struct err *e)
+{
+	AUTO_FREE struct kvm_irq_routing *t =
+		mem_new(sizeof *t + count * sizeof(struct kvm_irq_routing_entry));
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (routes[i].masked)
+			continue;
+		t->entries[t->nr++] = (struct kvm_irq_routing_entry){
+			.gsi = routes[i].gsi,
+			.type = KVM_IRQ_ROUTING_MSI,
+			.u.msi.address_lo = (uint32_t)routes[i].addr,
+			.u.msi.address_hi = (uint32_t)(routes[i].addr >> 32),
+			.u.msi.data = routes[i].data,
+		};
+	}
+	if (ioctl(vm_of(vm)->fd, KVM_SET_GSI_ROUTING, t) < 0)
+		return err_os(e, ERR_IO, "set %u interrupt routes", t->nr);
+	return 0;
+}
+
+static int vm_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
+{
+	struct kvm_msi m = {
+		.address_lo = (uint32_t)addr,
+		.address_hi = (uint32_t)(addr >> 32),
+		.data = data,
+	};
+
+	return ioctl(vm_of(vm)->fd, KVM_SIGNAL_MSI, &m) < 0 ? -1 : 0;
+}
+
+static const struct hv_vm_ops vm_ops = {
+	.free = vm_free,
+	.slot = vm_slot,
+	.ioevent = vm_ioevent,
+	.irqfd = vm_irqfd,
+	.set_routes = vm_set_routes,
+	.msi = vm_msi,
+	.vcpu_new = kvm_vcpu_new,
+};
+
+static int create_vm(int kvm_fd)
+{
+	int fd;
+
+	/* a signal that comes meanwhile ends the call, which may then be made again */
+	do
+		fd = ioctl(kvm_fd, KVM_CREATE_VM, 0);
+	while (fd < 0 && errno == EINTR);
+	return fd;
+}
+
+/* Local APICs in KVM, the IOAPIC's pins outside; ids of 32 bits where 8 do not reach. */
+static int split_irqchip(int fd, const struct hv_vm_args *a, struct err *e)
+{
+	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { a->ioapic_pins } };
+
+	if (ioctl(fd, KVM_ENABLE_CAP, &split) < 0)
+		return err_os(e, ERR_UNBUILT, "split interrupt controller of KVM");
+	if (a->max_apic_id <= 254)
+		return 0;
+	struct kvm_enable_cap x2apic = {
+		.cap = KVM_CAP_X2APIC_API,
+		.args = { KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK },
+	};
+
+	if (ioctl(fd, KVM_ENABLE_CAP, &x2apic) < 0)
+		return err_os(e, ERR_UNBUILT, "32-bit APIC ids of KVM, for id %u", a->max_apic_id);
+	return 0;
+}
+
+static int kvm_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args *a, struct err *e)
+{
+	struct kvm *k = kvm_of(h);
+	AUTO_FD int fd = create_vm(k->fd);
+
+	if (fd < 0)
+		return err_os(e, ERR_IO, "make a VM in KVM");
+	int run_size = ioctl(k->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+
+	if (run_size < 0)
+		return err_os(e, ERR_IO, "size of a vCPU's shared area");
+	/* Intel processors without "unrestricted guest" run real mode with these pages; others ignore them */
+	uint64_t identity = a->identity_map_addr;
+
+	if (ioctl(fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
+		return err_os(e, ERR_IO, "identity map at %#llx", (unsigned long long)identity);
+	if (ioctl(fd, KVM_SET_TSS_ADDR, (unsigned long)a->tss_addr) < 0)
+		return err_os(e, ERR_IO, "TSS at %#llx", (unsigned long long)a->tss_addr);
+	if (split_irqchip(fd, a, e))
+		return -1;
+	struct kvm_vm *v = NEW(struct kvm_vm);
+
+	v->vm.ops = &vm_ops;
+	v->fd = fd_take(&fd);
+	v->run_size = (size_t)run_size;
+	*out = &v->vm;
+	return 0;
+}
+
+const struct hv_ops kvm_ops = {
+	.name = "kvm",
+	.open = kvm_open,
+	.close = kvm_close,
+	.max_vcpus = kvm_max_vcpus,
+	.phys_bits = kvm_phys_bits,
+	.supported_cpuid = kvm_supported_cpuid,
+	.has_msr = kvm_has_msr,
+	.vm_new = kvm_vm_new,
+};
