@@ -23,7 +23,8 @@ struct img_args {
 	bool readonly;
 	bool direct;		/* O_DIRECT */
 	bool lock_whole;	/* lock_granularity=full; else the byte range [0, size) */
-	int fd;			/* an open descriptor instead of path, or -1 */
+	bool raw;		/* said to be raw: do not look for another format's mark */
+	int fd;			/* an open descriptor (borrowed) instead of path, or -1; path names it in sentences */
 };
 /* Opens, looks at the kind (regular file or block device), takes an OFD lock. Sentences: missing, no right, a directory, locked by another, empty. */
 MUST int img_open(struct img **out, const struct img_args *a, struct err *e);
@@ -46,14 +47,22 @@ enum blk_status { BLK_OK, BLK_IOERR, BLK_UNSUPP };
 struct blk_io {
 	enum blk_op op;
 	uint64_t off, len;		/* bytes */
-	struct kiov *iov;		/* stays valid until done */
+	struct kiov *iov;		/* stays valid until done; used up on the way */
 	unsigned int iovs;
+	bool unmap;			/* BLK_ZERO: the host may take the space back */
 	void (*done)(struct blk_io *io, enum blk_status s);
-	struct link link;		/* the engine's */
-	enum blk_status status;		/* the engine's */
-	uint32_t tries;			/* the engine's: short reads and writes go on */
-	uint64_t moved;
 	void *priv;
+	/* The queue's, from submit until done. */
+	struct link link;
+	enum blk_status status;
+	uint32_t tries;			/* how often the host said "again" */
+	uint64_t moved;			/* short reads and writes go on */
+	struct blk_step {		/* what the engine is to do next, in bytes of the host file */
+		uint64_t off, len;
+		struct kiov *iov;
+		unsigned int iovs;
+	} step;
+	struct kiov bounce;		/* when step goes through the queue's aligned buffer */
 };
 
 /* A queue: an engine on a loop. depth bounds the requests in flight. */
@@ -64,6 +73,9 @@ MUST int blkq_new(struct blkq **out, struct img *i, struct loop *l, unsigned int
 /* All requests must have ended. */
 void blkq_free(struct blkq *q);
 void blkq_submit(struct blkq *q, struct blk_io *io);
+/* Hands the batch to the kernel and runs the done functions of what has ended. The loop does it before it sleeps; a
+ * device may do it earlier. True when there is more to do at once. */
+bool blkq_turn(struct blkq *q);
 /* Waits until nothing is in flight; done functions run meanwhile. For stop and pause. */
 void blkq_drain(struct blkq *q);
 const char *blkq_engine_name(const struct blkq *q);

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The io_uring engine: what the page cache can answer is answered at once by one system call (RWF_NOWAIT); the rest goes
+ * on a ring, which is handed over once per turn of the loop. The loop watches the ring's descriptor, which is
+ * readable when something has ended.
+ *
+ * System-call filters do not see what a ring carries. So the maker of the queue makes the ring, on its own thread, and
+ * binds it first: four operations, on the one file registered, and no further registering. The queue's
+ * thread only switches it on and enters it; it has no right to make another. io_uring_register(2),
+ * IORING_REGISTER_RESTRICTIONS.
+ */
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "block/eng.h"
+
+/* Entries handed over at a time; more requests than this wait here, in order. */
+#define RING_MAX 128
+
+/* Younger than the headers of some build hosts. Linux 6.1. */
+#ifndef IORING_SETUP_DEFER_TASKRUN
+#define IORING_SETUP_DEFER_TASKRUN (1U << 13)
+#endif
+
+struct uring {
+	struct io_uring ring;
+	struct loop_fd watch;
+	struct link waiting;		/* no entry free */
+	unsigned int room;		/* entries free */
+	unsigned int fresh;		/* filled, not handed over */
+	bool on;			/* the ring has been switched on */
+	bool read_at_once, write_at_once;	/* the file system knows RWF_NOWAIT */
+};
+
+static const struct io_uring_restriction bounds[] = {
+	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV },
+	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV },
+	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC },
+	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE },
+	{ .opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE },
+	{ .opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_ENABLE_RINGS },
+};
+
+/* The best ring first; older kernels refuse flags they do not know. All of them start switched off. */
+static const unsigned int kinds[] = {
+	IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	IORING_SETUP_R_DISABLED,
+};
+
+static int make_ring(struct uring *u, unsigned int entries)
+{
+	int r = -EINVAL;
+
+	for (unsigned int i = 0; i < ARRAY_LEN(kinds) && r == -EINVAL; i++) {
+		struct io_uring_params p = { .flags = kinds[i] };
+
+		r = io_uring_queue_init_params(entries, &u->ring, &p);
+	}
+	return r;
+}
+
+/* Registers the one file and closes the ring to everything but our four operations on it. */
+static int bind_ring(struct uring *u, int fd)
+{
+	struct io_uring_restriction rows[ARRAY_LEN(bounds)];
+	int r = io_uring_register_files(&u->ring, &fd, 1);
+
+	memcpy(rows, bounds, sizeof(rows));
+	if (r < 0)
+		return r;
+	return io_uring_register((unsigned int)u->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, rows,
+				 ARRAY_LEN(rows));
+}
+
+static void ring_ready(void *arg, uint32_t events)
+{
+	/* The wake is all: blkq_turn collects at the end of this turn. */
+	(void)arg;
+	(void)events;
+}
+
+static int uring_open(struct blkq *q, struct err *e)
+{
+	unsigned int entries = q->depth < RING_MAX ? q->depth : RING_MAX;
+	struct uring *u = NEW(struct uring);
+	int r = make_ring(u, entries);
+
+	if (r < 0) {
+		free(u);
+		errno = -r;
+		return err_os(e, ERR_IO, "io_uring_setup");
+	}
+	r = bind_ring(u, q->img->fd);
+	if (r < 0) {
+		errno = -r;
+		err_os(e, ERR_IO, "io_uring_register");
+	}
+	if (r < 0 || loop_watch(q->loop, &u->watch, u->ring.ring_fd, EPOLLIN, ring_ready, q, e)) {
+		io_uring_queue_exit(&u->ring);
+		free(u);
+		return -1;
+	}
+	list_init(&u->waiting);
+	u->room = u->ring.sq.ring_entries;	/* rounded up to a power of two */
+	u->read_at_once = !q->img->direct;
+	u->write_at_once = !q->img->direct;
+	q->uring = u;
+	return 0;
+}
+
+static void uring_close(struct blkq *q)
+{
+	loop_unwatch(&q->uring->watch);
+	io_uring_queue_exit(&q->uring->ring);
+	free(q->uring);
+	q->uring = NULL;
+}
+
+/* Fills an entry; there is room. */
+static void fill(struct uring *u, struct blk_io *io)
+{
+	struct io_uring_sqe *s = io_uring_get_sqe(&u->ring);
+	const struct iovec *v = io->step.iov ? &io->step.iov->v : NULL;
+	unsigned int n = step_pieces(io);
+
+	switch (io->op) {
+	case BLK_READ:
+		io_uring_prep_readv(s, 0, v, n, io->step.off);
+		break;
+	case BLK_WRITE:
+		io_uring_prep_writev(s, 0, v, n, io->step.off);
+		break;
+	case BLK_FLUSH:
+		io_uring_prep_fsync(s, 0, IORING_FSYNC_DATASYNC);
+		break;
+	case BLK_DISCARD:
+	case BLK_ZERO:
+		io_uring_prep_fallocate(s, 0, step_hole_mode(io), (off_t)io->step.off,
+					(off_t)io->step.len);
+		break;
+	}
+	s->flags |= IOSQE_FIXED_FILE;
+	io_uring_sqe_set_data(s, io);
+	u->room--;
+	u->fresh++;
+}
+
+/* Tries without waiting; STEP_LATER when it would wait. */
+static int64_t at_once(struct blkq *q, struct blk_io *io)
+{
+	struct uring *u = q->uring;
+	bool *known = io->op == BLK_READ ? &u->read_at_once : &u->write_at_once;
+	int64_t r;
+
+	if ((io->op != BLK_READ && io->op != BLK_WRITE) || !*known)
+		return STEP_LATER;
+	r = sync_step(q->img, io, RWF_NOWAIT);
+	if (r == -EOPNOTSUPP)
+		*known = false;
+	return r >= 0 ? r : STEP_LATER;
+}
+
+static int64_t uring_start(struct blkq *q, struct blk_io *io)
+{
+	struct uring *u = q->uring;
+	int64_t r = at_once(q, io);
+
+	if (r != STEP_LATER)
+		return r;
+	if (u->room)
+		fill(u, io);
+	else
+		list_add_tail(&u->waiting, &io->link);
+	return STEP_LATER;
+}
+
+static void switch_on(struct uring *u)
+{
+	u->on = true;
+	/* Here, because the thread that switches it on becomes the one that may enter it. */
+	if (io_uring_register((unsigned int)u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0)
+		log_error("io_uring cannot be switched on: %s", strerror(errno));
+}
+
+static void collect(struct blkq *q)
+{
+	struct uring *u = q->uring;
+	struct io_uring_cqe *c;
+
+	while (io_uring_peek_cqe(&u->ring, &c) == 0 && c) {
+		struct blk_io *io = io_uring_cqe_get_data(c);
+		int64_t res = c->res;
+
+		io_uring_cqe_seen(&u->ring, c);
+		u->room++;
+		blkq_stepped(q, io, res);
+	}
+}
+
+static void refill(struct uring *u)
+{
+	while (u->room && !list_empty(&u->waiting)) {
+		struct link *l = list_take_first(&u->waiting);
+
+		fill(u, container_of(l, struct blk_io, link));
+	}
+}
+
+/* Is anything in the ring at all? Without, entering it is a system call for nothing. */
+static bool ring_idle(const struct blkq *q)
+{
+	const struct uring *u = q->uring;
+
+	return u->room == u->ring.sq.ring_entries && list_empty(&u->waiting);
+}
+
+/* Hands over what is fresh, collects what has ended. True when the kernel took something. */
+static bool enter(struct blkq *q, unsigned int wait)
+{
+	struct uring *u = q->uring;
+	int r;
+
+	if (!u->on)
+		switch_on(u);
+	r = wait ? io_uring_submit_and_wait(&u->ring, wait) : io_uring_submit_and_get_events(&u->ring);
+	if (r > 0)
+		u->fresh -= (unsigned int)r;
+	if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY)
+		log_guest("io_uring_enter: %s", strerror(-r));
+	collect(q);
+	refill(u);
+	return r > 0;
+}
+
+static void uring_turn(struct blkq *q)
+{
+	struct uring *u = q->uring;
+
+	if (ring_idle(q))
+		return;
+	/* An entry that the kernel refuses ends the batch before those behind it. */
+	while (enter(q, 0) && u->fresh)
+		;
+	q->again = u->fresh > 0;
+}
+
+static void uring_wait(struct blkq *q)
+{
+	if (!ring_idle(q))
+		enter(q, 1);
+}
+
+const struct img_eng img_uring = {
+	.name = "io_uring",
+	.open = uring_open,
+	.close = uring_close,
+	.start = uring_start,
+	.turn = uring_turn,
+	.wait = uring_wait,
+};
