@@ -12,11 +12,12 @@
  * is below 4 GiB, and the head is not one already in flight. What breaks a rule is VQ_BAD: the caller marks the device
  * NEEDS_RESET (vdev_broken) and touches the queue no more.
  *
- * A queue belongs to one loop; all functions but vq_setup are for that loop's thread.
+ * A queue belongs to one loop; all functions but vq_setup and vq_fini are for that loop's thread.
  */
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -24,25 +25,36 @@
 #include "mem/gmem.h"
 
 #define VQ_SIZE_MAX 32768
-/* pieces of one chain: as many descriptors as the queue has, some split by region borders */
-#define VQ_PIECES_EXTRA 4
+/* A descriptor that lies across the borders of RAM regions makes several pieces; more than this many are refused. */
+#define VQ_SPLITS_MAX 4
+/* An indirect table may be longer than a small queue: drivers in the field do that (Linux among them). */
+#define VQ_TABLE_MAX 1024
+/* Pieces that every head has room for without an allocation. */
+#define VQ_PIECES_SMALL 8
+/* All pieces of long chains of one queue together: 64 MiB of them. A driver that wants more is refused. */
+#define VQ_PIECES_MAX (4u << 20)
 
 enum vq_result { VQ_EMPTY, VQ_CHAIN, VQ_BAD };
 
 struct chain {
 	uint16_t head;
-	uint16_t readable, writable;	/* pieces of each kind */
+	uint32_t readable, writable;	/* pieces of each kind */
 	struct kiov *r, *w;		/* the queue's own storage, until vq_push(head) */
 	uint32_t rlen, wlen;		/* bytes of each kind */
 };
 
-/* What the driver set; saved. */
+/* What the driver set; saved, so without gaps. */
 struct vq_conf {
 	uint16_t size;
-	uint8_t enabled, pad;
-	uint16_t vector;		/* MSI-X vector or 0xffff */
-	uint16_t pad2;
+	uint16_t vector;		/* MSI-X vector or 0xffff; read by the queue's loop too, so atomically */
+	uint32_t enabled;
 	uint64_t desc, avail, used;
+};
+
+/* Room for a chain of more than VQ_PIECES_SMALL pieces; made when a head first needs it, kept until vq_fini. */
+struct vq_store {
+	struct kiov *pieces;
+	uint32_t room;
 };
 
 struct vq {
@@ -50,14 +62,17 @@ struct vq {
 	uint16_t size;
 	bool event_idx, indirect;
 	bool live;			/* windows are set */
+	bool bad;			/* VQ_BAD was said; nothing else is, until the next vq_setup */
 	struct gwin desc, avail, used;
 	uint16_t next_avail;		/* saved */
 	uint16_t next_used;		/* saved */
+	uint16_t seen_avail;		/* avail idx as last fetched */
 	uint16_t signalled;		/* used idx at the last interrupt decision */
-	uint64_t *in_flight;		/* bitmap of heads */
-	uint16_t flying;		/* their number */
-	struct kiov *pieces;		/* size * (size + VQ_PIECES_EXTRA), touched as used */
-	void *slot;			/* unused by vq.c */
+	uint16_t flying;		/* number of heads in flight */
+	uint64_t *in_flight;		/* bitmap of them */
+	struct kiov *small;		/* VQ_PIECES_SMALL a head, touched as used */
+	struct vq_store *large;		/* one a head */
+	uint32_t large_room;		/* sum of their rooms */
 };
 
 /* Checks the rings' places and sizes, sets the windows; -1 when the driver set nonsense. Control or vCPU thread, while nobody
@@ -65,7 +80,7 @@ struct vq {
 MUST int vq_setup(struct vq *q, const struct dma *d, const struct vq_conf *c, uint64_t features);
 void vq_fini(struct vq *q);
 
-/* The next chain, its storage valid until it is pushed. */
+/* The next chain, its storage valid until it is pushed. A queue that the driver left out is empty. */
 enum vq_result vq_pop(struct vq *q, struct chain *c);
 /* Gives the chain back with the bytes written into it. The head must be in flight. */
 void vq_push(struct vq *q, uint16_t head, uint32_t written);
@@ -73,7 +88,8 @@ void vq_push(struct vq *q, uint16_t head, uint32_t written);
 void vq_unpop(struct vq *q, uint16_t head);
 /* After pushing a batch: does the driver want an interrupt? (EVENT_IDX or NO_INTERRUPT) */
 bool vq_wants_interrupt(struct vq *q);
-/* Asks the driver not to kick while we work, and to kick again; the latter returns true when chains came meanwhile, so look again. */
+/* Asks the driver not to kick while we work, and to kick again; the latter returns true when chains came meanwhile, so look
+ * again. A queue that was popped empty must be listened to, or the driver will not ring. */
 void vq_mute(struct vq *q);
 bool vq_listen(struct vq *q);
 
