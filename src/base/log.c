@@ -51,6 +51,11 @@ enum log_level log_level(void)
 	return log_to.level;
 }
 
+int log_fd(void)
+{
+	return log_to.fd;
+}
+
 /* A name or message of foreign origin cannot forge a line or speak to the terminal. */
 static void make_plain(char *s, size_t n)
 {

@@ -13,6 +13,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 /* Sets the level and the descriptor (borrowed, lives as long as the process). Once, before threads. */
 void log_init(enum log_level level, int fd);
 enum log_level log_level(void);
+/* Where lines go; for a signal handler's last words. */
+int log_fd(void);
 
 struct log_site {
 	uint64_t window_ns;	/* when the present second began */

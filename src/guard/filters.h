@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What tools/mkfilter makes at build time: a BPF program per thread profile, and the names of system calls. Read
+ * by guard/seccomp.c only; nothing here changes.
+ */
+#pragma once
+
+#include <linux/filter.h>
+
+struct seccomp_filter {
+	const char *profile;
+	const struct sock_filter *code;
+	unsigned short len;		/* instructions */
+};
+extern const struct seccomp_filter seccomp_filters[];
+extern const unsigned int seccomp_filter_count;
+
+/* By number; NULL where there is none. */
+#define SECCOMP_CALLS 1024
+extern const char *const seccomp_calls[SECCOMP_CALLS];
