@@ -23,15 +23,20 @@ void irqs_free(struct irqs *q);
 /* Pins. The IOAPIC registers as the one who is told of level changes; devices raise and lower. Any thread. */
 struct irq_chip {
 	void (*pin)(void *arg, uint32_t gsi, bool level);
+	void (*eoi)(void *arg, uint8_t vector);
 	void *arg;
 };
+/* NULL takes it off. Before vCPUs run, or after. */
 void irqs_set_chip(struct irqs *q, const struct irq_chip *chip);
+/* The end of an interrupt of a level-triggered vector, from a vCPU's exit. */
+void irq_eoi(struct irqs *q, uint8_t vector);
 void irq_pin(struct irqs *q, uint32_t gsi, bool level);
 /* Edge: up and down. */
 void irq_pulse(struct irqs *q, uint32_t gsi);
 /* Hands out the next free pin (5 upwards: PCI INTx pool, GED, ...); fails when none is left. */
 MUST int irq_pin_alloc(struct irqs *q, uint32_t *gsi, struct err *e);
-/* The IOAPIC's: the message that pin gsi sends now (for the hypervisor's EOI bookkeeping), or masked. */
+/* The IOAPIC's: the message that pin gsi sends (for the hypervisor's EOI bookkeeping). masked: no EOI of this pin is
+ * waited for. A level pin keeps its route while the guest masks it, or an EOI in that time would be missed. */
 void irq_pin_route(struct irqs *q, uint32_t gsi, uint64_t addr, uint32_t data, bool masked);
 /* Delivers a message at once. */
 void irq_msi_now(struct irqs *q, uint64_t addr, uint32_t data);
