@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one road in and out of a board. Every step of the way in has its step back, and a failure takes the steps back
+ * that were gone, in turn. Control thread.
+ *
+ *	in:   id -> claim -> saved state -> init -> saved state of the plug -> plug in -> list
+ *	out:  list -> plug out -> fini -> unclaim -> id
+ */
+#include "core/dev.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/snap.h"
+
+void board_init(struct board *b)
+{
+	*b = (struct board){0};
+	list_init(&b->devs);
+}
+
+struct dev *dev_find(struct board *b, const char *id)
+{
+	list_each(l, &b->devs) {
+		struct dev *d = container_of(l, struct dev, link);
+
+		if (!strcmp(d->id, id))
+			return d;
+	}
+	return NULL;
+}
+
+/* How far a device has come. */
+enum dev_step { DEV_MADE, DEV_CLAIMED, DEV_READY, DEV_IN };
+
+static void dev_undo(struct dev *d, enum dev_step from)
+{
+	const struct dev_class *c = d->class;
+
+	if (from >= DEV_IN && c->plug)
+		c->plug->out(d);
+	if (from >= DEV_READY && c->fini)
+		c->fini(d);
+	if (from >= DEV_CLAIMED && c->plug)
+		c->plug->unclaim(d);
+	if (c->state)
+		desc_free(c->state, (char *)d + c->state_off);
+	free(d->id);
+	free(d);
+}
+
+/* Goes as far as it can; *step tells how far. */
+static int dev_enter(struct dev *d, const struct dev_args *a, enum dev_step *step, struct err *e)
+{
+	const struct dev_class *c = d->class;
+
+	*step = DEV_MADE;
+	if (c->plug && c->plug->claim(d, a, e))
+		return -1;
+	*step = DEV_CLAIMED;
+	if (dev_load(d, a->saved, e))
+		return -1;
+	if (c->init && c->init(d, e))
+		return -1;
+	*step = DEV_READY;
+	if (dev_load_plug(d, a->saved, e))
+		return -1;
+	if (c->plug && c->plug->in(d, e))
+		return -1;
+	*step = DEV_IN;
+	return 0;
+}
+
+int dev_add(struct dev **out, struct board *b, const struct dev_class *c, const struct dev_args *a,
+	    struct err *e)
+{
+	enum dev_step step;
+	struct dev *d;
+
+	if (!a->id || !a->id[0])
+		return err_set(e, ERR_BAD, "a device of class %s needs an id", c->name);
+	if (dev_find(b, a->id))
+		return err_set(e, ERR_TAKEN, "the id %s is in use: choose another", a->id);
+	d = mem_new(c->size);
+	d->class = c;
+	d->id = mem_str(a->id);
+	d->board = b;
+	d->conf = a->conf;
+	list_init(&d->link);
+	if (dev_enter(d, a, &step, e)) {
+		dev_undo(d, step);
+		return err_in(e, "device %s", a->id);
+	}
+	list_add_tail(&b->devs, &d->link);
+	if (out)
+		*out = d;
+	return 0;
+}
+
+void dev_remove(struct dev *d)
+{
+	list_drop(&d->link);
+	dev_undo(d, DEV_IN);
+}
+
+void dev_remove_all(struct board *b)
+{
+	while (!list_empty(&b->devs))
+		dev_remove(container_of(b->devs.prev, struct dev, link));
+}
