@@ -26,6 +26,19 @@ class Images:
         return self.top / "host"
 
     @property
+    def tools(self):
+        """A file system with measuring programs, for test guests."""
+        return self.top / "tools" / "tools.ext4"
+
+    @property
     def disk(self):
         """The cloud-like disk; its kernel and initrd lie beside it as disk.vmlinuz and disk.initrd."""
         return self.top / "disk" / "disk.raw"
+
+    @property
+    def disk_kernel(self):
+        return self.disk.with_suffix(".vmlinuz")
+
+    @property
+    def disk_initrd(self):
+        return self.disk.with_suffix(".initrd")
