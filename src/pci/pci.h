@@ -29,13 +29,13 @@ struct pci_bar {
 	bool prefetch;
 	bool on;		/* decoded now */
 	uint64_t size;		/* power of two */
-	uint64_t addr;		/* as the guest last wrote it (full) */
+	uint64_t addr;		/* as the guest last wrote it (full); 0 = not placed yet */
 	struct bus_range range;	/* ops and arg set by the owner before pci_fn_in */
 };
 
 /* Called under the function's lock, on a vCPU thread. */
 struct pci_fn_ops {
-	/* a config write of the guest has been taken over by the masks; off and len are of the write */
+	/* a config write of the guest has been taken over by the masks; off and len are of the write; may be NULL */
 	void (*wrote)(struct pci_fn *f, uint32_t off, uint32_t len);
 	/* before a read: a chance to fill in live bytes; may be NULL */
 	void (*reading)(struct pci_fn *f, uint32_t off, uint32_t len);
@@ -54,6 +54,7 @@ struct pci_fn {
 	uint16_t cap_next;		/* where the next capability goes */
 	uint16_t cap_last;		/* offset of the last one's link byte */
 	struct pci_bar bar[PCI_BARS];
+	bool loaded;			/* config space comes from a saved state */
 	const struct pci_fn_ops *ops;
 };
 
@@ -76,13 +77,13 @@ bool pci_bus_master(const struct pci_fn *f);
 
 /* Saved: the config bytes and where BARs are. */
 struct pci_fn_state {
-	uint8_t segment, slot;
-	uint8_t pad[6];
+	uint32_t segment, slot;
 	uint8_t cfg[PCI_CFG_SIZE];
 	uint64_t bar[PCI_BARS];
 };
 extern const struct desc pci_fn_state_desc;
 void pci_fn_save(struct pci_fn *f, struct pci_fn_state *s);
+/* Before pci_fn_in, for a function with the same capabilities and BARs: read-only bytes have to agree. */
 MUST int pci_fn_load(struct pci_fn *f, const struct pci_fn_state *s, struct err *e);
 
 /* seg.c: segments of one bus each; CF8/CFC for segment 0 and ECAM for all */
@@ -107,8 +108,9 @@ uint32_t pci_intx_gsi(const struct pci_host *h, uint8_t slot);
 /* Takes a slot; slot -1 = lowest free. Fails by name for one in use, out of range or reserved (0 of segment 0 is the host bridge). */
 MUST int pci_slot_claim(struct pci_host *h, struct pci_fn *f, uint16_t segment, int slot, struct err *e);
 void pci_slot_release(struct pci_fn *f);
-/* Places the BARs, decoding off until the guest or firmware turns it on... the VMM assigns addresses as
- * firmware would, and puts the function on the segment, where config accesses find it. */
+/* Places those BARs that have no address as firmware would, from the top of the apertures down, turns memory decoding on
+ * (a function that was loaded keeps what it had), and puts the function on the segment, where config
+ * accesses find it. The bar_moved hook is called for each BAR that decodes. */
 MUST int pci_fn_in(struct pci_fn *f, struct err *e);
 /* Off the segment; waits until nobody is inside. */
 void pci_fn_out(struct pci_fn *f);

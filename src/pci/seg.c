@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Segments of one bus with 32 slots each, and the two ways to their config space: ports 0xcf8 and 0xcfc for segment 0, and
+ * ECAM for all. No bridges and no functions but 0. The read lock is held during a config access, so that a function
+ * that leaves knows nobody is inside when it has had the write lock; under it lie the function's lock, then the bus.
+ * Config accesses: vCPU threads. Claiming, plugging and taking out: the control thread.
+ * PCI Local Bus 3.0 §3.2.2.3.2, PCI Express base 3.0 §7.2.2, PCI firmware 3.2 §4.1.
+ */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/mem.h"
+#include "pci/place.h"
+
+#define SLOTS 32
+#define INTX_PINS 8
+#define PORT_CONFIG 0xcf8
+#define PORT_CONFIG_LEN 8
+#define CONFIG_ENABLE (1u << 31)
+#define ECAM_SEGMENT MIB(1)
+#define APERTURE_ALIGN32 0x1000ull
+#define APERTURE_ALIGN64 GIB(4)
+
+#define HOST_VENDOR 0x8086
+#define HOST_DEVICE 0x0d57
+#define CLASS_BRIDGE 0x06
+
+struct slot {
+	struct pci_fn *fn; /* NULL = free */
+	bool seen;	   /* config accesses find it */
+};
+struct segment {
+	struct slot slot[SLOTS];
+	struct pci_aperture mem32, mem64;
+};
+struct pci_host {
+	struct bus *mmio;
+	struct bus_range ports, ecam;
+	pthread_rwlock_t lock;
+	_Atomic uint32_t config_address;
+	uint32_t intx[INTX_PINS];
+	struct pci_fn bridge;
+	uint16_t count;
+	struct segment *segment;
+};
+
+/* The byte of config space that an access of either road begins at. */
+struct cfg_at {
+	uint32_t segment, slot, off;
+};
+
+/* Cuts an access of any length into the pieces that config space knows. */
+static uint32_t cfg_piece(uint32_t off, uint32_t len)
+{
+	if (len >= 4 && off % 4 == 0)
+		return 4;
+	return len >= 2 && off % 2 == 0 ? 2 : 1;
+}
+
+static struct pci_fn *cfg_fn(struct pci_host *h, const struct cfg_at *at)
+{
+	const struct slot *s;
+
+	if (at->segment >= h->count || at->slot >= SLOTS)
+		return NULL;
+	s = &h->segment[at->segment].slot[at->slot];
+	return s->seen ? s->fn : NULL;
+}
+
+static void cfg_read(struct pci_host *h, struct cfg_at at, uint8_t *data, uint32_t len)
+{
+	struct pci_fn *f;
+
+	memset(data, 0xff, len);
+	pthread_rwlock_rdlock(&h->lock);
+	f = cfg_fn(h, &at);
+	for (uint32_t i = 0, n; f && i < len && at.off + i < PCI_CFG_SIZE; i += n) {
+		n = cfg_piece(at.off + i, len - i);
+		le_put(data + i, n, pci_cfg_read(f, at.off + i, n));
+	}
+	pthread_rwlock_unlock(&h->lock);
+}
+
+static void cfg_write(struct pci_host *h, struct cfg_at at, const uint8_t *data, uint32_t len)
+{
+	struct pci_fn *f;
+
+	pthread_rwlock_rdlock(&h->lock);
+	f = cfg_fn(h, &at);
+	for (uint32_t i = 0, n; f && i < len && at.off + i < PCI_CFG_SIZE; i += n) {
+		n = cfg_piece(at.off + i, len - i);
+		pci_cfg_write(f, at.off + i, n, (uint32_t)le_get(data + i, n));
+	}
+	pthread_rwlock_unlock(&h->lock);
+}
+
+/*
+ * CONFIG_ADDRESS: 31 enable | 23..16 bus | 15..11 device | 10..8 function | 7..2 register. port is 4..7 within the range.
+ * Returns false for what is nobody's.
+ */
+static bool port_target(struct pci_host *h, uint64_t port, struct cfg_at *at)
+{
+	uint32_t a = atomic_load_explicit(&h->config_address, memory_order_relaxed);
+
+	*at = (struct cfg_at){.slot = a >> 11 & 0x1f, .off = (a & 0xfc) + (uint32_t)(port & 3)};
+	return a & CONFIG_ENABLE && !(a >> 16 & 0xff) && !(a >> 8 & 7);
+}
+
+/* Bytes of an access to a register of four from its byte at; the rest belongs to the next. */
+static uint32_t port_part(uint64_t off, uint32_t len)
+{
+	return (uint32_t)min_u64(len, 4 - off % 4);
+}
+
+static void ports_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
+{
+	struct pci_host *h = arg;
+	uint8_t reg[4];
+
+	for (uint32_t i = 0, n; i < len; i += n) {
+		struct cfg_at at;
+
+		n = port_part(off + i, len - i);
+		le32_put(reg, atomic_load_explicit(&h->config_address, memory_order_relaxed));
+		if (off + i < 4)
+			memcpy(data + i, reg + off + i, n);
+		else if (port_target(h, off + i, &at))
+			cfg_read(h, at, data + i, n);
+		else
+			memset(data + i, 0xff, n);
+	}
+}
+
+static void ports_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
+{
+	struct pci_host *h = arg;
+	uint8_t reg[4];
+
+	for (uint32_t i = 0, n; i < len; i += n) {
+		struct cfg_at at;
+
+		n = port_part(off + i, len - i);
+		if (off + i >= 4) {
+			if (port_target(h, off + i, &at))
+				cfg_write(h, at, data + i, n);
+			continue;
+		}
+		le32_put(reg, atomic_load_explicit(&h->config_address, memory_order_relaxed));
+		memcpy(reg + off + i, data + i, n);
+		atomic_store_explicit(&h->config_address, le32_get(reg), memory_order_relaxed);
+	}
+}
+
+/* ECAM: 27..20 bus (here: the segment, which has one bus) | 19..15 device | 14..12 function | 11..0 register. */
+static bool ecam_target(uint64_t off, struct cfg_at *at)
+{
+	*at = (struct cfg_at){.segment = (uint32_t)(off >> 20),
+			      .slot = off >> 15 & 0x1f,
+			      .off = off & (PCI_CFG_SIZE - 1)};
+	return !(off >> 12 & 7);
+}
+
+static void ecam_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
+{
+	struct cfg_at at;
+
+	if (ecam_target(off, &at))
+		cfg_read(arg, at, data, len);
+	else
+		memset(data, 0xff, len);
+}
+
+static void ecam_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
+{
+	struct cfg_at at;
+
+	if (ecam_target(off, &at))
+		cfg_write(arg, at, data, len);
+}
+
+static const struct bus_ops ports_ops = {.read = ports_read, .write = ports_write};
+static const struct bus_ops ecam_ops = {.read = ecam_read, .write = ecam_write};
+
+/* Piece i of n of an aperture, all alike, at multiples of align where it is large enough for that. */
+static struct pci_aperture aperture_part(struct pci_aperture a, uint16_t i, uint16_t n, uint64_t align)
+{
+	uint64_t size = align_down(a.size / n, align);
+
+	if (!size || n == 1)
+		size = n == 1 ? a.size : align_down(a.size / n, APERTURE_ALIGN32);
+	return (struct pci_aperture){.base = a.base + i * size, .size = size};
+}
+
+static void host_bridge(struct pci_host *h)
+{
+	static const struct pci_ids ids = {
+		.vendor = HOST_VENDOR, .device = HOST_DEVICE, .class = CLASS_BRIDGE};
+
+	pci_fn_init(&h->bridge, &ids, NULL);
+	h->bridge.host = h;
+	h->segment[0].slot[0] = (struct slot){.fn = &h->bridge, .seen = true};
+}
+
+static int host_wire(struct pci_host *h, const struct pci_host_args *a, struct err *e)
+{
+	h->ports.ops = &ports_ops;
+	h->ecam.ops = &ecam_ops;
+	h->ports.arg = h->ecam.arg = h;
+	for (int i = 0; i < INTX_PINS; i++)
+		if (irq_pin_alloc(a->irqs, &h->intx[i], e))
+			return -1;
+	if (a->pio && bus_add(a->pio, &h->ports, PORT_CONFIG, PORT_CONFIG_LEN, e))
+		return -1;
+	return bus_add(a->mmio, &h->ecam, a->ecam, a->segments * ECAM_SEGMENT, e);
+}
+
+int pci_host_new(struct pci_host **out, const struct pci_host_args *a, struct err *e)
+{
+	struct pci_host *h = NEW(struct pci_host);
+
+	pthread_rwlock_init(&h->lock, NULL);
+	h->mmio = a->mmio;
+	h->count = a->segments;
+	h->segment = mem_array(a->segments, sizeof(h->segment[0]));
+	for (uint16_t i = 0; i < a->segments; i++) {
+		h->segment[i].mem32 = aperture_part(a->mem32, i, a->segments, APERTURE_ALIGN32);
+		h->segment[i].mem64 = aperture_part(a->mem64, i, a->segments, APERTURE_ALIGN64);
+	}
+	host_bridge(h);
+	if (host_wire(h, a, e)) {
+		pci_host_free(h);
+		return err_in(e, "PCI host bridge");
+	}
+	*out = h;
+	return 0;
+}
+
+void pci_host_free(struct pci_host *h)
+{
+	if (!h)
+		return;
+	bus_drop(&h->ports);
+	bus_drop(&h->ecam);
+	pci_fn_fini(&h->bridge);
+	pthread_rwlock_destroy(&h->lock);
+	free(h->segment);
+	free(h);
+}
+
+uint16_t pci_segments(const struct pci_host *h)
+{
+	return h->count;
+}
+
+struct pci_aperture pci_mem32(const struct pci_host *h, uint16_t segment)
+{
+	return h->segment[segment].mem32;
+}
+
+struct pci_aperture pci_mem64(const struct pci_host *h, uint16_t segment)
+{
+	return h->segment[segment].mem64;
+}
+
+uint32_t pci_intx_gsi(const struct pci_host *h, uint8_t slot)
+{
+	return h->intx[slot % INTX_PINS];
+}
+
+static int slot_choose(struct pci_host *h, uint16_t segment, int slot, int *out, struct err *e)
+{
+	const struct segment *s;
+	int n;
+
+	if (segment >= h->count)
+		return err_set(e, ERR_BAD, "PCI segment %u is out of range: this VM has %u", segment,
+			       h->count);
+	s = &h->segment[segment];
+	if (slot >= SLOTS)
+		return err_set(e, ERR_BAD, "PCI device ID %d is out of range: choose one up to %d", slot,
+			       SLOTS - 1);
+	if (slot == 0 && segment == 0)
+		return err_set(e, ERR_BAD, "PCI device ID 0 is reserved for the host bridge");
+	if (slot >= 0 && s->slot[slot].fn)
+		return err_set(e, ERR_TAKEN, "PCI device ID %d is in use: choose another", slot);
+	for (n = slot >= 0 ? slot : 0; n < SLOTS && s->slot[n].fn; n++)
+		;
+	if (n == SLOTS)
+		return err_set(e, ERR_TAKEN, "all %d PCI slots of segment %u are in use", SLOTS, segment);
+	*out = n;
+	return 0;
+}
+
+int pci_slot_claim(struct pci_host *h, struct pci_fn *f, uint16_t segment, int slot, struct err *e)
+{
+	int n, rc;
+
+	pthread_rwlock_wrlock(&h->lock);
+	rc = slot_choose(h, segment, slot, &n, e);
+	if (!rc) {
+		h->segment[segment].slot[n] = (struct slot){.fn = f};
+		f->host = h;
+		f->segment = segment;
+		f->slot = (uint8_t)n;
+	}
+	pthread_rwlock_unlock(&h->lock);
+	return rc;
+}
+
+void pci_slot_release(struct pci_fn *f)
+{
+	struct pci_host *h = f->host;
+
+	if (!h)
+		return;
+	pthread_rwlock_wrlock(&h->lock);
+	h->segment[f->segment].slot[f->slot] = (struct slot){0};
+	f->host = NULL;
+	pthread_rwlock_unlock(&h->lock);
+}
+
+static bool aperture_holds(const struct pci_aperture *a, uint64_t addr, uint64_t size)
+{
+	return size <= a->size && addr >= a->base && addr - a->base <= a->size - size;
+}
+
+bool pci_bar_fits(const struct pci_fn *f, unsigned int n, uint64_t addr)
+{
+	const struct segment *s = &f->host->segment[f->segment];
+	const struct pci_bar *b = &f->bar[n];
+
+	if (b->kind == PCI_BAR_IO)
+		return false;	/* no segment has ports to give */
+	return aperture_holds(&s->mem32, addr, b->size) ||
+	       (b->kind == PCI_BAR_MEM64 && aperture_holds(&s->mem64, addr, b->size));
+}
+
+struct bus *pci_bar_bus(const struct pci_fn *f, unsigned int n)
+{
+	(void)n;
+	return f->host->mmio;
+}
+
+/* The lowest BAR of the segment that [addr, addr+size) meets; NULL when free. */
+static const struct pci_bar *segment_meets(const struct segment *s, uint64_t addr, uint64_t size)
+{
+	const struct pci_bar *low = NULL;
+
+	for (int i = 0; i < SLOTS; i++) {
+		for (int n = 0; s->slot[i].fn && n < PCI_BARS; n++) {
+			const struct pci_bar *b = &s->slot[i].fn->bar[n];
+
+			if (b->addr && ranges_meet(addr, size, b->addr, b->size) &&
+			    (!low || b->addr < low->addr))
+				low = b;
+		}
+	}
+	return low;
+}
+
+/* The highest free place that is aligned to its size. Each round goes below one BAR more, so it ends. */
+static bool aperture_find(const struct segment *s, const struct pci_aperture *a, uint64_t size,
+			  uint64_t *out)
+{
+	uint64_t end = a->base + a->size;
+
+	while (end >= size) {
+		uint64_t addr = align_down(end - size, size);
+		const struct pci_bar *b;
+
+		if (addr < a->base || !addr)
+			return false;
+		b = segment_meets(s, addr, size);
+		if (!b) {
+			*out = addr;
+			return true;
+		}
+		end = b->addr;
+	}
+	return false;
+}
+
+static int bars_assign(struct pci_host *h, struct pci_fn *f, struct err *e)
+{
+	const struct segment *s = &h->segment[f->segment];
+
+	for (unsigned int n = 0; n < PCI_BARS; n++) {
+		const struct pci_bar *b = &f->bar[n];
+		uint64_t addr;
+
+		if (b->kind == PCI_BAR_NONE)
+			continue;
+		if (b->kind == PCI_BAR_IO ||
+		    !aperture_find(s, b->kind == PCI_BAR_MEM64 ? &s->mem64 : &s->mem32, b->size, &addr))
+			return err_set(e, ERR_TAKEN, "PCI segment %u has no room for %llu KiB of BAR %u",
+				       f->segment, (unsigned long long)(b->size >> 10), n);
+		pci_bar_assign(f, n, addr);
+	}
+	pci_decode_on(f);
+	return 0;
+}
+
+int pci_fn_in(struct pci_fn *f, struct err *e)
+{
+	struct pci_host *h = f->host;
+	int rc;
+
+	pthread_rwlock_wrlock(&h->lock);
+	pthread_mutex_lock(&f->lock);
+	rc = f->loaded ? 0 : bars_assign(h, f, e);
+	if (!rc) {
+		pci_bars_update(f);
+		h->segment[f->segment].slot[f->slot].seen = true;
+	}
+	pthread_mutex_unlock(&f->lock);
+	pthread_rwlock_unlock(&h->lock);
+	return rc;
+}
+
+void pci_fn_out(struct pci_fn *f)
+{
+	struct pci_host *h = f->host;
+
+	pthread_rwlock_wrlock(&h->lock);
+	h->segment[f->segment].slot[f->slot].seen = false;
+	pthread_rwlock_unlock(&h->lock);
+	for (unsigned int n = 0; n < PCI_BARS; n++) {
+		struct pci_bar *b = &f->bar[n];
+		bool was_on = b->on;
+
+		bus_drop(&b->range);
+		b->on = false;
+		if (was_on && f->ops && f->ops->bar_moved) {
+			pthread_mutex_lock(&f->lock);
+			f->ops->bar_moved(f, n);
+			pthread_mutex_unlock(&f->lock);
+		}
+	}
+}
+
+void pci_bdf(const struct pci_fn *f, char out[13])
+{
+	snprintf(out, 13, "%04x:00:%02x.0", f->segment, f->slot & 0x1f);
+}
