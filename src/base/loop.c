@@ -24,6 +24,7 @@
 #include "base/thread.h"
 
 #define READY_MAX 32		/* descriptors per turn; the others come in the next */
+#define FREE_ROUNDS 64
 #define SECOND_NS 1000000000ull
 
 struct loop {
@@ -33,8 +34,10 @@ struct loop {
 	bool has_thread;		/* loop_start made it */
 	bool stopping;			/* atomic */
 
-	pthread_mutex_t lock;		/* over the next three */
+	pthread_mutex_t lock;		/* over the next five */
 	struct link posted;
+	struct link later;		/* posted by the loop itself while it ends */
+	bool ending;
 	bool asleep;			/* in epoll_pwait2, or about to be */
 	bool running;			/* from loop_start or loop_run until the last message is served */
 
@@ -239,7 +242,7 @@ static void post_locked(struct loop *l, struct loop_msg *m, void (*fn)(void *arg
 	m->queued = true;
 	m->fn = fn;
 	m->arg = arg;
-	list_add_tail(&l->posted, &m->link);
+	list_add_tail(l->ending && my_loop == l ? &l->later : &l->posted, &m->link);
 	wake_if_asleep(l);
 }
 
@@ -370,18 +373,23 @@ static void sleep_until_ready(struct loop *l, bool again)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* Serves what was posted up to the moment from which loop_call no longer waits. */
+/* Serves what was posted up to the moment from which loop_call no longer waits. What the messages themselves post,
+ * one that always posts itself among them, is left for the next run. */
 static void run_down(struct loop *l)
 {
+	struct link *own;
 	struct loop_msg m;
 
 	pthread_mutex_lock(&l->lock);
+	l->ending = true;
 	while (take_posted(l, &m)) {
 		pthread_mutex_unlock(&l->lock);
 		m.fn(m.arg);
 		pthread_mutex_lock(&l->lock);
 	}
-	l->running = false;
+	while ((own = list_take_first(&l->later)))
+		list_add_tail(&l->posted, own);
+	l->ending = l->running = false;
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -418,13 +426,19 @@ void loop_stop(struct loop *l)
 
 void loop_free(struct loop *l)
 {
+	struct loop *outer = my_loop;
+
 	if (!l)
 		return;
 	if (l->has_thread) {
 		loop_stop(l);
 		thread_join(&l->thread);
 	}
-	run_down(l);
+	/* messages may post the next step of their work, but not for ever */
+	my_loop = l;
+	for (int i = 0; i < FREE_ROUNDS && !list_empty(&l->posted); i++)
+		run_down(l);
+	my_loop = outer == l ? NULL : outer;
 	/* who stops a timer or drops a hook after this finds it stopped */
 	list_each(at, &l->timers)
 		loop_timer_stop(container_of(at, struct loop_timer, link));
@@ -445,6 +459,7 @@ int loop_new(struct loop **out, const char *name, struct err *e)
 	snprintf(l->name, sizeof(l->name), "%.*s", THREAD_NAME_MAX, name);
 	pthread_mutex_init(&l->lock, NULL);
 	list_init(&l->posted);
+	list_init(&l->later);
 	list_init(&l->timers);
 	list_init(&l->hooks);
 	l->wake = -1;

@@ -27,7 +27,8 @@ MUST int loop_pin(struct loop *l, const uint32_t *cpus, unsigned int count, stru
 void loop_run(struct loop *l);
 /* Any thread: ask it to end after this turn. */
 void loop_stop(struct loop *l);
-/* Stops, joins its thread if it has one, runs what is still posted, frees. NULL is fine. */
+/* Stops, joins its thread if it has one, runs what is still posted (and what that posts, up to 64 times over),
+ * frees. NULL is fine. */
 void loop_free(struct loop *l);
 /* Is the caller this loop's thread? */
 bool loop_here(const struct loop *l);

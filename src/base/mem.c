@@ -26,8 +26,9 @@ static void __attribute__((noreturn)) mem_die(size_t count, size_t size)
 	int n = snprintf(line, sizeof(line), "virga: the host has no memory for %zu x %zu bytes\n",
 			 count, size);
 
+	/* with nobody to read it, the status must do */
 	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
-		exit(2);
+		exit(1);
 	exit(1);
 }
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Facts about log lines (src/base/log.c): their form, their bounds, the limit per site. */
+#include "test.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* A pipe that the log writes to; what came is read at once. */
+struct catch {
+	int in, out;
+	char text[16384];
+};
+
+static void catch_start(struct catch *c, enum log_level level)
+{
+	int p[2];
+
+	assert_int_equal(pipe(p), 0);
+	c->in = p[0];
+	c->out = p[1];
+	log_init(level, c->out);
+}
+
+/* Ends the catching and returns the text. */
+static const char *catch_end(struct catch *c)
+{
+	ssize_t n = 0;
+	size_t used = 0;
+
+	fd_close(&c->out);
+	while ((n = read(c->in, c->text + used, sizeof(c->text) - 1 - used)) > 0)
+		used += (size_t)n;
+	c->text[used] = '\0';
+	fd_close(&c->in);
+	log_init(LOG_WARN, STDERR_FILENO);
+	return c->text;
+}
+
+static unsigned int lines(const char *s)
+{
+	unsigned int n = 0;
+
+	for (; *s; s++)
+		n += *s == '\n';
+	return n;
+}
+
+TEST(log_line_has_time_thread_level_place_and_message)
+{
+	static struct catch c;
+	unsigned int sec, us, line;
+	char thread[32], level[16], file[32], rest[64];
+
+	catch_start(&c, LOG_INFO);
+	log_info("disk %s", "d0");
+	catch_end(&c);
+	assert_int_equal(sscanf(c.text, "virga: %u.%6us: <%31[^>]> %15[^:]:%31[^:]:%u -- %63[^\n]", &sec, &us,
+				thread, level, file, &line, rest), 7);
+	assert_string_equal(level, "INFO");
+	assert_string_equal(file, "log.c");
+	assert_string_equal(rest, "disk d0");
+	assert_int_equal(lines(c.text), 1);
+}
+
+TEST(log_leaves_out_what_is_below_the_level)
+{
+	static struct catch c;
+
+	catch_start(&c, LOG_WARN);
+	log_info("no");
+	log_debug("no");
+	log_warn("yes");
+	log_error("yes");
+	assert_int_equal(lines(catch_end(&c)), 2);
+	assert_null(strstr(c.text, "no\n"));
+}
+
+TEST(log_message_cannot_forge_a_line)
+{
+	static struct catch c;
+
+	catch_start(&c, LOG_WARN);
+	log_warn("serial \"%s\"", "a\nvirga: 0.0s: <vmm> ERROR\x1b[2J\r");
+	assert_int_equal(lines(catch_end(&c)), 1);
+	assert_null(strchr(c.text, '\x1b'));
+	assert_null(strchr(c.text, '\r'));
+}
+
+TEST(log_line_is_bounded)
+{
+	static char big[8192];
+	static struct catch c;
+
+	memset(big, 'x', sizeof(big) - 1);
+	catch_start(&c, LOG_WARN);
+	log_warn("%s", big);
+	log_warn("next");
+	assert_int_equal(lines(catch_end(&c)), 2);
+	assert_true(strlen(c.text) < 4096);
+}
+
+static void guest_speaks(void)
+{
+	log_guest("bad descriptor");
+}
+
+TEST(log_guest_says_ten_lines_at_once_and_counts_the_rest)
+{
+	static struct catch c;
+
+	catch_start(&c, LOG_WARN);
+	for (int i = 0; i < 1000; i++)
+		guest_speaks();
+	assert_int_equal(lines(catch_end(&c)), 10);
+	assert_null(strstr(c.text, "left out"));
+
+	catch_start(&c, LOG_WARN);
+	usleep(1050 * 1000);
+	for (int i = 0; i < 5; i++)
+		guest_speaks();
+	assert_int_equal(lines(catch_end(&c)), 1);
+	assert_non_null(strstr(c.text, "(990 more left out)"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest t[] = {
+		T(log_line_has_time_thread_level_place_and_message),
+		T(log_leaves_out_what_is_below_the_level),
+		T(log_message_cannot_forge_a_line),
+		T(log_line_is_bounded),
+		T(log_guest_says_ten_lines_at_once_and_counts_the_rest),
+	};
+
+	return cmocka_run_group_tests(t, NULL, NULL);
+}
