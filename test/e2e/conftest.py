@@ -78,7 +78,7 @@ def left_behind(place, mark, work, vms, before):
 
 @pytest.fixture
 def virga(place, work):
-    """Start virga: virga(*args, tty=False, program=None, env=None, overhead=True).
+    """Start virga: virga(*args, tty=False, program=None, before=(), env=None, overhead=True).
 
     When the test is over, whatever still runs is asked to end and must do so; then no process, network
     interface, lock, socket or file may be left, terminals must be as they were, and memory beside guest

@@ -47,8 +47,12 @@ def ram_kib(args):
 class Virga:
     """A virga process. It starts when made."""
 
-    def __init__(self, place, args, program=None, tty=False, env=None, cwd=None):
-        """`tty` gives it a terminal of its own; else it has pipes. `args` are taken as str."""
+    def __init__(self, place, args, program=None, before=(), tty=False, env=None, cwd=None):
+        """`tty` gives it a terminal of its own; else it has pipes. `args` are taken as str.
+
+        `program` stands for virga; `before` are arguments to it that are not virga's, as for a program
+        that prepares something and then becomes virga.
+        """
         self.place = place
         self.args = [str(a) for a in args]
         self.ram_kib = ram_kib(self.args)
@@ -57,7 +61,7 @@ class Virga:
         self.text = ""
         self.status = None
         self.restored = None
-        self.argv = [program or binary()] + self.args
+        self.argv = [program or binary(), *(str(a) for a in before), *self.args]
         started = place.spawn(self.argv, env or {}, cwd, tty)
         self.job, self.pid = started["job"], started["pid"]
 
