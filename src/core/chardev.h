@@ -21,7 +21,9 @@ struct chardev {
 	/* Set by the device in init, cleared in fini; called on the board's io loop. Returns the bytes taken; the rest is
 	 * offered again after want_input(true). */
 	size_t (*input)(void *arg, const uint8_t *data, size_t len);
-	/* window size changed; may be NULL */
+	/* A write was cut short and there is room again; on the board's io loop; may be NULL. */
+	void (*writable)(void *arg);
+	/* Window size changed; on the control thread; may be NULL. */
 	void (*resized)(void *arg, uint16_t cols, uint16_t rows);
 	void *arg;
 	uint16_t cols, rows;	/* 0 = not a terminal */

@@ -690,7 +690,6 @@ static int vpci_after_load(struct dev *d, struct err *e)
 	p->queue_select = s->queue_select;
 	p->config_vector = s->config_vector;
 	atomic_store(&p->isr, (uint8_t)s->isr);
-	saved_drop(p);
 	return 0;
 }
 
