@@ -127,6 +127,7 @@ struct msix {
 	struct irqs *irqs;
 	uint16_t count;
 	uint8_t cap;			/* offset in config space */
+	bool enabled, mask_all;		/* message control, as msix_ctrl_changed last saw it */
 	struct msix_entry *table;
 	uint64_t *pending;
 	struct irq_vec *vec;
@@ -140,17 +141,19 @@ void msix_fini(struct msix *m);
 void msix_table_read(struct msix *m, uint64_t off, uint8_t *data, uint32_t len);
 void msix_table_write(struct msix *m, uint64_t off, const uint8_t *data, uint32_t len);
 void msix_pba_read(struct msix *m, uint64_t off, uint8_t *data, uint32_t len);
-/* Call after the guest wrote into the capability (message control). */
+/* Call after the guest wrote into the capability (message control), under the function's lock. */
 void msix_ctrl_changed(struct msix *m);
 /* Raises vector n: fired, or pending when masked. Any thread. */
 void msix_fire(struct msix *m, uint16_t n);
 bool msix_enabled(const struct msix *m);
-/* Back to power-on: all masked, nothing pending. */
+/* Back to power-on: off, all masked, nothing pending. Under the function's lock, or when no vCPU runs. */
 void msix_reset(struct msix *m);
 struct msix_state {
 	LIST(struct msix_entry) table;
 	LIST(uint64_t) pending;
 };
 extern const struct desc msix_state_desc;
+/* s is overwritten; its lists are freed by desc_free. */
 void msix_save(struct msix *m, struct msix_state *s);
+/* After pci_fn_load, which brings message control. */
 MUST int msix_load(struct msix *m, const struct msix_state *s, struct err *e);
