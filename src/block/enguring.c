@@ -32,6 +32,7 @@ struct uring {
 	struct link waiting;		/* no entry free */
 	unsigned int room;		/* entries free */
 	unsigned int fresh;		/* filled, not handed over */
+	bool rung;			/* something has ended */
 	bool on;			/* the ring has been switched on */
 	bool read_at_once, write_at_once;	/* the file system knows RWF_NOWAIT */
 };
@@ -78,9 +79,10 @@ static int bind_ring(struct uring *u, int fd)
 
 static void ring_ready(void *arg, uint32_t events)
 {
-	/* The wake is all: blkq_turn collects at the end of this turn. */
-	(void)arg;
+	struct blkq *q = arg;
+
 	(void)events;
+	q->uring->rung = true;	/* blkq_turn collects at the end of this turn */
 }
 
 static int uring_open(struct blkq *q, struct err *e)
@@ -210,7 +212,7 @@ static void refill(struct uring *u)
 	}
 }
 
-/* Is anything in the ring at all? Without, entering it is a system call for nothing. */
+/* Nothing in the ring: waiting for it would never end. */
 static bool ring_idle(const struct blkq *q)
 {
 	const struct uring *u = q->uring;
@@ -240,8 +242,10 @@ static void uring_turn(struct blkq *q)
 {
 	struct uring *u = q->uring;
 
-	if (ring_idle(q))
+	/* Entering without a reason is a system call for nothing. */
+	if (!u->fresh && !u->rung)
 		return;
+	u->rung = false;
 	/* An entry that the kernel refuses ends the batch before those behind it. */
 	while (enter(q, 0) && u->fresh)
 		;

@@ -13,7 +13,6 @@
 #include "mem/gmem.h"
 
 struct link_ops;
-struct netlink_if;
 
 struct nlink {
 	const struct link_ops *ops;
@@ -34,6 +33,9 @@ struct link_ops {
 	/* One frame out of / into the pieces, virtio_net_hdr first. */
 	long (*tx)(struct nlink *l, const struct kiov *k, unsigned int n);
 	long (*rx)(struct nlink *l, const struct kiov *k, unsigned int n);
+	/* Of several queues: this one takes part in the traffic, or rests; resting it must not be waited for. At first all
+	 * take part. NULL: there is only one. */
+	int (*enable)(struct nlink *l, bool on);
 	void (*close)(struct nlink *l);
 };
 
@@ -44,7 +46,7 @@ struct tap_args {
 	const uint8_t *host_mac;	/* 6 bytes or NULL */
 	uint32_t mtu;		/* 0 = leave */
 	unsigned int pairs;
-	const int *fds;		/* passed descriptors instead of all the above; taken over on success */
+	const int *fds;		/* passed descriptors instead of all the above; borrowed, the links have duplicates */
 	unsigned int fd_count;
 };
 /* Opens `pairs` queues of one tap. Sentences: no right to make it, busy, no such option. A tap that we make goes away with its last descriptor. */

@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-blk, virtio 1.3 §5.2. Each queue has a loop of its own; nothing is shared between them but the image
+ * and one word that says whether writes may be cached.
+ *
+ *	kick -> vq_pop -> blk_submit -> blkq ... -> blk_done -> vq_push -> vqueue_notify
+ *
+ * Submit runs down, completion runs up, and they meet only in the slot of the chain's head. A request that is refused
+ * has its status byte for an answer; a chain without room for one breaks the device.
+ */
+#include "dev/blk.h"
+
+#include <linux/virtio_blk.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "block/img.h"
+#include "conf/conf.h"
+#include "virtio/vpci.h"
+
+#define SECTOR 512
+#define HEADER_BYTES 16		/* type, priority, sector */
+#define SEGMENT_BYTES 16	/* sector, count, flags of discard and write zeroes */
+#define ID_BYTES VIRTIO_BLK_ID_BYTES
+#define BATCH 16		/* chains taken before the driver hears of those that are done */
+
+struct blk_state {
+	uint64_t sectors;
+	uint64_t writeback;	/* 1: writes may stay in the host's cache until a flush. Atomic */
+};
+
+struct blk_req {
+	struct blk_io io;
+	struct blk_queue *q;
+	struct kiov status;	/* the last writable byte */
+	uint64_t began_ns;
+	uint16_t head;
+	bool counted;		/* a read or write of the guest, for the counters */
+	enum blk_op asked;	/* io.op becomes a flush on write-through's second leg */
+};
+
+struct latency {
+	uint64_t min_ns, max_ns, sum_ns, count;
+};
+
+struct blk_queue {
+	struct blk *b;
+	struct vqueue *vq;
+	struct loop *loop;
+	struct blkq *io;
+	struct blk_req *reqs;	/* one per head, while the queue runs */
+	struct loop_hook hook;
+	bool awake;		/* there may be chains to take */
+	bool pushed;		/* the driver has not heard yet */
+	bool dead;		/* the ring is broken */
+	uint64_t now_ns;	/* of this turn; 0 = not asked yet */
+	uint64_t bytes[2];	/* read, written */
+	struct latency latency[2];
+};
+
+struct blk {
+	struct vdev v;		/* first member */
+	struct img *img;
+	struct blk_state state;
+	struct blk_queue *queues;
+	char serial[ID_BYTES];
+};
+
+static struct blk *blk_of(struct vdev *v)
+{
+	return container_of(v, struct blk, v);
+}
+
+static uint64_t now(struct blk_queue *q)
+{
+	if (!q->now_ns)
+		q->now_ns = loop_now_ns();
+	return q->now_ns;
+}
+
+/* --- room 5: the only way out of a request --- */
+
+static void count(struct blk_queue *q, const struct blk_req *r)
+{
+	int way = r->asked == BLK_WRITE;
+	struct latency *l = &q->latency[way];
+	uint64_t took = now(q) - r->began_ns;
+
+	q->bytes[way] += r->io.len;
+	if (!l->count || took < l->min_ns)
+		l->min_ns = took;
+	if (took > l->max_ns)
+		l->max_ns = took;
+	l->sum_ns += took;
+	l->count++;
+}
+
+/* data: bytes written before the status byte. §2.7.8: the used length counts from the first writable byte. */
+static void finish(struct blk_req *r, uint8_t status, uint32_t data, bool whole)
+{
+	struct blk_queue *q = r->q;
+
+	if (q->dead)
+		return;
+	kiov_put(&r->status, 1, 0, &status, 1);
+	vq_push(&q->vq->q, r->head, whole ? data + 1 : 0);
+	q->pushed = true;
+}
+
+/* §5.2.6.2: without FLUSH the driver cannot ask for its writes to be kept, so each is kept at once. */
+static bool write_through(const struct blk *b)
+{
+	if (!(b->v.features & 1ull << VIRTIO_BLK_F_FLUSH))
+		return true;
+	return b->v.features & 1ull << VIRTIO_BLK_F_CONFIG_WCE &&
+	       !__atomic_load_n(&b->state.writeback, __ATOMIC_RELAXED);
+}
+
+static void blk_done(struct blk_io *io, enum blk_status s)
+{
+	static const uint8_t status[] = {
+		[BLK_OK] = VIRTIO_BLK_S_OK,
+		[BLK_IOERR] = VIRTIO_BLK_S_IOERR,
+		[BLK_UNSUPP] = VIRTIO_BLK_S_UNSUPP,
+	};
+	struct blk_req *r = container_of(io, struct blk_req, io);
+	bool read = r->asked == BLK_READ;
+
+	if (s == BLK_OK && io->op != BLK_READ && io->op != BLK_FLUSH && write_through(r->q->b)) {
+		io->op = BLK_FLUSH;
+		blkq_submit(r->q->io, io);
+		return;
+	}
+	if (s == BLK_OK && r->counted)
+		count(r->q, r);
+	finish(r, status[s], read ? (uint32_t)io->len : 0, s == BLK_OK || !read);
+}
+
+/* --- room 3: judging a request --- */
+
+static int answer(struct blk_req *r, uint8_t status)
+{
+	finish(r, status, 0, true);
+	return 0;
+}
+
+static void go(struct blk_req *r, enum blk_op op, uint64_t sector, uint64_t len)
+{
+	struct blk_io *io = &r->io;
+
+	io->op = r->asked = op;
+	io->len = len;
+	/* what does not fit lies behind the end of any disk */
+	if (mul_overflows(&io->off, sector, (uint64_t)SECTOR))
+		io->off = UINT64_MAX;
+	blkq_submit(r->q->io, io);
+}
+
+static int data_request(struct blk_req *r, const struct chain *c, bool write, uint64_t sector)
+{
+	uint32_t len = write ? c->rlen - HEADER_BYTES : c->wlen - 1;
+	struct kiov *from = write ? c->r : c->w;
+	unsigned int have = write ? c->readable : c->writable;
+	int n;
+
+	/* Bytes of the other direction have no meaning here. */
+	if (write ? c->wlen != 1 : c->rlen != HEADER_BYTES)
+		return answer(r, VIRTIO_BLK_S_IOERR);
+	n = kiov_slice(from, have, write ? HEADER_BYTES : 0, len, from, have);
+	if (n < 0)
+		return answer(r, VIRTIO_BLK_S_IOERR);
+	r->io.iov = from;
+	r->io.iovs = (unsigned int)n;
+	r->counted = true;
+	go(r, write ? BLK_WRITE : BLK_READ, sector, len);
+	return 0;
+}
+
+/* §5.2.6: one segment per request, as max_discard_seg says. */
+static int hole_request(struct blk_req *r, const struct chain *c, bool zero)
+{
+	uint64_t needs = 1ull << (zero ? VIRTIO_BLK_F_WRITE_ZEROES : VIRTIO_BLK_F_DISCARD);
+	uint32_t known = zero ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0, flags;
+	uint8_t s[SEGMENT_BYTES];
+
+	if (!(r->q->b->v.features & needs))
+		return answer(r, VIRTIO_BLK_S_UNSUPP);
+	if (c->rlen != HEADER_BYTES + SEGMENT_BYTES ||
+	    chain_get(c, HEADER_BYTES, s, sizeof(s)) != sizeof(s))
+		return answer(r, VIRTIO_BLK_S_IOERR);
+	flags = le32_get(s + 12);
+	if (flags & ~known)
+		return answer(r, VIRTIO_BLK_S_UNSUPP);
+	r->io.unmap = flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+	go(r, zero ? BLK_ZERO : BLK_DISCARD, le64_get(s), (uint64_t)le32_get(s + 8) * SECTOR);
+	return 0;
+}
+
+static int id_request(struct blk_req *r, const struct chain *c)
+{
+	const char *serial = r->q->b->serial;
+	size_t n = min_u64(c->wlen - 1, ID_BYTES);
+
+	chain_put(c, 0, serial, n);
+	finish(r, VIRTIO_BLK_S_OK, (uint32_t)n, n + 1 == c->wlen);
+	return 0;
+}
+
+/* -1 when the chain cannot even be answered. */
+static int blk_submit(struct blk_queue *q, const struct chain *c)
+{
+	struct blk_req *r = &q->reqs[c->head];
+	uint8_t h[HEADER_BYTES];
+
+	*r = (struct blk_req){ .q = q, .head = c->head, .began_ns = now(q), .io.done = blk_done };
+	if (!c->wlen || kiov_slice(c->w, c->writable, c->wlen - 1, 1, &r->status, 1) != 1)
+		return -1;
+	if (chain_get(c, 0, h, sizeof(h)) != sizeof(h))
+		return answer(r, VIRTIO_BLK_S_IOERR);
+	switch (le32_get(h)) {
+	case VIRTIO_BLK_T_IN:
+		return data_request(r, c, false, le64_get(h + 8));
+	case VIRTIO_BLK_T_OUT:
+		return data_request(r, c, true, le64_get(h + 8));
+	case VIRTIO_BLK_T_FLUSH:
+		go(r, BLK_FLUSH, 0, 0);
+		return 0;
+	case VIRTIO_BLK_T_GET_ID:
+		return id_request(r, c);
+	case VIRTIO_BLK_T_DISCARD:
+		return hole_request(r, c, false);
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return hole_request(r, c, true);
+	default:
+		return answer(r, VIRTIO_BLK_S_UNSUPP);
+	}
+}
+
+/* --- rooms 1 and 2: the queue's loop --- */
+
+/* Takes a batch. False when the ring is empty or broken. */
+static bool take_chains(struct blk_queue *q)
+{
+	struct chain c;
+
+	for (int i = 0; i < BATCH; i++) {
+		enum vq_result got = vq_pop(&q->vq->q, &c);
+
+		if (got == VQ_EMPTY)
+			return false;
+		if (got == VQ_BAD || blk_submit(q, &c)) {
+			q->dead = true;
+			vdev_broken(&q->b->v, got == VQ_BAD ? "its ring breaks the rules" :
+							      "a request has no room for a status");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void blk_kick(struct vqueue *vq)
+{
+	struct blk_queue *q = vq->priv;
+
+	if (q->dead || atomic_load(&q->b->v.broken))
+		return;
+	vq_mute(&vq->q);
+	q->awake = true;
+	take_chains(q);
+}
+
+/* Before the loop sleeps: what has ended goes to the driver before the next batch is taken, so that the first of a long
+ * line does not wait for the last. */
+static bool blk_turn(void *arg)
+{
+	struct blk_queue *q = arg;
+	bool more = blkq_turn(q->io);
+
+	if (q->pushed)
+		vqueue_notify(q->vq);
+	q->pushed = false;
+	q->now_ns = 0;
+	if (!q->awake || q->dead)
+		return more;
+	if (take_chains(q))
+		return true;
+	if (q->dead)
+		return more;
+	q->awake = vq_listen(&q->vq->q);
+	/* Chains taken just now may have ended at once. */
+	return true;
+}
+
+static void blk_start(struct vqueue *vq)
+{
+	struct blk_queue *q = vq->priv;
+
+	q->reqs = mem_array(vq->q.size, sizeof(q->reqs[0]));
+	q->dead = q->awake = q->pushed = false;
+	loop_hook_add(vq->loop, &q->hook, blk_turn, q);
+}
+
+static void blk_stop(struct vqueue *vq)
+{
+	struct blk_queue *q = vq->priv;
+
+	blkq_drain(q->io);
+	if (q->pushed && !q->dead)
+		vqueue_notify(vq);
+	loop_hook_drop(&q->hook);
+	free(q->reqs);
+	q->reqs = NULL;
+}
+
+/* --- registers, vCPU threads --- */
+
+static void blk_wrote(struct vdev *v, uint32_t off, uint32_t len)
+{
+	uint8_t *wce = &v->config[offsetof(struct virtio_blk_config, wce)];
+
+	(void)off;
+	(void)len;
+	*wce = *wce & 1;
+	__atomic_store_n(&blk_of(v)->state.writeback, (uint64_t)*wce, __ATOMIC_RELAXED);
+}
+
+static void blk_reset(struct vdev *v)
+{
+	v->config[offsetof(struct virtio_blk_config, wce)] = 1;
+	__atomic_store_n(&blk_of(v)->state.writeback, 1, __ATOMIC_RELAXED);
+}
+
+/* --- birth and end, control thread --- */
+
+static uint64_t features(const struct disk_conf *c, const struct img_info *i)
+{
+	uint64_t f = VF_EVENT_IDX | VF_INDIRECT_DESC | 1ull << VIRTIO_BLK_F_SEG_MAX |
+		     1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH |
+		     1ull << VIRTIO_BLK_F_CONFIG_WCE | 1ull << VIRTIO_BLK_F_TOPOLOGY;
+
+	if (c->readonly)
+		f |= 1ull << VIRTIO_BLK_F_RO;
+	if (c->num_queues > 1)
+		f |= 1ull << VIRTIO_BLK_F_MQ;
+	if (i->can_zero)
+		f |= 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
+	if (i->can_discard && c->sparse)
+		f |= 1ull << VIRTIO_BLK_F_DISCARD;
+	return f;
+}
+
+#define PUT(bits, member, value) \
+	le##bits##_put(v->config + offsetof(struct virtio_blk_config, member), (uint##bits##_t)(value))
+
+static void fill_config(struct blk *b, const struct disk_conf *c, const struct img_info *i)
+{
+	struct vdev *v = &b->v;
+	uint32_t exponent = 0;
+
+	while (i->logical_block << exponent < i->physical_block)
+		exponent++;
+	PUT(64, capacity, i->size / SECTOR);
+	PUT(32, seg_max, c->queue_size - 2);
+	PUT(32, blk_size, i->logical_block);
+	PUT(16, min_io_size, min_u64(i->min_io / i->logical_block, UINT16_MAX));
+	PUT(32, opt_io_size, i->opt_io / i->logical_block);
+	PUT(16, num_queues, c->num_queues);
+	PUT(32, max_discard_sectors, UINT32_MAX);
+	PUT(32, max_discard_seg, 1);
+	PUT(32, discard_sector_alignment, i->logical_block / SECTOR);
+	PUT(32, max_write_zeroes_sectors, UINT32_MAX);
+	PUT(32, max_write_zeroes_seg, 1);
+	v->config[offsetof(struct virtio_blk_config, physical_block_exp)] = (uint8_t)exponent;
+	v->config[offsetof(struct virtio_blk_config, wce)] = (uint8_t)b->state.writeback;
+	v->config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1;
+	v->config_mask[offsetof(struct virtio_blk_config, wce)] = 0xff;
+	v->config_len = offsetof(struct virtio_blk_config, unused1) + 3;
+}
+
+static int take_state(struct blk *b, const struct img_info *i, struct err *e)
+{
+	uint64_t sectors = i->size / SECTOR;
+
+	if (!b->v.dev.restored)
+		b->state = (struct blk_state){ .sectors = sectors, .writeback = 1 };
+	else if (b->state.sectors != sectors)
+		return err_set(e, ERR_BAD, "the image has %llu sectors, and had %llu when it was saved",
+			       (unsigned long long)sectors, (unsigned long long)b->state.sectors);
+	return 0;
+}
+
+static void queue_close(void *arg)
+{
+	struct blk_queue *q = arg;
+
+	blkq_free(q->io);
+	q->io = NULL;
+}
+
+/* Also the way back from any point of init. */
+static void blk_fini(struct dev *d)
+{
+	struct vdev *v = vdev_of(d);
+	struct blk *b = blk_of(v);
+	uint16_t n = v->nqueues;
+
+	if (n)
+		vdev_stop(v);
+	for (uint16_t i = 0; i < n && b->queues[i].loop; i++)
+		loop_call(b->queues[i].loop, queue_close, &b->queues[i]);
+	for (uint16_t i = 0; i < n; i++)
+		loop_free(b->queues[i].loop);
+	vdev_fini(v);
+	free(b->queues);
+	img_free(b->img);
+}
+
+static int make_queue(struct blk *b, uint16_t i, const struct disk_conf *c, struct err *e)
+{
+	struct blk_queue *q = &b->queues[i];
+	enum blkq_engine engine = c->disable_io_uring ? BLKQ_SYNC : BLKQ_AUTO;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%.48s_q%u", b->v.dev.id, i);
+	q->b = b;
+	q->vq = &b->v.queues[i];
+	q->vq->priv = q;
+	if (loop_new(&q->loop, name, e))
+		return -1;
+	q->vq->loop = q->loop;
+	if (blkq_new(&q->io, b->img, q->loop, c->queue_size, engine, e))
+		return -1;
+	return loop_start(q->loop, blk_class.dev.profile, e);
+}
+
+static int make_queues(struct blk *b, const struct disk_conf *c, struct err *e)
+{
+	if (vdev_queues(&b->v, c->num_queues, c->queue_size, e))
+		return -1;
+	b->queues = mem_array(c->num_queues, sizeof(b->queues[0]));
+	for (uint16_t i = 0; i < c->num_queues; i++)
+		if (make_queue(b, i, c, e))
+			return -1;
+	return 0;
+}
+
+static int open_image(struct blk *b, const struct disk_conf *c, struct img_info *i, struct err *e)
+{
+	struct img_args a = {
+		.path = c->path,
+		.readonly = c->readonly,
+		.direct = c->direct,
+		.lock_whole = c->lock_granularity == LOCK_FULL,
+		.raw = c->image_type == IMAGE_RAW,
+		.fd = -1,
+	};
+
+	if (img_open(&b->img, &a, e))
+		return -1;
+	img_info(b->img, i);
+	return 0;
+}
+
+static int blk_init(struct dev *d, struct err *e)
+{
+	const struct disk_conf *c = d->conf;
+	struct blk *b = blk_of(vdev_of(d));
+	struct img_info i;
+
+	if (c->queue_size <= 2)
+		return err_set(e, ERR_BAD, "queue_size=%u leaves no room for data; give 4 or more",
+			       c->queue_size);
+	if (open_image(b, c, &i, e))
+		return -1;
+	strncpy(b->serial, c->serial ? c->serial : i.default_serial, sizeof(b->serial));
+	b->v.offered = features(c, &i);
+	if (take_state(b, &i, e) || make_queues(b, c, e)) {
+		blk_fini(d);
+		return -1;
+	}
+	fill_config(b, c, &i);
+	return 0;
+}
+
+static void queue_drain(void *arg)
+{
+	struct blk_queue *q = arg;
+
+	blkq_drain(q->io);
+	if (q->pushed)
+		vqueue_notify(q->vq);
+	q->pushed = false;
+}
+
+static int blk_quiesce(struct dev *d, struct err *e)
+{
+	struct blk *b = blk_of(vdev_of(d));
+
+	(void)e;
+	for (uint16_t i = 0; i < b->v.nqueues; i++)
+		loop_call(b->queues[i].loop, queue_drain, &b->queues[i]);
+	return 0;
+}
+
+/* --- counters --- */
+
+struct counters_call {
+	const struct blk_queue *q;
+	uint64_t bytes[2];
+	struct latency latency[2];
+};
+
+static void add_counters(void *arg)
+{
+	struct counters_call *c = arg;
+
+	for (int way = 0; way < 2; way++) {
+		const struct latency *l = &c->q->latency[way];
+		struct latency *sum = &c->latency[way];
+
+		c->bytes[way] += c->q->bytes[way];
+		if (l->count && (!sum->count || l->min_ns < sum->min_ns))
+			sum->min_ns = l->min_ns;
+		sum->max_ns = max_u64(sum->max_ns, l->max_ns);
+		sum->sum_ns += l->sum_ns;
+		sum->count += l->count;
+	}
+}
+
+void blk_counters_get(struct dev *d, struct blk_counters *out)
+{
+	struct blk *b = blk_of(vdev_of(d));
+	struct counters_call c = { 0 };
+	const struct latency *r = &c.latency[0], *w = &c.latency[1];
+
+	for (uint16_t i = 0; i < b->v.nqueues; i++) {
+		c.q = &b->queues[i];
+		loop_call(b->queues[i].loop, add_counters, &c);
+	}
+	*out = (struct blk_counters){
+		.read_bytes = c.bytes[0],
+		.write_bytes = c.bytes[1],
+		.read_ops = r->count,
+		.write_ops = w->count,
+		.read_latency_min = r->min_ns / 1000,
+		.read_latency_max = r->max_ns / 1000,
+		.read_latency_avg = r->count ? r->sum_ns / r->count / 1000 : 0,
+		.write_latency_min = w->min_ns / 1000,
+		.write_latency_max = w->max_ns / 1000,
+		.write_latency_avg = w->count ? w->sum_ns / w->count / 1000 : 0,
+	};
+}
+
+static const struct field counters_fields[] = {
+	S(struct blk_counters, read_bytes, .doc = "bytes that the guest has read"),
+	S(struct blk_counters, write_bytes, .doc = "bytes that the guest has written"),
+	S(struct blk_counters, read_ops, .doc = "reads that have ended well"),
+	S(struct blk_counters, write_ops, .doc = "writes that have ended well"),
+	S(struct blk_counters, read_latency_min, .doc = "shortest read in microseconds"),
+	S(struct blk_counters, read_latency_max, .doc = "longest read in microseconds"),
+	S(struct blk_counters, read_latency_avg, .doc = "mean of all reads in microseconds"),
+	S(struct blk_counters, write_latency_min, .doc = "shortest write in microseconds"),
+	S(struct blk_counters, write_latency_max, .doc = "longest write in microseconds"),
+	S(struct blk_counters, write_latency_avg, .doc = "mean of all writes in microseconds"),
+};
+const struct desc blk_counters_desc =
+	DESC_OF(struct blk_counters, counters_fields, "BlkCounters");
+
+static const struct field state_fields[] = {
+	S(struct blk_state, sectors),
+	S(struct blk_state, writeback, .max = 1),
+};
+static const struct desc state_desc = DESC_OF(struct blk_state, state_fields, "blk");
+
+const struct virtio_class blk_class = {
+	.dev = {
+		.name = "blk",
+		.conf = &disk_desc,
+		.state = &state_desc,
+		.size = sizeof(struct blk),
+		.state_off = offsetof(struct blk, state),
+		.init = blk_init,
+		.quiesce = blk_quiesce,
+		.fini = blk_fini,
+		.plug = &vpci_plug,
+		.profile = "blk",
+	},
+	.type = 2,
+	.pci_class = 0x01,
+	.pci_subclass = 0x80,
+	.start = blk_start,
+	.stop = blk_stop,
+	.kick = blk_kick,
+	.wrote = blk_wrote,
+	.reset = blk_reset,
+};
