@@ -116,7 +116,7 @@ static int build_devices(struct machine *m, struct err *e)
 		.serial = m->args.chars->serial, .debug_console = m->args.chars->debug_console,
 	};
 
-	if (arch_devices(&m->board, m->args.conf, &ch, e) < 0)
+	if (arch_devices(&m->board, m->args.conf, &ch, hv_phys_bits(m->args.hv), e) < 0)
 		return -1;
 	return plug_all(&m->board, m->args.conf, m->args.chars, e);
 }
@@ -202,6 +202,7 @@ void machine_free(struct machine *m)
 		vcpu_free(&m->vcpu[i]);
 	free(m->vcpu);
 	arch_cpus_free(m->cpus);
+	tty_detach(m->args.chars->tty);
 	dev_remove_all(&m->board);
 	loop_free(m->board.io);
 	pci_host_free(m->board.pci);

@@ -24,6 +24,7 @@ struct vm {
 	struct loop *ctl;
 	struct vm_up up;
 	enum vm_state state;
+	uint32_t next_id;		/* for the ids that we choose */
 	struct hv *hv;
 	struct chars chars;
 	struct machine *machine;
@@ -150,6 +151,7 @@ int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct
 
 	*v = (struct vm){ .conf = *conf, .ctl = ctl, .up = *up, .state = VM_CREATED };
 	*conf = (struct vm_conf){ 0 };
+	conf_make_ids(&v->conf, &v->next_id);
 	if (hv_open(&v->hv, e) < 0 || chars_open(&v->chars, &v->conf, e) < 0) {
 		vm_free(v);
 		return -1;
@@ -176,5 +178,5 @@ enum vm_state vm_state(const struct vm *v)
 
 void vm_winch(struct vm *v)
 {
-	chars_winch(&v->chars);
+	tty_winch(v->chars.tty);
 }

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The streams behind a VM's consoles, opened from its config by vm/tty. They outlive the machine. Control thread.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "core/chardev.h"
+#include "vm/tty.h"
+
+struct chars {
+	struct tty *tty;
+	struct chardev *serial, *console, *debug_console;	/* tty's; NULL = no such device */
+};
+
+/* On failure nothing is left. */
+MUST int chars_open(struct chars *s, const struct vm_conf *c, struct err *e);
+void chars_close(struct chars *s);

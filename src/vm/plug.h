@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From sections of the config to devices on the board: ids, slots, classes. Slots that were asked for are kept free
+ * for those who asked; the others take the lowest free one, in the order console, disks, nets, rng. Control thread.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "core/dev.h"
+#include "vm/chars.h"
+
+/* Adds every PCI device of the config; ids are there already. What was added before a failure is the board's. */
+MUST int plug_all(struct board *b, const struct vm_conf *c, const struct chars *ch, struct err *e);
