@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tables of all options, made from the rows in *.def, and the few values whose text is their own: addresses of
+ * cards, virtio device types. What relates members of one table is a fix function here; what relates options is in
+ * conf/check. Any thread; no state.
+ */
+#include "conf/conf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+
+static int mac_parse(void *member, const char *text, struct err *e)
+{
+	uint8_t *mac = member;
+	unsigned int b[6];
+	int end = 0;
+
+	if (strlen(text) != 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3],
+					 &b[4], &b[5], &end) != 6 || end != 17)
+		return err_set(e, ERR_BAD, "'%s' is not an address like 12:34:56:78:9a:bc", text);
+	for (unsigned int i = 0; i < 6; i++)
+		mac[i] = (uint8_t)b[i];
+	if (!conf_has_mac(mac))
+		return err_set(e, ERR_BAD, "an address of zeros names no card");
+	if (mac[0] & 1)
+		return err_set(e, ERR_BAD, "'%s' is the address of a group: its first byte must be even",
+			       text);
+	return 0;
+}
+
+static void mac_print(const void *member, struct str *out)
+{
+	const uint8_t *m = member;
+
+	str_add(out, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
+static bool mac_absent(const void *member)
+{
+	return !conf_has_mac(member);
+}
+
+static const struct desc_text mac_text = {
+	.what = "<mac>",
+	.parse = mac_parse,
+	.print = mac_print,
+	.absent = mac_absent,
+};
+
+/* virtio 1.3 §5: names of device types, and a few that are not in it yet. */
+static const struct {
+	const char *name;
+	uint8_t type;
+} device_types[] = {
+	{ "net", 1 },		  { "block", 2 },	  { "console", 3 },
+	{ "rng", 4 },		  { "balloon", 5 },	  { "iomem", 6 },
+	{ "rpmsg", 7 },		  { "scsi", 8 },	  { "9p", 9 },
+	{ "mac80211_wlan", 10 },  { "rproc_serial", 11 }, { "caif", 12 },
+	{ "memory_balloon", 13 }, { "gpu", 16 },	  { "clock", 17 },
+	{ "input", 18 },	  { "vsock", 19 },	  { "crypto", 20 },
+	{ "signal_dist", 21 },	  { "pstore", 22 },	  { "iommu", 23 },
+	{ "mem", 24 },		  { "sound", 25 },	  { "fs", 26 },
+	{ "pmem", 27 },		  { "rpmb", 28 },	  { "mac80211_hwsim", 29 },
+	{ "video_encoder", 30 },  { "video_decoder", 31 }, { "scmi", 32 },
+	{ "nitro_sec_mod", 33 },  { "i2c", 34 },	  { "watchdog", 35 },
+	{ "can", 36 },		  { "dmabuf", 37 },	  { "param_serv", 38 },
+	{ "audio_policy", 39 },	  { "bt", 40 },		  { "gpio", 41 },
+	{ "rdma", 42 },		  { "camera", 43 },	  { "ism", 44 },
+	{ "spi", 45 },		  { "tee", 46 },	  { "cpu_balloon", 47 },
+	{ "media", 48 },	  { "usb", 49 },
+};
+
+static int device_type_parse(void *member, const char *text, struct err *e)
+{
+	uint32_t *type = member;
+	uint64_t n;
+
+	for (size_t i = 0; i < ARRAY_LEN(device_types); i++) {
+		if (!strcmp(device_types[i].name, text)) {
+			*type = device_types[i].type;
+			return 0;
+		}
+	}
+	if (str_to_uint(&n, text, e) || n > UINT32_MAX)
+		return err_set(e, ERR_BAD, "'%s' is neither a number nor a virtio device type", text);
+	*type = (uint32_t)n;
+	return 0;
+}
+
+static const struct desc_text device_type_text = {
+	.what = "<type>",
+	.cli_only = true,
+	.parse = device_type_parse,
+};
+
+/* As many vCPUs as there are at the start, unless more were asked for. */
+static int cpus_fix(void *obj, struct err *e)
+{
+	struct cpus_conf *c = obj;
+
+	(void)e;
+	if (!conf_said(cpus, c, max_vcpus))
+		c->max_vcpus = c->boot_vcpus;
+	return 0;
+}
+
+static int pick_mode(enum console_mode *mode, bool said, bool file, bool socket, struct err *e)
+{
+	if (file && socket)
+		return err_set(e, ERR_BAD, "a file and a socket: say one");
+	if (said && (file || socket) && *mode != CONSOLE_FILE && *mode != CONSOLE_SOCKET)
+		return err_set(e, ERR_BAD, "a %s and another place for the text: say one",
+			       file ? "file" : "socket");
+	if (!said && file)
+		*mode = CONSOLE_FILE;
+	if (!said && socket)
+		*mode = CONSOLE_SOCKET;
+	return 0;
+}
+
+/* file= and socket= say the mode too. */
+static int console_fix(void *obj, struct err *e)
+{
+	struct console_conf *c = obj;
+
+	if (pick_mode(&c->mode, conf_said(console, c, mode), c->file, c->socket, e))
+		return -1;
+	if (c->file || c->socket)
+		c->set |= 1ull << ROW_console_mode;
+	return 0;
+}
+
+static int debug_console_fix(void *obj, struct err *e)
+{
+	struct debug_console_conf *c = obj;
+
+	if (pick_mode(&c->mode, conf_said(debug_console, c, mode), c->file, false, e))
+		return -1;
+	if (c->file)
+		c->set |= 1ull << ROW_debug_console_mode;
+	return 0;
+}
+
+static int one_end(bool path, bool fd, struct err *e)
+{
+	if (path == fd)
+		return err_set(e, ERR_BAD, "say either path or fd");
+	return 0;
+}
+
+static int api_socket_fix(void *obj, struct err *e)
+{
+	struct api_socket_conf *c = obj;
+
+	return one_end(c->path, conf_said(api_socket, c, fd), e);
+}
+
+static int event_monitor_fix(void *obj, struct err *e)
+{
+	struct event_monitor_conf *c = obj;
+
+	return one_end(c->path, conf_said(event_monitor, c, fd), e);
+}
+
+static int restored_net_fix(void *obj, struct err *e)
+{
+	struct restored_net_conf *c = obj;
+
+	(void)e;
+	if (c->fds.count)
+		c->num_fds = (uint16_t)c->fds.count;
+	return 0;
+}
+
+void conf_default(struct vm_conf *c)
+{
+	desc_default(&vm_desc, c);
+}
+
+void conf_free(struct vm_conf *c)
+{
+	desc_free(&vm_desc, c);
+}
+
+void conf_copy(struct vm_conf *to, const struct vm_conf *from)
+{
+	desc_copy(&vm_desc, to, from);
+}
+
+/* Where the names of a kind of device lie. */
+struct named {
+	const char *prefix;
+	char *first;		/* first struct */
+	uint32_t count;
+	size_t size, id_off;
+};
+
+#define NAMED_LIST(kind, list, prefix_)                                                            \
+	{                                                                                          \
+		.prefix = (prefix_), .first = (char *)(list).items, .count = (list).count,         \
+		.size = sizeof(struct kind##_conf), .id_off = offsetof(struct kind##_conf, id)     \
+	}
+#define NAMED_ONE(kind, object, prefix_)                                                           \
+	{                                                                                          \
+		.prefix = (prefix_), .first = (char *)(object), .count = (object) ? 1 : 0,         \
+		.size = sizeof(struct kind##_conf), .id_off = offsetof(struct kind##_conf, id)     \
+	}
+
+static char **id_of(const struct named *n, uint32_t i)
+{
+	return (char **)(void *)(n->first + i * n->size + n->id_off);
+}
+
+static bool id_taken(const struct named *kinds, size_t count, const char *id)
+{
+	for (size_t k = 0; k < count; k++)
+		for (uint32_t i = 0; i < kinds[k].count; i++)
+			if (*id_of(&kinds[k], i) && !strcmp(*id_of(&kinds[k], i), id))
+				return true;
+	return false;
+}
+
+void conf_make_ids(struct vm_conf *c, uint32_t *next)
+{
+	const struct named kinds[] = {
+		NAMED_LIST(disk, c->disks, "_disk"),
+		NAMED_LIST(net, c->net, "_net"),
+		NAMED_LIST(generic_vhost_user, c->generic_vhost_user, "_generic_vhost_user"),
+		NAMED_LIST(fs, c->fs, "_fs"),
+		NAMED_LIST(pmem, c->pmem, "_pmem"),
+		NAMED_ONE(vsock, c->vsock, "_vsock"),
+		NAMED_LIST(vdpa, c->vdpa, "_vdpa"),
+		NAMED_LIST(device, c->devices, "_vfio"),
+		NAMED_LIST(user_device, c->user_devices, "_vfio_user"),
+	};
+
+	for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+		for (uint32_t i = 0; i < kinds[k].count; i++) {
+			char **id = id_of(&kinds[k], i), *name;
+
+			if (*id)
+				continue;
+			for (;;) {
+				name = mem_fmt("%s%u", kinds[k].prefix, (*next)++);
+				if (!id_taken(kinds, ARRAY_LEN(kinds), name))
+					break;
+				free(name);
+			}
+			*id = name;
+		}
+	}
+}
+
+/* the words */
+#define ENUM_BEGIN static const char *const CONF_CAT(T, _names)[] = {
+#define VALUE(constant, json, cli) [constant] = (json),
+#define ENUM_END NULL };
+#include "conf/enums.def"
+#undef ENUM_BEGIN
+#undef VALUE
+#define ENUM_BEGIN static const char *const CONF_CAT(T, _cli)[] __attribute__((unused)) = {
+#define VALUE(constant, json, cli) [constant] = (cli),
+#include "conf/enums.def"
+#undef ENUM_BEGIN
+#undef VALUE
+#undef ENUM_END
+
+/* the rows, and the tables around them */
+#define OF_T(name) (((struct CONF_CAT(T, _conf) *)0)->name)
+#define ROW(name_) .key = #name_, .off = offsetof(struct CONF_CAT(T, _conf), name_), .size = sizeof(OF_T(name_))
+#define TABLE(kind, schema, rows, ...)                                                             \
+	const struct desc CONF_CAT(kind, _desc) = {                                                \
+		.name = (schema),                                                                  \
+		.fields = (rows),                                                                  \
+		.count = sizeof(rows) / sizeof((rows)[0]),                                         \
+		.size = sizeof(struct CONF_CAT(T, _conf)),                                         \
+		.version = 1,                                                                      \
+		.has_set = true,                                                                   \
+		.set_off = offsetof(struct CONF_CAT(T, _conf), set),                               \
+		__VA_ARGS__                                                                        \
+	}
+
+#define CONF_VIEWS
+#define STRUCT(...) static const struct field CONF_CAT(T, _rows)[] = {
+#define VIEW(kind, ...) static const struct field CONF_CAT(kind, _rows)[] = {
+#define FIELD(type_, name, ...)                                                                    \
+	{ ROW(name), .width = (uint8_t)sizeof(OF_T(name)), .member = DESC_MEMBER(OF_T(name)), __VA_ARGS__ },
+#define LISTOF(type_, name, ...)                                                                   \
+	{ ROW(name), .width = (uint8_t)sizeof(type_), .is_list = true,                             \
+	  .member = DESC_MEMBER(*(type_ *)0), __VA_ARGS__ },
+#define POINTER(type_, name, ...) { ROW(name), .is_pointer = true, __VA_ARGS__ },
+#define BYTES(name, n, ...) { ROW(name), .width = (n), .type = D_HEX, __VA_ARGS__ },
+#define END };
+#define VIEW_END(kind) };
+#include "conf/all.def"
+#undef STRUCT
+#undef VIEW
+#undef END
+#undef VIEW_END
+#undef FIELD
+#undef LISTOF
+#undef POINTER
+#undef BYTES
+#define STRUCT(schema, doc_, ...) TABLE(T, schema, CONF_CAT(T, _rows), .doc = doc_, __VA_ARGS__);
+#define VIEW(kind, schema, doc_, ...)                                                              \
+	TABLE(kind, schema, CONF_CAT(kind, _rows), .doc = doc_, __VA_ARGS__);
+#define FIELD(...)
+#define LISTOF(...)
+#define POINTER(...)
+#define BYTES(...)
+#define END
+#define VIEW_END(kind)
+#include "conf/all.def"

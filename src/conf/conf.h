@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a user may say, as structs: made from the rows in *.def, so that a member, its option, its JSON key and its
+ * sentence are one line. A kind `x` has struct x_conf, the table x_desc and a number ROW_x_<member> for each row.
+ * Rules between options are conf/check's, argv is conf/cli's. Plain data: whoever holds a struct owns it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/desc.h"
+
+#define CONF_CAT_(a, b) a##b
+#define CONF_CAT(a, b) CONF_CAT_(a, b)
+#define CONF_CAT3_(a, b, c) a##b##c
+#define CONF_CAT3(a, b, c) CONF_CAT3_(a, b, c)
+
+/* the words */
+#define ENUM_BEGIN enum T {
+#define VALUE(constant, json, cli) constant,
+#define ENUM_END };
+#include "conf/enums.def"
+#undef ENUM_BEGIN
+#undef VALUE
+#undef ENUM_END
+
+/* the structs, and their tables by name */
+#define STRUCT(...)                                                                                \
+	extern const struct desc CONF_CAT(T, _desc);                                               \
+	struct CONF_CAT(T, _conf) {                                                                \
+		uint64_t set;
+#define FIELD(type, name, ...) type name;
+#define LISTOF(type, name, ...) LIST(type) name;
+#define POINTER(type, name, ...) type *name;
+#define BYTES(name, n, ...) uint8_t name[n];
+#define END                                                                                        \
+	}                                                                                          \
+	;
+#include "conf/all.def"
+#undef STRUCT
+#undef FIELD
+#undef LISTOF
+#undef POINTER
+#undef BYTES
+#undef END
+extern const struct desc serial_desc;	/* struct console_conf without its place on PCI */
+
+/* the numbers of the rows */
+#define CONF_ROW(name) CONF_CAT3(CONF_CAT(ROW_, T), _, name)
+#define STRUCT(...) enum {
+#define FIELD(type, name, ...) CONF_ROW(name),
+#define LISTOF(type, name, ...) CONF_ROW(name),
+#define POINTER(type, name, ...) CONF_ROW(name),
+#define BYTES(name, n, ...) CONF_ROW(name),
+#define END CONF_CAT3(ROW_, T, _count) };
+#include "conf/all.def"
+#undef STRUCT
+#undef FIELD
+#undef LISTOF
+#undef POINTER
+#undef BYTES
+#undef END
+#undef CONF_ROW
+
+/* Was the optional member said? conf_said(disk, c, pci_device_id) */
+#define conf_said(kind, c, member) ((c)->set >> ROW_##kind##_##member & 1)
+
+/* The PCI slot that a device of any kind asks for, or -1. conf_slot(disk, c) */
+#define conf_slot(kind, c) (conf_said(kind, c, pci_device_id) ? (int)(c)->pci_device_id : -1)
+
+/* An address of all zeros was not said. */
+static inline bool conf_has_mac(const uint8_t mac[6])
+{
+	return mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5];
+}
+
+/* Defaults into c, which is overwritten; c owns what it holds until conf_free. */
+void conf_default(struct vm_conf *c);
+void conf_free(struct vm_conf *c);
+/* to is overwritten, not freed. */
+void conf_copy(struct vm_conf *to, const struct vm_conf *from);
+
+/* Names each device that has none: _disk0, _net1, … by one counter over all kinds, from *next on. A name that is taken
+ * already is passed over. */
+void conf_make_ids(struct vm_conf *c, uint32_t *next);
