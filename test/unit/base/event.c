@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Facts about the event monitor (src/base/event.c). */
+#include "test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/event.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+static const struct json *checked(const struct json *j, const char *key, enum json_kind kind)
+{
+	const struct json *v = json_get(j, key);
+
+	assert_non_null(v);
+	assert_int_equal(json_kind(v), kind);
+	return v;
+}
+
+TEST(event_is_a_json_object_and_an_empty_line)
+{
+	char path[] = "/tmp/virga-event-XXXXXX", *text, *end;
+	AUTO_FD int fd = mkstemp(path);
+	struct err e = { 0 };
+	size_t len;
+
+	assert_int_equal(event_to_path(path, &e), 0);
+	event("vm", "booted", NULL);
+	event("virtio-device", "activated", "a \"disk\"\n");
+	assert_int_equal(fd_slurp(path, 4096, &text, &len, &e), 0);
+	unlink(path);
+
+	end = strstr(text, "\n\n");
+	assert_non_null(end);
+	{
+		AUTO_JSON struct json *j = NULL;
+		const struct json *t;
+
+		assert_int_equal(json_parse(&j, text, (size_t)(end - text), &e), 0);
+		t = checked(j, "timestamp", JSON_IS_OBJ);
+		assert_int_equal(json_int(checked(t, "secs", JSON_IS_INT)), 0);
+		assert_in_range(json_int(checked(t, "nanos", JSON_IS_INT)), 1, 999999999);
+		assert_string_equal(json_str(checked(j, "source", JSON_IS_STR)), "vm");
+		assert_string_equal(json_str(checked(j, "event", JSON_IS_STR)), "booted");
+		checked(j, "properties", JSON_IS_NULL);
+	}
+	{
+		AUTO_JSON struct json *j = NULL;
+		const char *second = end + 2;
+
+		end = strstr(second, "\n\n");
+		assert_non_null(end);
+		assert_int_equal(end[2], '\0');
+		assert_int_equal(json_parse(&j, second, (size_t)(end - second), &e), 0);
+		assert_string_equal(json_str(checked(checked(j, "properties", JSON_IS_OBJ), "id", JSON_IS_STR)),
+				    "a \"disk\"\n");
+	}
+	free(text);
+}
+
+TEST(event_without_a_monitor_is_nothing)
+{
+	event("vm", "booted", NULL);
+}
+
+TEST(event_never_waits_for_its_reader)
+{
+	struct err e = { 0 };
+	int p[2];
+
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(event_to_fd(p[1], &e), 0);
+	for (int i = 0; i < 5000; i++)
+		event("vm", "paused", NULL);	/* ten times what a pipe holds */
+	assert_false(fcntl(p[1], F_GETFL) & O_NONBLOCK);
+	close(p[0]);
+	event("vm", "resumed", NULL);
+	close(p[1]);
+}
+
+TEST(event_refuses_a_descriptor_that_cannot_be_written)
+{
+	struct err e = { 0 };
+	AUTO_FD int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(event_to_fd(fd, &e), -1);
+	assert_int_equal(event_to_fd(1000000, &e), -1);
+	assert_int_equal(event_to_path("/nowhere/events", &e), -1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest t[] = {
+		T(event_without_a_monitor_is_nothing),
+		T(event_is_a_json_object_and_an_empty_line),
+		T(event_refuses_a_descriptor_that_cannot_be_written),
+		T(event_never_waits_for_its_reader),
+	};
+
+	signal(SIGPIPE, SIG_IGN);	/* as main does */
+	log_init(LOG_ERROR, STDERR_FILENO);
+	return cmocka_run_group_tests(t, NULL, NULL);
+}
