@@ -1,0 +1,700 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net, virtio 1.3 §5.1. Each pair of a receive and a transmit queue has a loop and a link of its own; the control
+ * queue lies on the first pair's loop. Nothing is shared between pairs but the link's host side.
+ *
+ *	link readable -> vq_pop(rx) -> link rx -> vq_push        one chain a frame, no merged buffers
+ *	kick          -> vq_pop(tx) -> link tx -> vq_push
+ *
+ * Without receive buffers the link is not watched until the driver brings some; when the link takes no more, the chain
+ * is put back and the link is watched for room. So nothing ever spins and nothing piles up here.
+ *
+ * Loops never take v->lock: a vCPU may hold it and wait for them.
+ */
+#include "dev/net.h"
+
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/bits.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "conf/conf.h"
+#include "virtio/vpci.h"
+
+#define MAC_BYTES 6
+#define HEADER_BYTES 12
+#define NUM_BUFFERS_AT 10	/* in the header: chains that a received frame takes */
+#define FRAME_MIN 14		/* an Ethernet header */
+#define FRAME_MAX (65535 + 18)	/* a segmentation unit with its header and tag */
+#define BATCH 64		/* frames moved before the driver hears of them */
+#define BIT(n) (1ull << (n))
+
+/* What the driver lets us hand it, and the kernel's word for each. */
+static const struct {
+	uint64_t feature;
+	uint32_t tun;
+} guest_offloads[] = {
+	{ BIT(VIRTIO_NET_F_GUEST_CSUM), TUN_F_CSUM },
+	{ BIT(VIRTIO_NET_F_GUEST_TSO4), TUN_F_TSO4 },
+	{ BIT(VIRTIO_NET_F_GUEST_TSO6), TUN_F_TSO6 },
+	{ BIT(VIRTIO_NET_F_GUEST_ECN), TUN_F_TSO_ECN },
+	{ BIT(VIRTIO_NET_F_GUEST_UFO), TUN_F_UFO },
+};
+
+struct net_state {
+	uint8_t mac[MAC_BYTES];
+	uint16_t pairs;			/* in use. Atomic: the control queue writes, other loops read */
+	uint64_t offloads_off;		/* agreed, and switched off by the control queue */
+};
+
+struct net_way {
+	struct vqueue *vq;		/* NULL while it does not run */
+	bool awake;			/* tx: there may be chains; rx: the link is watched */
+	bool pushed;			/* the driver has not heard yet */
+	uint64_t bytes, frames;
+};
+
+struct net_pair {
+	struct net *n;
+	unsigned int index;
+	struct loop *loop;
+	struct nlink link;
+	struct loop_fd watch;
+	uint32_t events;		/* now waited for */
+	struct loop_hook hook;
+	struct loop_msg refresh;	/* the number of pairs has changed */
+	struct net_way rx, tx;
+	struct vqueue *ctrl;		/* when it runs on this loop */
+	bool tx_blocked;		/* the link takes no more */
+	bool resting;			/* its queue of the tap is detached */
+	bool dead;			/* the ring or the link is broken */
+};
+
+struct net {
+	struct vdev v;			/* first member */
+	struct net_state state;
+	unsigned int count;
+	struct net_pair *pairs;
+};
+
+static struct net *net_of(struct vdev *v)
+{
+	return container_of(v, struct net, v);
+}
+
+static void broken(struct net_pair *p, const char *why)
+{
+	p->dead = true;
+	vdev_broken(&p->n->v, why);
+}
+
+/* --- the link --- */
+
+static void link_ready(void *arg, uint32_t events);
+
+/* Watches the link for just what we could use now. */
+static void link_watch(struct net_pair *p)
+{
+	uint32_t want = 0;
+	struct err e = { 0 };
+
+	if (!p->dead && !p->resting) {
+		if (p->rx.vq && p->rx.awake)
+			want |= EPOLLIN;
+		if (p->tx.vq && p->tx_blocked)
+			want |= EPOLLOUT;
+	}
+	if (want == p->events)
+		return;
+	p->events = want;
+	/* Not watched at all rather than for nothing: errors would be told for ever. */
+	if (!want)
+		loop_unwatch(&p->watch);
+	else if (p->watch.loop)
+		loop_rewatch(&p->watch, want);
+	else if (loop_watch(p->loop, &p->watch, p->link.fd, want, link_ready, p, &e)) {
+		p->events = 0;
+		broken(p, err_frame(&e, 0));
+	}
+}
+
+static void link_dead(struct net_pair *p)
+{
+	log_warn("%s: the %s behind queue pair %u is gone", p->n->v.dev.id, p->link.ops->name,
+		 p->index);
+	p->dead = true;
+	link_watch(p);
+}
+
+/* Takes part in the traffic or rests, as the number of pairs in use says. In the pair's loop, or before it runs. */
+static void link_refresh(void *arg)
+{
+	struct net_pair *p = arg;
+	bool use = p->index == 0 ||
+		   (p->rx.vq && p->index < __atomic_load_n(&p->n->state.pairs, __ATOMIC_RELAXED));
+
+	if (use == p->resting && p->link.ops->enable) {
+		/* one that rests reports errors only: never watched then */
+		p->resting = true;
+		link_watch(p);
+		if (p->link.ops->enable(&p->link, use))
+			log_warn("%s: queue pair %u cannot be switched %s", p->n->v.dev.id, p->index,
+				 use ? "on" : "off");
+		p->resting = !use;
+	}
+	link_watch(p);
+}
+
+/* --- frames --- */
+
+static void push(struct net_way *w, uint16_t head, uint32_t written)
+{
+	vq_push(&w->vq->q, head, written);
+	w->pushed = true;
+}
+
+/* Fills one chain. False when there is nothing more to do now. */
+static bool rx_frame(struct net_pair *p, const struct chain *c)
+{
+	static const uint8_t one_buffer[2] = { 1, 0 };
+	long n;
+
+	if (c->wlen < HEADER_BYTES + FRAME_MIN) {
+		push(&p->rx, c->head, 0);	/* no frame fits */
+		return true;
+	}
+	n = p->link.ops->rx(&p->link, c->w, c->writable);
+	if (n < 0) {
+		vq_unpop(&p->rx.vq->q, c->head);
+		if (n == LINK_DEAD)
+			link_dead(p);
+		return n == LINK_DROP;
+	}
+	/* §5.1.6.4: without MRG_RXBUF the device says 1; the tap leaves the field alone. */
+	kiov_put(c->w, c->writable, NUM_BUFFERS_AT, one_buffer, sizeof(one_buffer));
+	p->rx.bytes += (uint64_t)n > HEADER_BYTES ? (uint64_t)n - HEADER_BYTES : 0;
+	p->rx.frames++;
+	push(&p->rx, c->head, (uint32_t)n);
+	return true;
+}
+
+static void rx_serve(struct net_pair *p)
+{
+	struct vq *q = &p->rx.vq->q;
+	struct chain c;
+
+	for (int i = 0; i < BATCH; i++) {
+		enum vq_result got = vq_pop(q, &c);
+
+		if (got == VQ_BAD) {
+			broken(p, "its receive ring breaks the rules");
+			break;
+		}
+		if (got == VQ_CHAIN && !rx_frame(p, &c))
+			break;
+		/* Out of buffers: sleep until the driver rings, unless it brought some just now. */
+		if (got == VQ_EMPTY && !vq_listen(q)) {
+			p->rx.awake = false;
+			break;
+		}
+	}
+	link_watch(p);
+}
+
+/* Sends one chain. False when the link has no room. */
+static bool tx_frame(struct net_pair *p, const struct chain *c)
+{
+	long n = LINK_DROP;
+
+	if (c->rlen >= HEADER_BYTES + FRAME_MIN && c->rlen <= HEADER_BYTES + FRAME_MAX)
+		n = p->link.ops->tx(&p->link, c->r, c->readable);
+	if (n == LINK_AGAIN) {
+		vq_unpop(&p->tx.vq->q, c->head);
+		p->tx_blocked = true;
+		link_watch(p);
+		return false;
+	}
+	if (n == LINK_DEAD)
+		link_dead(p);
+	if (n > 0) {
+		p->tx.bytes += c->rlen - HEADER_BYTES;
+		p->tx.frames++;
+	}
+	push(&p->tx, c->head, 0);
+	return true;
+}
+
+/* Takes a batch. False when the ring is empty or must wait. */
+static bool tx_serve(struct net_pair *p)
+{
+	struct chain c;
+
+	for (int i = 0; i < BATCH; i++) {
+		enum vq_result got;
+
+		if (p->dead || p->tx_blocked)
+			return false;
+		got = vq_pop(&p->tx.vq->q, &c);
+		if (got == VQ_BAD)
+			broken(p, "its transmit ring breaks the rules");
+		if (got != VQ_CHAIN || !tx_frame(p, &c))
+			return false;
+	}
+	return true;
+}
+
+static void link_ready(void *arg, uint32_t events)
+{
+	struct net_pair *p = arg;
+
+	if (events & EPOLLOUT)
+		p->tx_blocked = false;
+	/* An error shows itself when reading. */
+	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && p->rx.vq && p->rx.awake)
+		rx_serve(p);
+	else if (events & (EPOLLERR | EPOLLHUP))
+		link_dead(p);
+	link_watch(p);
+}
+
+static void notify(struct net_way *w)
+{
+	if (w->vq && w->pushed)
+		vqueue_notify(w->vq);
+	w->pushed = false;
+}
+
+/* Before the loop sleeps: what was moved goes to the driver first, then the next batch is sent. */
+static bool pair_turn(void *arg)
+{
+	struct net_pair *p = arg;
+
+	notify(&p->rx);
+	notify(&p->tx);
+	if (!p->tx.vq || !p->tx.awake || p->tx_blocked || p->dead)
+		return false;
+	if (!tx_serve(p) && !p->tx_blocked && !p->dead)
+		p->tx.awake = vq_listen(&p->tx.vq->q);
+	/* Chains taken just now are to be told of. */
+	return p->tx.awake || p->tx.pushed;
+}
+
+/* --- the control queue, §5.1.6.5 --- */
+
+static void set_offloads(struct net_pair *p)
+{
+	uint64_t on = p->n->v.features & ~p->n->state.offloads_off;
+	uint32_t bits = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(guest_offloads); i++)
+		if (on & guest_offloads[i].feature)
+			bits |= guest_offloads[i].tun;
+	if (p->link.ops->offload(&p->link, bits))
+		log_warn("%s: the %s takes no offloads 0x%x", p->n->v.dev.id, p->link.ops->name, bits);
+}
+
+static uint8_t ctrl_pairs(struct net_pair *p, const struct chain *c)
+{
+	struct net *n = p->n;
+	uint8_t b[2];
+	uint16_t count;
+
+	if (!(n->v.features & BIT(VIRTIO_NET_F_MQ)) || chain_get(c, 2, b, 2) != 2)
+		return VIRTIO_NET_ERR;
+	count = le16_get(b);
+	if (!count || count > n->count)
+		return VIRTIO_NET_ERR;
+	__atomic_store_n(&n->state.pairs, count, __ATOMIC_RELAXED);
+	for (unsigned int i = 1; i < n->count; i++)
+		loop_post(n->pairs[i].loop, &n->pairs[i].refresh, link_refresh, &n->pairs[i]);
+	return VIRTIO_NET_OK;
+}
+
+static uint8_t ctrl_offloads(struct net_pair *p, const struct chain *c)
+{
+	struct net *n = p->n;
+	uint64_t agreed = 0, on;
+	uint8_t b[8];
+
+	for (size_t i = 0; i < ARRAY_LEN(guest_offloads); i++)
+		agreed |= n->v.features & guest_offloads[i].feature;
+	if (!(n->v.features & BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) || chain_get(c, 2, b, 8) != 8)
+		return VIRTIO_NET_ERR;
+	on = le64_get(b);
+	if (on & ~agreed)
+		return VIRTIO_NET_ERR;
+	n->state.offloads_off = agreed & ~on;
+	set_offloads(p);
+	return VIRTIO_NET_OK;
+}
+
+static uint8_t ctrl_judge(struct net_pair *p, const struct chain *c)
+{
+	uint8_t h[2];
+
+	if (chain_get(c, 0, h, sizeof(h)) != sizeof(h))
+		return VIRTIO_NET_ERR;
+	switch (h[0]) {
+	case VIRTIO_NET_CTRL_RX:
+		return h[1] <= VIRTIO_NET_CTRL_RX_NOBCAST ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	case VIRTIO_NET_CTRL_VLAN:
+		return h[1] <= VIRTIO_NET_CTRL_VLAN_DEL ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	case VIRTIO_NET_CTRL_ANNOUNCE:
+		return h[1] == VIRTIO_NET_CTRL_ANNOUNCE_ACK ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
+	case VIRTIO_NET_CTRL_MQ:
+		return h[1] == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET ? ctrl_pairs(p, c) : VIRTIO_NET_ERR;
+	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
+		return h[1] == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ? ctrl_offloads(p, c) :
+								    VIRTIO_NET_ERR;
+	default:
+		return VIRTIO_NET_ERR;
+	}
+}
+
+static void ctrl_kick(struct net_pair *p)
+{
+	struct vq *q = &p->ctrl->q;
+	struct chain c;
+	bool more = true;
+
+	/* As many as the ring holds, so that a driver that goes on and on keeps no one else waiting. */
+	for (uint32_t i = 0; i <= q->size; i++) {
+		enum vq_result got = vq_pop(q, &c);
+		uint8_t ack;
+
+		if (got == VQ_EMPTY && !vq_listen(q)) {
+			more = false;
+			break;
+		}
+		if (got == VQ_EMPTY)
+			continue;
+		if (got == VQ_BAD || !c.wlen) {
+			broken(p, got == VQ_BAD ? "its control ring breaks the rules" :
+						  "a command has no room for its answer");
+			return;
+		}
+		ack = ctrl_judge(p, &c);
+		chain_put(&c, 0, &ack, 1);
+		vq_push(q, c.head, 1);
+	}
+	vqueue_notify(p->ctrl);
+	if (more)
+		vdev_kick(&p->n->v, p->ctrl->index);
+}
+
+/* --- queues coming and going, in their loops --- */
+
+/* §5.1.2: without MQ the driver knows one pair, and the control queue comes third. */
+static uint16_t ctrl_index(const struct net *n)
+{
+	return n->v.features & BIT(VIRTIO_NET_F_MQ) ? (uint16_t)(2 * n->count) : 2;
+}
+
+static bool is_ctrl(const struct vqueue *vq)
+{
+	const struct net *n = net_of(vq->vdev);
+
+	return n->v.features & BIT(VIRTIO_NET_F_CTRL_VQ) && vq->index == ctrl_index(n);
+}
+
+static void net_kick(struct vqueue *vq)
+{
+	struct net_pair *p = vq->priv;
+
+	if (p->dead || atomic_load(&p->n->v.broken))
+		return;
+	if (vq == p->ctrl) {
+		ctrl_kick(p);
+	} else if (vq == p->rx.vq && !p->rx.awake) {
+		vq_mute(&vq->q);
+		p->rx.awake = true;
+		link_watch(p);
+	} else if (vq == p->tx.vq) {
+		vq_mute(&vq->q);
+		p->tx.awake = true;
+		tx_serve(p);
+	}
+}
+
+static void net_start(struct vqueue *vq)
+{
+	struct net_pair *p = vq->priv;
+
+	if (!p->hook.loop) {
+		p->dead = p->tx_blocked = false;
+		loop_hook_add(p->loop, &p->hook, pair_turn, p);
+	}
+	if (is_ctrl(vq)) {
+		p->ctrl = vq;
+		return;
+	}
+	*(vq->index % 2 ? &p->tx.vq : &p->rx.vq) = vq;
+	if (vq->index % 2)
+		return;
+	p->rx.awake = false;
+	if (p->index == 0)
+		set_offloads(p);
+	link_refresh(p);
+}
+
+static void net_stop(struct vqueue *vq)
+{
+	struct net_pair *p = vq->priv;
+
+	if (vq == p->ctrl) {
+		p->ctrl = NULL;
+	} else if (vq == p->tx.vq) {
+		notify(&p->tx);
+		p->tx.vq = NULL;
+	} else if (vq == p->rx.vq) {
+		notify(&p->rx);
+		p->rx.vq = NULL;
+		link_refresh(p);
+	}
+	link_watch(p);
+	if (!p->ctrl && !p->rx.vq && !p->tx.vq)
+		loop_hook_drop(&p->hook);
+}
+
+/* All queues have stopped. */
+static void net_reset(struct vdev *v)
+{
+	struct net *n = net_of(v);
+
+	__atomic_store_n(&n->state.pairs, 1, __ATOMIC_RELAXED);
+	n->state.offloads_off = 0;
+}
+
+/* --- birth and end, control thread --- */
+
+static uint64_t features(const struct net_conf *c, uint32_t mtu)
+{
+	uint64_t f = VF_EVENT_IDX | VF_INDIRECT_DESC | BIT(VIRTIO_NET_F_CTRL_VQ) |
+		     BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
+		     BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MQ);
+
+	if (mtu)
+		f |= BIT(VIRTIO_NET_F_MTU);
+	if (!c->offload_csum)
+		return f;
+	f |= BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
+	     BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+	if (c->offload_tso)
+		f |= BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
+		     BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) |
+		     BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6);
+	if (c->offload_ufo)
+		f |= BIT(VIRTIO_NET_F_HOST_UFO) | BIT(VIRTIO_NET_F_GUEST_UFO);
+	return f;
+}
+
+static void fill_config(struct net *n, uint32_t mtu)
+{
+	struct vdev *v = &n->v;
+	uint8_t *c = v->config;
+
+	memcpy(c + offsetof(struct virtio_net_config, mac), n->state.mac, MAC_BYTES);
+	le16_put(c + offsetof(struct virtio_net_config, status), VIRTIO_NET_S_LINK_UP);
+	le16_put(c + offsetof(struct virtio_net_config, max_virtqueue_pairs), (uint16_t)n->count);
+	le16_put(c + offsetof(struct virtio_net_config, mtu), (uint16_t)min_u64(mtu, UINT16_MAX));
+	v->config_len = offsetof(struct virtio_net_config, speed);
+}
+
+/* A random address: of one card, and locally administered. */
+static int make_mac(uint8_t mac[MAC_BYTES], struct err *e)
+{
+	if (getrandom(mac, MAC_BYTES, 0) != MAC_BYTES)
+		return err_os(e, ERR_IO, "make up an Ethernet address");
+	mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
+	return 0;
+}
+
+static int take_state(struct net *n, const struct net_conf *c, struct err *e)
+{
+	if (n->v.dev.restored) {
+		if (n->state.pairs < 1 || n->state.pairs > n->count)
+			return err_set(e, ERR_BAD, "the saved card used %u queue pairs and this one has %u",
+				       n->state.pairs, n->count);
+		return 0;
+	}
+	n->state = (struct net_state){ .pairs = 1 };
+	if (!conf_has_mac(c->mac))
+		return make_mac(n->state.mac, e);
+	memcpy(n->state.mac, c->mac, MAC_BYTES);
+	return 0;
+}
+
+static void link_close(struct net_pair *p)
+{
+	if (p->link.ops)
+		p->link.ops->close(&p->link);
+	p->link = (struct nlink){ 0 };
+}
+
+/* Also the way back from any point of init. */
+static void net_fini(struct dev *d)
+{
+	struct vdev *v = vdev_of(d);
+	struct net *n = net_of(v);
+
+	if (v->nqueues)
+		vdev_stop(v);
+	for (unsigned int i = 0; i < n->count; i++) {
+		loop_free(n->pairs[i].loop);
+		link_close(&n->pairs[i]);
+	}
+	vdev_fini(v);
+	free(n->pairs);
+	n->pairs = NULL;
+}
+
+static int open_links(struct net *n, const struct net_conf *c, struct err *e)
+{
+	AUTO_FREE struct nlink *links = mem_array(n->count, sizeof(links[0]));
+	struct tap_args a = {
+		.name = c->tap,
+		.ip = c->ip,
+		.mask = c->mask,
+		.host_mac = conf_has_mac(c->host_mac) ? c->host_mac : NULL,
+		.mtu = c->mtu,
+		.pairs = n->count,
+		.fds = c->fds.items,
+		.fd_count = c->fds.count,
+	};
+
+	if (tap_open(links, &a, e))
+		return -1;
+	for (unsigned int i = 0; i < n->count; i++)
+		n->pairs[i].link = links[i];
+	return 0;
+}
+
+static int make_pair(struct net *n, unsigned int i, struct err *e)
+{
+	struct net_pair *p = &n->pairs[i];
+	char name[64];
+
+	snprintf(name, sizeof(name), "%.48s_qp%u", n->v.dev.id, i);
+	if (loop_new(&p->loop, name, e))
+		return -1;
+	n->v.queues[2 * i].loop = n->v.queues[2 * i + 1].loop = p->loop;
+	n->v.queues[2 * i].priv = n->v.queues[2 * i + 1].priv = p;
+	link_refresh(p);
+	return loop_start(p->loop, net_class.dev.profile, e);
+}
+
+static int make_pairs(struct net *n, const struct net_conf *c, struct err *e)
+{
+	struct vqueue *ctrl;
+
+	if (vdev_queues(&n->v, (uint16_t)(2 * n->count + 1), c->queue_size, e))
+		return -1;
+	for (unsigned int i = 0; i < n->count; i++)
+		if (make_pair(n, i, e))
+			return -1;
+	ctrl = &n->v.queues[2 * n->count];
+	ctrl->loop = n->pairs[0].loop;
+	ctrl->priv = &n->pairs[0];
+	return 0;
+}
+
+static int net_init(struct dev *d, struct err *e)
+{
+	const struct net_conf *c = d->conf;
+	struct net *n = net_of(vdev_of(d));
+	uint32_t mtu;
+
+	n->count = c->num_queues / 2u;
+	if (!n->count || c->num_queues % 2)
+		return err_set(e, ERR_BAD, "num_queues=%u: queues come in pairs, 2 or more",
+			       c->num_queues);
+	n->pairs = mem_array(n->count, sizeof(n->pairs[0]));
+	for (unsigned int i = 0; i < n->count; i++) {
+		n->pairs[i].n = n;
+		n->pairs[i].index = i;
+	}
+	if (take_state(n, c, e) || open_links(n, c, e)) {
+		net_fini(d);
+		return -1;
+	}
+	mtu = c->mtu ? c->mtu : tap_mtu(&n->pairs[0].link);
+	n->v.offered = features(c, mtu);
+	if (make_pairs(n, c, e)) {
+		net_fini(d);
+		return -1;
+	}
+	fill_config(n, mtu);
+	return 0;
+}
+
+/* --- counters --- */
+
+struct counters_call {
+	const struct net_pair *p;
+	struct net_counters *sum;
+};
+
+static void add_counters(void *arg)
+{
+	struct counters_call *c = arg;
+
+	c->sum->rx_bytes += c->p->rx.bytes;
+	c->sum->tx_bytes += c->p->tx.bytes;
+	c->sum->rx_frames += c->p->rx.frames;
+	c->sum->tx_frames += c->p->tx.frames;
+}
+
+void net_counters_get(struct dev *d, struct net_counters *out)
+{
+	struct net *n = net_of(vdev_of(d));
+
+	*out = (struct net_counters){ 0 };
+	for (unsigned int i = 0; i < n->count; i++) {
+		struct counters_call c = { .p = &n->pairs[i], .sum = out };
+
+		loop_call(n->pairs[i].loop, add_counters, &c);
+	}
+}
+
+static const struct field counters_fields[] = {
+	S(struct net_counters, rx_bytes, .doc = "bytes that the guest has received"),
+	S(struct net_counters, tx_bytes, .doc = "bytes that the guest has sent"),
+	S(struct net_counters, rx_frames, .doc = "frames that the guest has received"),
+	S(struct net_counters, tx_frames, .doc = "frames that the guest has sent"),
+};
+const struct desc net_counters_desc =
+	DESC_OF(struct net_counters, counters_fields, "NetCounters");
+
+static const struct field state_fields[] = {
+	S_HEX(struct net_state, mac),
+	S(struct net_state, pairs, .min = 1),
+	S(struct net_state, offloads_off),
+};
+static const struct desc state_desc = DESC_OF(struct net_state, state_fields, "net");
+
+const struct virtio_class net_class = {
+	.dev = {
+		.name = "net",
+		.conf = &net_desc,
+		.state = &state_desc,
+		.size = sizeof(struct net),
+		.state_off = offsetof(struct net, state),
+		.init = net_init,
+		.fini = net_fini,
+		.plug = &vpci_plug,
+		.profile = "net",
+	},
+	.type = 1,
+	.pci_class = 0x02,
+	.pci_subclass = 0x00,
+	.start = net_start,
+	.stop = net_stop,
+	.kick = net_kick,
+	.reset = net_reset,
+};

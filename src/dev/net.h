@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-net, virtio 1.3 §5.1. The class is configured by struct net_conf (conf/conf.h). It knows chains, headers and
+ * the control queue; how a frame reaches the host's network is net/'s.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/desc.h"
+#include "net/link.h"
+#include "virtio/vdev.h"
+
+extern const struct virtio_class net_class;
+
+/* What vm.counters tells of a card. rx: towards the guest. */
+struct net_counters {
+	uint64_t rx_bytes, tx_bytes, rx_frames, tx_frames;
+};
+extern const struct desc net_counters_desc;
+/* Sums up the queues. Control thread. */
+void net_counters_get(struct dev *d, struct net_counters *out);
