@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-rng, virtio 1.3 §5.4. The io loop reads the source into a buffer of ours and from there into the guest: a
+ * random byte is dear enough that the copy does not count.
+ *
+ * A request is answered with what the source has, at most REQUEST_MAX bytes: the driver asks again for more. A turn of
+ * the loop gives TURN_BYTES, so that a greedy guest does not keep consoles and clocks waiting. When the source has
+ * nothing, the request goes back to the ring until epoll or a timer says that there may be something.
+ */
+#include "dev/rng.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "conf/conf.h"
+#include "virtio/vpci.h"
+
+#define QUEUE_SIZE 256
+#define REQUEST_MAX 65536u
+#define TURN_BYTES 65536u
+#define TURN_CHAINS 64
+#define CHUNK 4096
+#define RETRY_NS 200000000ull	/* a source that epoll does not take, or one that ended, is asked this often */
+
+struct rng {
+	struct vdev v;			/* first member */
+	int fd;
+	struct loop_fd source;		/* watched while it is dry */
+	struct loop_timer retry;
+	struct loop_msg again;		/* the next turn */
+	bool ended;			/* was said once */
+};
+
+static struct rng *rng_of(struct vdev *v)
+{
+	return container_of(v, struct rng, v);
+}
+
+static struct rng *rng_of_dev(struct dev *d)
+{
+	return rng_of(vdev_of(d));
+}
+
+/* Up to len bytes of the source into the chain; fewer when it has no more for now. */
+static uint32_t rng_fill(struct rng *r, const struct chain *c, uint32_t len)
+{
+	uint8_t buf[CHUNK];
+	uint32_t done = 0;
+
+	while (done < len) {
+		ssize_t n = read(r->fd, buf, min_u64(sizeof(buf), len - done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			if (n == 0 || errno != EAGAIN) {
+				if (!r->ended)
+					log_warn("%s: the random source %s: the guest waits", r->v.dev.id,
+						 n ? strerror(errno) : "has ended");
+				r->ended = true;
+			}
+			break;
+		}
+		done += (uint32_t)chain_put(c, done, buf, (size_t)n);
+	}
+	explicit_bzero(buf, sizeof(buf));
+	return done;
+}
+
+static void rng_turn(void *arg);
+
+static void rng_source_ready(void *arg, uint32_t events)
+{
+	struct rng *r = arg;
+
+	(void)events;
+	loop_unwatch(&r->source);
+	rng_turn(r);
+}
+
+/* A file is always ready for epoll and one at its end too: those wait for the clock. */
+static void rng_wait(struct rng *r)
+{
+	struct vqueue *q = &r->v.queues[0];
+	struct err e = { 0 };
+
+	if (!r->ended && (r->source.loop || !loop_watch(q->loop, &r->source, r->fd, EPOLLIN,
+							rng_source_ready, r, &e)))
+		return;
+	loop_timer_set(q->loop, &r->retry, loop_now_ns() + RETRY_NS, rng_turn, r);
+}
+
+enum rng_more { RNG_EMPTY, RNG_MORE, RNG_DRY, RNG_BAD };
+
+/* One turn's worth of requests. */
+static enum rng_more rng_serve(struct rng *r, struct vq *q)
+{
+	uint32_t given = 0;
+
+	for (unsigned int i = 0; i < TURN_CHAINS && given < TURN_BYTES; i++) {
+		uint32_t want, got;
+		struct chain c;
+
+		switch (vq_pop(q, &c)) {
+		case VQ_BAD:
+			return RNG_BAD;
+		case VQ_EMPTY:
+			return RNG_EMPTY;
+		case VQ_CHAIN:
+			break;
+		}
+		want = (uint32_t)min_u64(c.wlen, REQUEST_MAX);
+		got = want ? rng_fill(r, &c, want) : 0;
+		if (want && !got) {
+			vq_unpop(q, c.head);
+			return RNG_DRY;
+		}
+		vq_push(q, c.head, got);
+		given += got;
+	}
+	return RNG_MORE;
+}
+
+static void rng_turn(void *arg)
+{
+	struct rng *r = arg;
+	struct vqueue *q = &r->v.queues[0];
+	enum rng_more more;
+
+	if (!q->running || vdev_is_broken(&r->v))
+		return;
+	vq_mute(&q->q);
+	more = rng_serve(r, &q->q);
+	vqueue_notify(q);
+	if (more == RNG_BAD)
+		vdev_broken(&r->v, "a request that is none");
+	else if (more == RNG_DRY)
+		rng_wait(r);
+	else if (more == RNG_MORE || vq_listen(&q->q))
+		loop_post(q->loop, &r->again, rng_turn, r);
+}
+
+static void rng_kick(struct vqueue *q)
+{
+	rng_turn(rng_of(q->vdev));
+}
+
+static void rng_stop(struct vqueue *q)
+{
+	struct rng *r = rng_of(q->vdev);
+
+	loop_unwatch(&r->source);
+	loop_timer_stop(&r->retry);
+}
+
+static int rng_init(struct dev *d, struct err *e)
+{
+	const struct rng_conf *c = d->conf;
+	struct rng *r = rng_of_dev(d);
+
+	r->fd = fd_open(c->src, O_RDONLY | O_NONBLOCK, 0, e);
+	if (r->fd < 0)
+		return err_in(e, "random source");
+	r->v.offered = VF_INDIRECT_DESC | VF_EVENT_IDX;
+	if (vdev_queues(&r->v, 1, QUEUE_SIZE, e)) {
+		fd_close(&r->fd);
+		return -1;
+	}
+	r->v.queues[0].loop = d->board->io;
+	return 0;
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* The loop outlives the device: what was posted to it for us is let pass first. */
+static void rng_fini(struct dev *d)
+{
+	struct rng *r = rng_of_dev(d);
+
+	loop_call(d->board->io, nothing, NULL);
+	vdev_fini(&r->v);
+	fd_close(&r->fd);
+}
+
+const struct virtio_class rng_class = {
+	.dev = {
+		.name = "rng",
+		.size = sizeof(struct rng),
+		.conf = &rng_desc,
+		.init = rng_init,
+		.fini = rng_fini,
+		.plug = &vpci_plug,
+		.profile = "io",
+	},
+	.type = 4,
+	.pci_class = 0xff,
+	.pci_subclass = 0xff,
+	.stop = rng_stop,
+	.kick = rng_kick,
+};

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-console, virtio 1.3 §5.3, without MULTIPORT and without emergency write. Both queues and the chardev's input
+ * are served by the board's io loop; only the window's size is changed from the control thread.
+ *
+ *	guest -> chardev	the chain in hand goes out piece by piece; what the chardev does not take waits in the
+ *				guest's own buffer until it says writable
+ *	chardev -> guest	bytes go into the guest's buffers or are not taken; the kick that brings buffers asks
+ *				for more
+ */
+#include "dev/vcon.h"
+
+#include "base/bits.h"
+#include "virtio/vpci.h"
+
+#define VCON_F_SIZE 1ull
+#define QUEUE_SIZE 256
+#define CHUNK 4096
+#define TURN_BYTES 65536u
+#define TURN_CHAINS 256
+
+enum { VCON_RX, VCON_TX, VCON_QUEUES };
+
+/* §5.3.4: the configuration's layout */
+enum { CFG_COLS = 0, CFG_ROWS = 2, CFG_PORTS = 4, CFG_LEN = 12 };
+
+struct vcon_state {
+	uint64_t tx_done;	/* bytes of the next chain that are out already */
+};
+
+struct vcon {
+	struct vdev v;		/* first member */
+	struct chardev *chr;
+	struct vcon_state state;
+	bool rx_hungry;		/* input was refused: ask for it when buffers come */
+	struct loop_msg again;	/* the next turn of tx */
+};
+
+static struct vcon *vcon_of(struct vdev *v)
+{
+	return container_of(v, struct vcon, v);
+}
+
+static struct vcon *vcon_of_dev(struct dev *d)
+{
+	return vcon_of(vdev_of(d));
+}
+
+static bool serving(const struct vqueue *q)
+{
+	return q->running && !vdev_is_broken(q->vdev);
+}
+
+/* --- from the guest --- */
+
+enum tx_more { TX_EMPTY, TX_MORE, TX_BLOCKED, TX_BAD };
+
+/* Moves the chain on by at most *room bytes; true when all of it is out. */
+static bool tx_chain(struct vcon *s, const struct chain *c, uint32_t *room, bool *blocked)
+{
+	uint64_t *done = &s->state.tx_done;
+	uint8_t buf[CHUNK];
+
+	while (*done < c->rlen && *room) {
+		size_t n = chain_get(c, *done, buf, min_u64(sizeof(buf), *room));
+		size_t taken = s->chr->ops->write(s->chr, buf, n);
+
+		*done += taken;
+		*room -= (uint32_t)taken;
+		if (taken < n) {
+			*blocked = true;
+			return false;
+		}
+	}
+	return *done >= c->rlen;
+}
+
+static enum tx_more tx_serve(struct vcon *s, struct vq *q)
+{
+	uint32_t room = TURN_BYTES;
+	bool blocked = false;
+
+	for (unsigned int i = 0; i < TURN_CHAINS && room; i++) {
+		struct chain c;
+
+		switch (vq_pop(q, &c)) {
+		case VQ_BAD:
+			return TX_BAD;
+		case VQ_EMPTY:
+			return TX_EMPTY;
+		case VQ_CHAIN:
+			break;
+		}
+		if (!tx_chain(s, &c, &room, &blocked)) {
+			vq_unpop(q, c.head);
+			return blocked ? TX_BLOCKED : TX_MORE;
+		}
+		s->state.tx_done = 0;
+		vq_push(q, c.head, 0);
+	}
+	return TX_MORE;
+}
+
+static void tx_turn(void *arg)
+{
+	struct vcon *s = arg;
+	struct vqueue *q = &s->v.queues[VCON_TX];
+	enum tx_more more;
+
+	if (!serving(q))
+		return;
+	vq_mute(&q->q);
+	more = tx_serve(s, &q->q);
+	vqueue_notify(q);
+	if (more == TX_BAD)
+		vdev_broken(&s->v, "output that is none");
+	else if (more == TX_MORE || (more == TX_EMPTY && vq_listen(&q->q)))
+		loop_post(q->loop, &s->again, tx_turn, s);
+}
+
+/* --- to the guest --- */
+
+static size_t vcon_input(void *arg, const uint8_t *data, size_t len)
+{
+	struct vcon *s = arg;
+	struct vqueue *q = &s->v.queues[VCON_RX];
+	size_t done = 0;
+
+	while (done < len && serving(q)) {
+		struct chain c;
+		size_t n;
+
+		enum vq_result r = vq_pop(&q->q, &c);
+
+		if (r == VQ_BAD)
+			vdev_broken(&s->v, "an input buffer that is none");
+		if (r == VQ_EMPTY && vq_listen(&q->q))
+			continue;
+		if (r != VQ_CHAIN)
+			break;
+		n = chain_put(&c, 0, data + done, len - done);
+		vq_push(&q->q, c.head, (uint32_t)n);
+		done += n;
+	}
+	if (serving(q))
+		vqueue_notify(q);
+	s->rx_hungry = done < len;
+	return done;
+}
+
+/* --- the queues --- */
+
+static void vcon_kick(struct vqueue *q)
+{
+	struct vcon *s = vcon_of(q->vdev);
+
+	if (q->index == VCON_TX) {
+		tx_turn(s);
+	} else if (s->rx_hungry) {
+		s->rx_hungry = false;
+		s->chr->ops->want_input(s->chr, true);
+	}
+}
+
+static void vcon_reset(struct vdev *v)
+{
+	vcon_of(v)->state.tx_done = 0;
+}
+
+/* --- life --- */
+
+static void window_put(struct vcon *s, uint16_t cols, uint16_t rows)
+{
+	le16_put(s->v.config + CFG_COLS, cols);
+	le16_put(s->v.config + CFG_ROWS, rows);
+}
+
+static void vcon_resized(void *arg, uint16_t cols, uint16_t rows)
+{
+	struct vcon *s = arg;
+
+	pthread_mutex_lock(&s->v.lock);
+	window_put(s, cols, rows);
+	vdev_config_changed(&s->v);
+	pthread_mutex_unlock(&s->v.lock);
+}
+
+static int vcon_init(struct dev *d, struct err *e)
+{
+	const struct vcon_conf *conf = d->conf;
+	struct vcon *s = vcon_of_dev(d);
+
+	s->chr = conf->chr;
+	s->v.offered = VCON_F_SIZE | VF_INDIRECT_DESC | VF_EVENT_IDX;
+	s->v.config_len = CFG_LEN;
+	window_put(s, s->chr->cols, s->chr->rows);
+	le32_put(s->v.config + CFG_PORTS, 1);
+	if (vdev_queues(&s->v, VCON_QUEUES, QUEUE_SIZE, e))
+		return -1;
+	for (int i = 0; i < VCON_QUEUES; i++)
+		s->v.queues[i].loop = d->board->io;
+	s->rx_hungry = true;
+	s->chr->arg = s;
+	s->chr->input = vcon_input;
+	s->chr->writable = tx_turn;
+	s->chr->resized = vcon_resized;
+	return 0;
+}
+
+/* In the loop: after this the chardev knows us no more, and what was posted has passed. */
+static void vcon_forget(void *arg)
+{
+	struct chardev *c = arg;
+
+	c->input = NULL;
+	c->writable = NULL;
+	c->resized = NULL;
+	c->arg = NULL;
+}
+
+static void vcon_fini(struct dev *d)
+{
+	struct vcon *s = vcon_of_dev(d);
+
+	loop_call(d->board->io, vcon_forget, s->chr);
+	vdev_fini(&s->v);
+}
+
+static const struct field state_fields[] = {
+	S(struct vcon_state, tx_done, .max = UINT32_MAX),
+};
+static const struct desc state_desc = DESC_OF(struct vcon_state, state_fields, "vcon_state");
+
+const struct virtio_class vcon_class = {
+	.dev = {
+		.name = "console",
+		.state = &state_desc,
+		.state_off = offsetof(struct vcon, state),
+		.size = sizeof(struct vcon),
+		.init = vcon_init,
+		.fini = vcon_fini,
+		.plug = &vpci_plug,
+		.profile = "io",
+	},
+	.type = 3,
+	.pci_class = 0xff,
+	.pci_subclass = 0xff,
+	.kick = vcon_kick,
+	.reset = vcon_reset,
+};
