@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -31,7 +32,8 @@ struct chardev;
 struct arch_chars {
 	struct chardev *serial, *debug_console;	/* NULL = off */
 };
-MUST int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_chars *ch, struct err *e);
+MUST int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
+		      uint8_t phys_bits, struct err *e);
 
 /* The payload, loaded into RAM: may run on a thread of its own while devices are made (it touches RAM only). */
 enum boot_kind { BOOT_NONE, BOOT_PVH, BOOT_BZIMAGE };
@@ -40,6 +42,7 @@ struct arch_payload {
 	uint64_t entry;
 	uint64_t initrd, initrd_size;
 	uint64_t kernel_end;		/* first byte behind the kernel */
+	bool firmware;			/* by its marks; it wants processors as reset left them */
 	uint8_t setup_header[512];	/* of a bzImage */
 	uint32_t setup_len;
 };

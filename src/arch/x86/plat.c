@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The x86 machine's layout and its platform devices. Control thread. See plat.h for the picture.
+ */
+#include "arch/x86/plat.h"
+
+#include <inttypes.h>
+
+#include "arch/arch.h"
+#include "arch/x86/cpuid.h"
+#include "base/mem.h"
+#include "chip/ioapic.h"
+#include "dev/cmos.h"
+#include "dev/debugport.h"
+#include "dev/ged.h"
+#include "dev/i8042.h"
+#include "dev/serial.h"
+
+/* The 64-bit window of each segment begins at a multiple of this. */
+#define WINDOW_ALIGN GIB(4)
+
+uint8_t x86_phys_bits(const struct vm_conf *c, uint8_t host_bits)
+{
+	uint8_t max = c->cpus.max_phys_bits;
+
+	return max && max < host_bits ? max : host_bits;
+}
+
+uint64_t x86_platform_area(uint8_t phys_bits)
+{
+	return (1ull << phys_bits) - X86_TOP_UNUSED - X86_PLATFORM_SIZE;
+}
+
+uint64_t x86_ged_addr(uint8_t phys_bits)
+{
+	return x86_platform_area(phys_bits) + X86_PLATFORM_SIZE - KIB(4);
+}
+
+uint64_t x86_ram_low(uint64_t size)
+{
+	return min_u64(size, X86_RAM_GAP);
+}
+
+uint64_t x86_ram_high(uint64_t size)
+{
+	return size - x86_ram_low(size);
+}
+
+uint16_t x86_segments(const struct vm_conf *c)
+{
+	return c->platform ? c->platform->num_pci_segments : 1;
+}
+
+/* First address behind all RAM, not below 4 GiB. */
+static uint64_t ram_end(uint64_t size)
+{
+	return GIB(4) + x86_ram_high(size);
+}
+
+int arch_ram(struct arch_ram out[ARCH_RAM_MAX], uint32_t *count, const struct vm_conf *c,
+	     uint8_t phys_bits, struct err *e)
+{
+	uint64_t size = c->memory.size;
+	uint8_t bits = x86_phys_bits(c, phys_bits);
+
+	if (size < MIB(2) || size % KIB(4))
+		return err_set(e, ERR_BAD,
+			       "memory size %" PRIu64 " is not a multiple of 4 KiB, 2 MiB or more", size);
+	if (bits < 33 || size > x86_platform_area(bits) ||
+	    align_up(ram_end(size), WINDOW_ALIGN) >= x86_platform_area(bits))
+		return err_set(e, ERR_BAD,
+			       "memory size %" PRIu64 " MiB does not fit into %u physical address bits",
+			       size >> 20, bits);
+	out[0] = (struct arch_ram){ 0, x86_ram_low(size) };
+	out[1] = (struct arch_ram){ GIB(4), x86_ram_high(size) };
+	*count = out[1].size ? 2 : 1;
+	return 0;
+}
+
+void arch_hv_args(struct hv_vm_args *out, const struct vm_conf *c)
+{
+	*out = (struct hv_vm_args){
+		.max_apic_id = x86_max_apic_id(c),
+		.tss_addr = X86_TSS,
+		.identity_map_addr = X86_IDENTITY_MAP,
+		.ioapic_pins = IRQ_PINS,
+	};
+}
+
+int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t phys_bits, struct err *e)
+{
+	uint64_t base = align_up(ram_end(c->memory.size), WINDOW_ALIGN);
+	uint64_t end = x86_platform_area(x86_phys_bits(c, phys_bits));
+	uint16_t segments = x86_segments(c);
+
+	if (!segments || segments > X86_SEGMENTS_MAX)
+		return err_set(e, ERR_BAD, "%u PCI segments; 1 to %u are possible", segments,
+			       X86_SEGMENTS_MAX);
+	if (base >= end)
+		return err_set(e, ERR_BAD, "no physical addresses are left above RAM for PCI");
+	/* each segment gets an equal, aligned share; a small space is shared as it is */
+	uint64_t share = align_down((end - base) / segments, WINDOW_ALIGN);
+
+	*out = (struct pci_host_args){
+		.segments = segments,
+		.ecam = X86_ECAM,
+		.mem32 = { X86_MMIO32, X86_MMIO32_SIZE },
+		.mem64 = { base, share ? share * segments : align_down(end - base, MIB(1)) },
+	};
+	return 0;
+}
+
+uint32_t x86_map(struct x86_map_entry out[X86_MAP_MAX], const struct vm_conf *c)
+{
+	uint64_t low = x86_ram_low(c->memory.size), high = x86_ram_high(c->memory.size);
+	uint32_t n = 0;
+
+	out[n++] = (struct x86_map_entry){ 0, X86_LOW_RAM_END, X86_MAP_RAM };
+	out[n++] = (struct x86_map_entry){ X86_HIGH_RAM, low - X86_HIGH_RAM, X86_MAP_RAM };
+	if (high)
+		out[n++] = (struct x86_map_entry){ GIB(4), high, X86_MAP_RAM };
+	out[n++] = (struct x86_map_entry){ X86_ECAM, X86_ECAM_SIZE, X86_MAP_RESERVED };
+	return n;
+}
+
+static int add(struct board *b, const struct fixed_class *class, const char *id, const void *conf,
+	       struct err *e)
+{
+	const struct dev_args a = { .id = id, .conf = conf, .slot = -1 };
+
+	return dev_add(NULL, b, &class->dev, &a, e);
+}
+
+static int add_chips(struct board *b, const struct vm_conf *c, struct err *e)
+{
+	const struct ioapic_conf ioapic = { .at.place[0] = { FIXED_MMIO, X86_IOAPIC } };
+	const struct i8042_conf i8042 = { .at.place[0] = { FIXED_PIO, X86_PORT_I8042 } };
+	const struct cmos_conf cmos = {
+		.at.place[0] = { FIXED_PIO, X86_PORT_CMOS },
+		.ram_low = x86_ram_low(c->memory.size),
+		.ram_high = x86_ram_high(c->memory.size),
+	};
+
+	if (add(b, &ioapic_class, "__ioapic", &ioapic, e) ||
+	    add(b, &i8042_class, "__i8042", &i8042, e))
+		return -1;
+	return add(b, &cmos_class, "__cmos", &cmos, e);
+}
+
+static int add_ged(struct board *b, uint8_t phys_bits, struct err *e)
+{
+	struct ged_conf ged = {
+		.at.place = {
+			[GED_BANK_FLAGS] = { FIXED_MMIO, x86_ged_addr(phys_bits) },
+			[GED_BANK_SLEEP] = { FIXED_PIO, X86_PORT_SLEEP },
+			[GED_BANK_TIMER] = { FIXED_PIO, X86_PORT_PM_TIMER },
+		},
+	};
+
+	if (irq_pin_alloc(b->irqs, &ged.gsi, e))
+		return -1;
+	return add(b, &ged_class, "__ged", &ged, e);
+}
+
+static int add_ports(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
+		     struct err *e)
+{
+	struct debugport_conf debug = {
+		.at.place = { { FIXED_PIO, X86_PORT_CODES }, { FIXED_PIO, X86_PORT_FW_DEBUG } },
+		.chr = ch->debug_console,
+	};
+	const struct serial_conf serial = {
+		.at.place[0] = { FIXED_PIO, X86_PORT_COM1 },
+		.gsi = X86_GSI_COM1,
+		.chr = ch->serial,
+	};
+
+	if (ch->debug_console)
+		debug.at.place[2] = (struct fixed_place){ FIXED_PIO, c->debug_console.iobase };
+	if (add(b, &debugport_class, "__debugport", &debug, e))
+		return -1;
+	return ch->serial ? add(b, &serial_class, "__serial", &serial, e) : 0;
+}
+
+int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
+		 uint8_t phys_bits, struct err *e)
+{
+	if (add_chips(b, c, e) || add_ged(b, x86_phys_bits(c, phys_bits), e))
+		return -1;
+	return add_ports(b, c, ch, e);
+}
