@@ -54,7 +54,7 @@ static inline uint64_t le_get(const void *p, unsigned int n)
 static inline void le_put(void *p, unsigned int n, uint64_t v)
 {
 	for (unsigned int i = 0; i < n; i++)
-		((uint8_t *)p)[i] = i < 8 ? (uint8_t)(v >> (8 * i)) : 0;
+		((uint8_t *)p)[i] = (uint8_t)(i < 8 ? v >> (8 * i) : 0);
 }
 
 /* Each returns true when the result does not fit, as the compiler's builtins do. */
