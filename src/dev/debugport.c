@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Three ports that only talk. Lines that a guest can cause are limited as any such line, but the codes of kernel and user space,
+ * which people measure starts with, have a limit of their own, so that a kernel which uses port 0x80 for delays does
+ * not drown them. vCPU threads; one lock.
+ */
+#include "dev/debugport.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+
+#define LINE_MAX_LEN 160
+/* What a reader finds who asks whether somebody listens (Bochs). */
+#define MAGIC 0xe9
+
+struct debugport {
+	struct dev dev;
+	pthread_mutex_t lock;
+	uint64_t born_ns;
+	struct log_site marks, others, firmware;
+	char line[LINE_MAX_LEN + 1];
+	uint32_t len;
+	struct chardev *chr;
+};
+
+static struct debugport *debugport_of(struct dev *d)
+{
+	return container_of(d, struct debugport, dev);
+}
+
+static const char *code_owner(uint8_t code)
+{
+	static const char *const owner[] = {"Firmware", "Bootloader", "Kernel", "Userspace"};
+
+	return code < 0x80 ? owner[code >> 5] : "Custom";
+}
+
+static void magic_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
+{
+	(void)arg;
+	(void)off;
+	memset(data, MAGIC, len);
+}
+
+static void code_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
+{
+	(void)arg;
+	(void)off;
+	memset(data, 0xff, len);
+}
+
+/* The wording is what tools look for that measure a guest's start. */
+static void code_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
+{
+	struct debugport *p = debugport_of(arg);
+	uint64_t us = (loop_now_ns() - p->born_ns) / 1000;
+	bool mark = data[0] >= 0x40 && data[0] < 0x80;
+
+	(void)off;
+	(void)len;
+	if (LOG_WARN > log_level())
+		return;
+	pthread_mutex_lock(&p->lock);
+	log_limited(mark ? &p->marks : &p->others, LOG_WARN, __FILE_NAME__, __LINE__,
+		    "[Debug I/O port: %s code 0x%x] %llu.%06llu seconds", code_owner(data[0]), data[0],
+		    (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000));
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Lock held. */
+static void firmware_flush(struct debugport *p)
+{
+	p->line[p->len] = '\0';
+	if (p->len && LOG_INFO <= log_level())
+		log_limited(&p->firmware, LOG_INFO, __FILE_NAME__, __LINE__, "firmware: %s", p->line);
+	p->len = 0;
+}
+
+static void firmware_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
+{
+	struct debugport *p = debugport_of(arg);
+
+	(void)off;
+	pthread_mutex_lock(&p->lock);
+	for (uint32_t i = 0; i < len; i++) {
+		if (data[i] == '\n' || p->len == LINE_MAX_LEN)
+			firmware_flush(p);
+		/* a guest does not get to steer the terminal that reads our log */
+		if (data[i] >= 0x20 && data[i] < 0x7f)
+			p->line[p->len++] = (char)data[i];
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void console_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
+{
+	struct debugport *p = debugport_of(arg);
+
+	(void)off;
+	if (p->chr)
+		p->chr->ops->write(p->chr, data, len);
+}
+
+static int debugport_init(struct dev *d, struct err *e)
+{
+	struct debugport *p = debugport_of(d);
+	const struct debugport_conf *c = d->conf;
+
+	(void)e;
+	pthread_mutex_init(&p->lock, NULL);
+	p->born_ns = loop_now_ns();
+	p->chr = c->chr;
+	return 0;
+}
+
+static void debugport_fini(struct dev *d)
+{
+	struct debugport *p = debugport_of(d);
+
+	firmware_flush(p);
+	pthread_mutex_destroy(&p->lock);
+}
+
+static const struct bus_ops code_ops = {.read = code_read, .write = code_write};
+static const struct bus_ops firmware_ops = {.read = magic_read, .write = firmware_write};
+static const struct bus_ops console_ops = {.read = magic_read, .write = console_write};
+
+const struct fixed_class debugport_class = {
+	.dev = {
+		.name = "debugport",
+		.size = sizeof(struct debugport),
+		.init = debugport_init,
+		.fini = debugport_fini,
+		.plug = &fixed_plug,
+	},
+	.bank = {{.len = 1, .ops = &code_ops},
+		 {.len = 1, .ops = &firmware_ops},
+		 {.len = 1, .ops = &console_ops}},
+};
