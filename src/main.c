@@ -4,6 +4,7 @@
  * VM, so that everything is opened under the filter; run the control loop until the VM or a signal ends it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,14 +93,24 @@ static int start_words(const struct vmm_conf *c, struct err *e)
 	return 0;
 }
 
+static int start_events(const struct event_monitor_conf *c, struct err *e)
+{
+	if (!c)
+		return 0;
+	if ((c->path ? event_to_path(c->path, e) : event_to_fd(c->fd, e)) < 0)
+		return err_in(e, "--event-monitor");
+	return 0;
+}
+
 static int run(struct program *p, struct err *e)
 {
 	const struct vm_up up = { .ended = on_vm_ended, .arg = p };
 
-	if (start_words(&p->cli.vmm, e) < 0)
-		return -1;
 	if (conf_check(&p->cli.vm, e) < 0)
 		return -1;
+	if (start_words(&p->cli.vmm, e) < 0 || start_events(p->cli.vmm.event_monitor, e) < 0)
+		return -1;
+	event("vmm", "starting", NULL);
 	if (loop_new(&p->loop, "virga", e) < 0 || watch_signals(p, e) < 0)
 		return -1;
 	if (seccomp_setup(p->cli.vmm.seccomp, e) < 0 || thread_confine("control", e) < 0)
@@ -107,6 +118,18 @@ static int run(struct program *p, struct err *e)
 	if (vm_new(&p->vm, &p->cli.vm, p->loop, &up, e) < 0 || vm_boot(p->vm, e) < 0)
 		return -1;
 	loop_run(p->loop);
+	return 0;
+}
+
+/* What was asked for in place of a VM. */
+static int tell(const struct cli *c, const char *argv0)
+{
+	if (c->what == CLI_HELP)
+		doc_help(stdout);
+	else if (c->what == CLI_VERSION)
+		doc_version(stdout, argv0);
+	else
+		doc_print(stdout, c->doc);
 	return 0;
 }
 
@@ -126,7 +149,7 @@ int main(int argc, char **argv)
 
 	umask(077);
 	if (cli_parse(&p.cli, argc, argv, &e) < 0 ||
-	    (p.cli.what == CLI_RUN ? run(&p, &e) : doc_print(&p.cli, &e)) < 0) {
+	    (p.cli.what == CLI_RUN ? run(&p, &e) : tell(&p.cli, argv[0])) < 0) {
 		char line[ERR_TEXT];
 
 		fprintf(stderr, "virga: %s\n", err_line(&e, line, sizeof(line)));

@@ -470,6 +470,7 @@ static int blk_init(struct dev *d, struct err *e)
 {
 	const struct disk_conf *c = d->conf;
 	struct blk *b = blk_of(vdev_of(d));
+	const char *serial;
 	struct img_info i;
 
 	if (c->queue_size <= 2)
@@ -477,7 +478,8 @@ static int blk_init(struct dev *d, struct err *e)
 			       c->queue_size);
 	if (open_image(b, c, &i, e))
 		return -1;
-	strncpy(b->serial, c->serial ? c->serial : i.default_serial, sizeof(b->serial));
+	serial = c->serial ? c->serial : i.default_serial;
+	memcpy(b->serial, serial, strnlen(serial, sizeof(b->serial)));
 	b->v.offered = features(c, &i);
 	if (take_state(b, &i, e) || make_queues(b, c, e)) {
 		blk_fini(d);
