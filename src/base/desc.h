@@ -27,6 +27,7 @@
  *   object, F_FLAT				its keys, each with the row's .cli in front, are keys of the parent
  *   object, F_WORDS				key=[names of its bool rows]
  *   object, otherwise				key=1:2:3, its rows in turn
+ * An empty value says nothing, but "off" to a toggle.
  *
  * Nothing here keeps state; any thread may call. Foreign input never recurses deeper than the tables do.
  */
@@ -241,9 +242,10 @@ static inline bool desc_is_pointer(const struct field *f)
 	return f->is_pointer || f->flags & F_POINTER;
 }
 /* Calls fn for each command-line key, flat nested ones included; key is the whole spelling, "" of a row that is only
- * said bare. */
-void desc_each_key(const struct desc *d,
-		   void (*fn)(void *arg, const struct field *f, const char *key), void *arg);
+ * said bare. flags are the row's, with F_UNBUILT of those around it, and F_REQUIRED only where nothing around it may
+ * be left out. */
+typedef void desc_key_fn(void *arg, const struct field *f, const char *key, uint32_t flags);
+void desc_each_key(const struct desc *d, desc_key_fn *fn, void *arg);
 /* "<path>", "on|off", "<size>", "[<n>,…]", … as a value is said on the command line. */
 void desc_value_syntax(struct str *out, const struct field *f);
 /* The default as it is said on the command line; false and nothing when there is none. */

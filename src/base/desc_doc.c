@@ -9,29 +9,38 @@
 #include "base/desc_row.h"
 #include "base/str.h"
 
-static void each_key(const struct desc *d, const char *prefix,
-		     void (*fn)(void *arg, const struct field *f, const char *key), void *arg)
+static void each_key(const struct desc *d, const struct field *around, desc_key_fn *fn, void *arg)
 {
+	const char *prefix = around && around->cli ? around->cli : "";
+
 	char key[96];
 
 	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
 		if (f->flags & F_FLAT) {
-			each_key(f->sub, f->cli ? f->cli : "", fn, arg);
+			struct field flat = *f;
+
+			if (around)
+				flat.flags |= around->flags & F_UNBUILT;
+			each_key(f->sub, &flat, fn, arg);
 			continue;
 		}
+		uint32_t flags = f->flags;
 		bool bare = f->flags & F_BARE && f->cli && !*f->cli;
 
 		if (f->flags & F_PAD || (f->cli && !*f->cli && !bare))
 			continue;
 		snprintf(key, sizeof(key), "%s%s", prefix, bare ? "" : row_cli(f));
-		fn(arg, f, key);
+		if (around) {
+			flags |= around->flags & F_UNBUILT;
+			flags &= desc_is_pointer(around) ? ~(uint32_t)F_REQUIRED : ~0u;
+		}
+		fn(arg, f, key, flags);
 	}
 }
 
-void desc_each_key(const struct desc *d,
-		   void (*fn)(void *arg, const struct field *f, const char *key), void *arg)
+void desc_each_key(const struct desc *d, desc_key_fn *fn, void *arg)
 {
-	each_key(d, "", fn, arg);
+	each_key(d, NULL, fn, arg);
 }
 
 static void item_syntax(struct str *out, const struct field *f);

@@ -64,11 +64,12 @@ struct names {
 	uint32_t count, room;
 };
 
-static void add_name(void *arg, const struct field *f, const char *key)
+static void add_name(void *arg, const struct field *f, const char *key, uint32_t flags)
 {
 	struct names *n = arg;
 
-	if (f->flags & (F_HIDDEN | F_DEPRECATED))
+	(void)f;
+	if (flags & (F_HIDDEN | F_DEPRECATED) || !*key)
 		return;
 	if (n->count + 1 >= n->room) {
 		n->list = mem_resize(n->list, n->room, n->room + 32, sizeof(*n->list));
@@ -302,14 +303,25 @@ static int bare_from_text(const struct desc *d, void *obj, const char *text, siz
 	return unknown_key(d, word, e);
 }
 
+static void trim(const char **text, size_t *len)
+{
+	while (*len && **text == ' ') {
+		++*text;
+		--*len;
+	}
+	while (*len && (*text)[*len - 1] == ' ')
+		--*len;
+}
+
 static int pair_from_text(const struct desc *d, void *obj, const char *text, size_t len,
 			  struct err *e)
 {
-	const char *equals = str_find(text, len, '=');
+	const char *equals = str_find(text, len, '='), *value;
 	AUTO_FREE char *key = NULL;
 	struct slot s;
 	unsigned int row;
 
+	trim(&text, &len);
 	if (!len)
 		return err_set(e, ERR_BAD, "nothing stands between two commas");
 	if (!equals)
@@ -324,8 +336,13 @@ static int pair_from_text(const struct desc *d, void *obj, const char *text, siz
 		log_warn("'%s' is now called '%s'", key, row_cli(s.f));
 	if (s.f->flags & F_DEPRECATED)
 		log_warn("'%s' has no effect any more", key);
+	value = equals + 1;
+	len -= (size_t)(value - text);
+	trim(&value, &len);
+	if (!len && desc_field_type(s.f) != D_BOOL)
+		return 0;
 	row_mark_said(s.d, s.obj, row);
-	if (member_from_text(s.f, s.obj, equals + 1, len - (size_t)(equals + 1 - text), e))
+	if (member_from_text(s.f, s.obj, value, len, e))
 		return err_in(e, "%s", key);
 	return 0;
 }
@@ -354,7 +371,7 @@ static int read_pairs(const struct desc *d, void *obj, const char *text, struct 
 
 	if (str_balanced(text, e))
 		return -1;
-	while (*text && str_piece(&at, ',', &piece, &len))
+	while (text[strspn(text, " ")] && str_piece(&at, ',', &piece, &len))
 		if (pair_from_text(d, obj, piece, len, e))
 			return -1;
 	return finish(d, obj, "", e);

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Documents printed from the rows. Each document is a const table of how headings, options and keys look, walked by
+ * the same functions. The texts about the program as a whole stand here; those about options do not. No state.
+ */
+#include "conf/doc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "conf/conf.h"
+#include "conf/opt.h"
+
+#define WIDTH 100		/* columns of help */
+#define KEY_COLUMN 6		/* where keys begin in help */
+#define TEXT_COLUMN 40		/* where their sentences begin */
+#define PEER_NAME "cloud-hypervisor"
+#define PEER_VERSION "53.0.0"	/* whose command line and API this is */
+
+static const char *const groups[] = { "Payload", "Machine", "Devices", "Consoles", "Program" };
+
+static const char about[] =
+	"virga runs a virtual machine on KVM. Its command line is that of Cloud Hypervisor.";
+
+/* How values are said, for every document. */
+static const struct {
+	const char *what, *text;
+} syntax[] = {
+	{ "--option value", "or --option=value. An option shown with [...] takes several values and may be given "
+			    "again; each value is one more device." },
+	{ "key=value,...", "keys of an option in any order. Quotes protect commas; two quotes within quotes are "
+			   "one." },
+	{ "on|off", "or true|false." },
+	{ "<size>", "bytes, or a number with K, M or G behind it." },
+	{ "[1,2]", "a list; of numbers also with ranges: [1,3-5,8]. The brackets may be left out around a single "
+		   "item." },
+};
+
+bool doc_kind_of(enum doc_kind *out, const char *name)
+{
+	static const char *const names[] = {
+		[DOC_HELP] = "help", [DOC_MAN] = "man", [DOC_MD] = "md", [DOC_OPENAPI] = "openapi",
+	};
+
+	for (unsigned int i = 0; i < ARRAY_LEN(names); i++) {
+		if (!strcmp(names[i], name)) {
+			*out = (enum doc_kind)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* What stands behind an option's name, "" for a flag. */
+static void option_syntax(struct str *out, const struct opt *o)
+{
+	if (opt_is_flag(o))
+		return;
+	if (desc_field_type(o->f) == D_OBJ && o->f->sub->count && o->f->sub->fields[0].names) {
+		desc_value_syntax(out, &o->f->sub->fields[0]);
+		str_puts(out, "|key=value,...");
+	} else if (desc_field_type(o->f) == D_OBJ) {
+		str_puts(out, opt_is_lenient(o) ? "[key=value,...]" : "key=value,...");
+	} else {
+		desc_value_syntax(out, o->f);
+	}
+	if (desc_is_list(o->f))
+		str_puts(out, " [...]");
+}
+
+static void option_name(struct str *out, const struct opt *o)
+{
+	if (*o->f->opt)
+		str_add(out, "--%s", o->f->opt);
+	else
+		str_add(out, "-%s", o->f->cli);
+}
+
+/* "key=<value>"; for a row that is said bare, the value alone. */
+static void key_syntax(struct str *out, const struct field *f, const char *key)
+{
+	if (*key)
+		str_add(out, "%s=", key);
+	desc_value_syntax(out, f);
+}
+
+/* The sentence with what else is to be known of a value. */
+static void key_text(struct str *out, const struct field *f, uint32_t flags)
+{
+	AUTO_STR struct str def = { 0 };
+
+	str_puts(out, f->doc);
+	if (flags & F_REQUIRED && !(flags & F_BARE))
+		str_puts(out, " (required)");
+	else if (!f->opt || desc_field_type(f) != D_BOOL)
+		if (desc_default_text(&def, f))
+			str_add(out, " (%s)", str_text(&def));
+	if (flags & F_UNBUILT)
+		str_puts(out, "; not in this build");
+}
+
+/* Writes words from column `at` on, which is reached already, and breaks lines before WIDTH. */
+static void wrap(FILE *f, const char *text, unsigned int indent, unsigned int at)
+{
+	unsigned int column = at;
+
+	while (*text) {
+		size_t n = strcspn(text, " ");
+
+		if (column > indent && column + 1 + n > WIDTH) {
+			fprintf(f, "\n%*s", (int)indent, "");
+			column = indent;
+		} else if (column > indent) {
+			fputc(' ', f);
+			column++;
+		}
+		fprintf(f, "%.*s", (int)n, text);
+		column += (unsigned int)n;
+		text += n + strspn(text + n, " ");
+	}
+	fputc('\n', f);
+}
+
+/* A sentence of its own lines. */
+static void wrap_at(FILE *f, const char *text, unsigned int indent)
+{
+	fprintf(f, "%*s", (int)indent, "");
+	wrap(f, text, indent, indent);
+}
+
+struct help {
+	FILE *f;
+	struct str unbuilt;	/* keys left for the last line */
+};
+
+static void help_key(void *arg, const struct field *f, const char *key, uint32_t flags)
+{
+	struct help *h = arg;
+	AUTO_STR struct str left = { 0 }, text = { 0 };
+
+	if (flags & (F_HIDDEN | F_DEPRECATED))
+		return;
+	if (flags & F_UNBUILT) {
+		str_add(&h->unbuilt, "%s%s", h->unbuilt.len ? ", " : "", key);
+		return;
+	}
+	key_syntax(&left, f, key);
+	key_text(&text, f, flags);
+	fprintf(h->f, "%*s%s", KEY_COLUMN, "", str_text(&left));
+	if (KEY_COLUMN + left.len + 1 > TEXT_COLUMN)
+		fprintf(h->f, "\n%*s", TEXT_COLUMN, "");
+	else
+		fprintf(h->f, "%*s", (int)(TEXT_COLUMN - KEY_COLUMN - left.len), "");
+	wrap(h->f, str_text(&text), TEXT_COLUMN, TEXT_COLUMN);
+}
+
+static void help_option(FILE *f, const struct opt *o)
+{
+	struct help h = { .f = f };
+	AUTO_STR struct str head = { 0 }, text = { 0 };
+
+	option_name(&head, o);
+	if (!opt_is_flag(o))
+		str_putc(&head, ' ');
+	option_syntax(&head, o);
+	fprintf(f, "  %s\n", str_text(&head));
+	key_text(&text, o->f, o->f->flags);
+	wrap_at(f, str_text(&text), 4);
+	if (desc_field_type(o->f) != D_OBJ)
+		return;
+	desc_each_key(o->f->sub, help_key, &h);
+	if (h.unbuilt.len) {
+		fprintf(f, "%*snot in this build:", KEY_COLUMN, "");
+		wrap(f, str_text(&h.unbuilt), KEY_COLUMN + 2, KEY_COLUMN + 18);
+	}
+	str_fini(&h.unbuilt);
+}
+
+void doc_help(FILE *f)
+{
+	struct opt opts[OPT_MAX];
+	uint32_t n = opt_all(opts);
+	AUTO_STR struct str unbuilt = { 0 };
+
+	fprintf(f, "%s\n\nUsage: virga [options]\n", about);
+	for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
+		fprintf(f, "\n%s:\n", groups[g]);
+		for (uint32_t i = 0; i < n; i++) {
+			if (strcmp(opts[i].f->group, groups[g]))
+				continue;
+			if (!(opts[i].f->flags & F_UNBUILT))
+				help_option(f, &opts[i]);
+			else
+				str_add(&unbuilt, "--%s ", opts[i].f->opt);
+		}
+	}
+	fprintf(f, "  -h, --help\n    print this\n  -V, --version\n    print the version\n"
+		   "  --doc help|man|md|openapi\n    print a document made from the descriptions of the options\n");
+	fprintf(f, "\nValues:\n");
+	for (size_t i = 0; i < ARRAY_LEN(syntax); i++) {
+		fprintf(f, "  %-16s", syntax[i].what);
+		wrap(f, syntax[i].text, 18, 18);
+	}
+	fprintf(f, "\nKnown, and not in this build:\n");
+	wrap_at(f, str_text(&unbuilt), 2);
+	fprintf(f, "\nExample:\n  virga --kernel vmlinux --cmdline \"console=hvc0 root=/dev/vda1\" \\\n"
+		   "        --disk path=disk.raw --net tap=tap0,ip=192.0.2.1,mask=255.255.255.0 --cpus boot=2 --memory size=1G\n");
+}
+
+/* Text for roff: what it would read as its own is escaped. */
+static void roff(FILE *f, const char *text)
+{
+	if (*text == '.' || *text == '\'')
+		fputs("\\&", f);
+	for (; *text; text++) {
+		if (*text == '\\')
+			fputs("\\e", f);
+		else if (*text == '-')
+			fputs("\\-", f);
+		else
+			fputc(*text, f);
+	}
+}
+
+static void man_key(void *arg, const struct field *f, const char *key, uint32_t flags)
+{
+	FILE *out = arg;
+	AUTO_STR struct str left = { 0 }, text = { 0 };
+
+	if (flags & (F_HIDDEN | F_DEPRECATED))
+		return;
+	key_syntax(&left, f, key);
+	key_text(&text, f, flags);
+	fputs(".TP\n.B ", out);
+	roff(out, str_text(&left));
+	fputc('\n', out);
+	roff(out, str_text(&text));
+	fputs(".\n", out);
+}
+
+static void man_option(FILE *f, const struct opt *o)
+{
+	AUTO_STR struct str name = { 0 }, value = { 0 }, text = { 0 };
+
+	option_name(&name, o);
+	option_syntax(&value, o);
+	key_text(&text, o->f, o->f->flags);
+	fputs(".TP\n\\fB", f);
+	roff(f, str_text(&name));
+	fputs("\\fR ", f);
+	roff(f, str_text(&value));
+	fputc('\n', f);
+	roff(f, str_text(&text));
+	fputs(".\n", f);
+	if (desc_field_type(o->f) != D_OBJ || !o->f->sub->count)
+		return;
+	fputs(".RS\n", f);
+	desc_each_key(o->f->sub, man_key, f);
+	fputs(".RE\n", f);
+}
+
+static void doc_man(FILE *f)
+{
+	struct opt opts[OPT_MAX];
+	uint32_t n = opt_all(opts);
+
+	fputs(".\\\" Printed by virga --doc man; edit src/conf/*.def in its place.\n", f);
+	fprintf(f, ".TH VIRGA 1 \"\" \"virga %s\" \"User Commands\"\n.SH NAME\nvirga \\- virtual machine monitor\n",
+		VIRGA_VERSION);
+	fputs(".SH SYNOPSIS\n.B virga\n.RI [ options ]\n.SH DESCRIPTION\n", f);
+	roff(f, about);
+	fputs("\nIt ends with status 0 when the guest has powered off, and with status 1 and a sentence on standard "
+	      "error when it can not begin or go on.\n.SH VALUES\n", f);
+	for (size_t i = 0; i < ARRAY_LEN(syntax); i++) {
+		fputs(".TP\n.B ", f);
+		roff(f, syntax[i].what);
+		fputc('\n', f);
+		roff(f, syntax[i].text);
+		fputc('\n', f);
+	}
+	for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
+		fputs(".SH OPTIONS: ", f);
+		for (const char *p = groups[g]; *p; p++)
+			fputc(*p >= 'a' && *p <= 'z' ? *p & ~32 : *p, f);
+		fputc('\n', f);
+		for (uint32_t i = 0; i < n; i++)
+			if (!strcmp(opts[i].f->group, groups[g]))
+				man_option(f, &opts[i]);
+	}
+	fputs(".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nprint the options.\n"
+	      ".TP\n\\fB\\-V\\fR, \\fB\\-\\-version\\fR\nprint the version.\n"
+	      ".TP\n\\fB\\-\\-doc\\fR help|man|md|openapi\n"
+	      "print a document made from the descriptions of the options.\n", f);
+}
+
+/* A cell of a Markdown table. */
+static void cell(FILE *f, const char *text, bool code)
+{
+	fputs(code && *text ? " `" : " ", f);
+	for (; *text; text++) {
+		if (*text == '|')
+			fputc('\\', f);
+		fputc(*text, f);
+		if (*text == '`')
+			fputc(' ', f);
+	}
+	fputs(code ? "` |" : " |", f);
+}
+
+static void md_key(void *arg, const struct field *f, const char *key, uint32_t flags)
+{
+	FILE *out = arg;
+	AUTO_STR struct str left = { 0 }, def = { 0 }, text = { 0 };
+
+	if (flags & (F_HIDDEN | F_DEPRECATED))
+		return;
+	key_syntax(&left, f, key);
+	if (flags & F_REQUIRED && !(flags & F_BARE))
+		str_puts(&def, "required");
+	else
+		desc_default_text(&def, f);
+	str_puts(&text, f->doc);
+	if (flags & F_UNBUILT)
+		str_puts(&text, "; *not in this build*");
+	fputc('|', out);
+	cell(out, str_text(&left), true);
+	cell(out, str_text(&def), false);
+	cell(out, str_text(&text), false);
+	fputc('\n', out);
+}
+
+static void md_option(FILE *f, const struct opt *o)
+{
+	AUTO_STR struct str head = { 0 }, text = { 0 };
+
+	option_name(&head, o);
+	if (!opt_is_flag(o))
+		str_putc(&head, ' ');
+	option_syntax(&head, o);
+	key_text(&text, o->f, o->f->flags);
+	fprintf(f, "\n### `%s`\n\n%s.\n", str_text(&head), str_text(&text));
+	if (desc_field_type(o->f) != D_OBJ || !o->f->sub->count)
+		return;
+	fputs("\n| key | default | |\n| --- | --- | --- |\n", f);
+	desc_each_key(o->f->sub, md_key, f);
+}
+
+static void doc_md(FILE *f)
+{
+	struct opt opts[OPT_MAX];
+	uint32_t n = opt_all(opts);
+
+	fprintf(f, "<!-- Printed by virga --doc md; edit src/conf/*.def in its place. -->\n# Options\n\n%s\n\n", about);
+	for (size_t i = 0; i < ARRAY_LEN(syntax); i++)
+		fprintf(f, "- `%s`: %s\n", syntax[i].what, syntax[i].text);
+	for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
+		fprintf(f, "\n## %s\n", groups[g]);
+		for (uint32_t i = 0; i < n; i++)
+			if (!strcmp(opts[i].f->group, groups[g]))
+				md_option(f, &opts[i]);
+	}
+}
+
+static void add_schemas(struct json *schemas, const struct desc *d)
+{
+	if (json_get(schemas, d->name))
+		return;
+	json_set(schemas, d->name, desc_schema(d));
+	for (const struct field *f = d->fields; f < d->fields + d->count; f++)
+		if (f->sub)
+			add_schemas(schemas, f->sub);
+}
+
+static void doc_openapi(FILE *f)
+{
+	AUTO_JSON struct json *root = json_obj();
+	struct json *info = json_obj(), *parts = json_obj(), *schemas = json_obj();
+	AUTO_FREE char *text = NULL;
+
+	add_schemas(schemas, &vm_desc);
+	add_schemas(schemas, &restore_desc);
+	json_set_str(root, "openapi", "3.0.3");
+	json_set_str(info, "title", "virga");
+	json_set_str(info, "description", "Printed by virga --doc openapi from the rows in src/conf/*.def.");
+	json_set_str(info, "version", VIRGA_VERSION);
+	json_set(root, "info", info);
+	json_set(root, "paths", json_obj());
+	json_set(parts, "schemas", schemas);
+	json_set(root, "components", parts);
+	text = json_text(root, JSON_PRETTY);
+	fprintf(f, "%s\n", text);
+}
+
+void doc_print(FILE *f, enum doc_kind kind)
+{
+	static void (*const print[])(FILE *) = {
+		[DOC_HELP] = doc_help, [DOC_MAN] = doc_man, [DOC_MD] = doc_md, [DOC_OPENAPI] = doc_openapi,
+	};
+
+	print[kind](f);
+}
+
+void doc_version(FILE *f, const char *argv0)
+{
+	const char *slash = strrchr(argv0, '/'), *name = slash ? slash + 1 : argv0;
+
+	if (!strcmp(name, PEER_NAME))
+		fprintf(f, PEER_NAME " v" PEER_VERSION "\n");
+	else
+		fprintf(f, "virga v" VIRGA_VERSION "\n");
+}

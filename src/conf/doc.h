@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Documents printed from the rows: help for the terminal, the manual page, the list of options in Markdown, the
+ * OpenAPI schemas. What they say of an option is in its row and nowhere else. Called by main, and by tests.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#define VIRGA_VERSION "0.1.0"
+
+enum doc_kind { DOC_HELP, DOC_MAN, DOC_MD, DOC_OPENAPI };
+
+/* The kind of a name ("man", "md", "openapi", "help"); false when there is none such. */
+bool doc_kind_of(enum doc_kind *out, const char *name);
+/* Writes the document to f. */
+void doc_print(FILE *f, enum doc_kind kind);
+void doc_help(FILE *f);
+/* The line that --version answers. Started under the name cloud-hypervisor, the program answers as that, for those
+ * who choose by the number what they may say. */
+void doc_version(FILE *f, const char *argv0);
