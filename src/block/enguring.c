@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The io_uring engine: what the page cache can answer is answered at once by one system call (RWF_NOWAIT); the rest goes
- * on a ring, which is handed over once per turn of the loop. The loop watches the ring's descriptor, which is
- * readable when something has ended.
+ * on a ring, which is handed over once per turn of the loop. The loop watches an eventfd that the kernel signals when
+ * something has ended; edge-triggered, so it is never read.
  *
  * System-call filters do not see what a ring carries. So the maker of the queue makes the ring, on its own thread, and
  * binds it first: four operations, on the one file registered, and no further registering. The queue's
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "block/eng.h"
@@ -28,6 +29,7 @@
 
 struct uring {
 	struct io_uring ring;
+	int bell;			/* eventfd */
 	struct loop_fd watch;
 	struct link waiting;		/* no entry free */
 	unsigned int room;		/* entries free */
@@ -64,15 +66,17 @@ static int make_ring(struct uring *u, unsigned int entries)
 	return r;
 }
 
-/* Registers the one file and closes the ring to everything but our four operations on it. */
+/* Registers the one file and the bell, and closes the ring to everything but our four operations on that file. */
 static int bind_ring(struct uring *u, int fd)
 {
 	struct io_uring_restriction rows[ARRAY_LEN(bounds)];
 	int r = io_uring_register_files(&u->ring, &fd, 1);
 
-	memcpy(rows, bounds, sizeof(rows));
+	if (r >= 0)
+		r = io_uring_register_eventfd(&u->ring, u->bell);
 	if (r < 0)
 		return r;
+	memcpy(rows, bounds, sizeof(rows));
 	return io_uring_register((unsigned int)u->ring.ring_fd, IORING_REGISTER_RESTRICTIONS, rows,
 				 ARRAY_LEN(rows));
 }
@@ -85,41 +89,55 @@ static void ring_ready(void *arg, uint32_t events)
 	q->uring->rung = true;	/* blkq_turn collects at the end of this turn */
 }
 
-static int uring_open(struct blkq *q, struct err *e)
+static void uring_close(struct blkq *q)
 {
-	unsigned int entries = q->depth < RING_MAX ? q->depth : RING_MAX;
-	struct uring *u = NEW(struct uring);
-	int r = make_ring(u, entries);
+	struct uring *u = q->uring;
 
+	loop_unwatch(&u->watch);
+	if (u->ring.ring_fd >= 0)
+		io_uring_queue_exit(&u->ring);
+	fd_close(&u->bell);
+	free(u);
+	q->uring = NULL;
+}
+
+static int uring_make(struct blkq *q, struct err *e)
+{
+	struct uring *u = q->uring;
+	int r;
+
+	u->bell = fd_event(e);
+	if (u->bell < 0)
+		return -1;
+	r = make_ring(u, q->depth < RING_MAX ? q->depth : RING_MAX);
 	if (r < 0) {
-		free(u);
+		u->ring.ring_fd = -1;
 		errno = -r;
 		return err_os(e, ERR_IO, "io_uring_setup");
 	}
 	r = bind_ring(u, q->img->fd);
 	if (r < 0) {
 		errno = -r;
-		err_os(e, ERR_IO, "io_uring_register");
+		return err_os(e, ERR_IO, "io_uring_register");
 	}
-	if (r < 0 || loop_watch(q->loop, &u->watch, u->ring.ring_fd, EPOLLIN, ring_ready, q, e)) {
-		io_uring_queue_exit(&u->ring);
-		free(u);
-		return -1;
-	}
-	list_init(&u->waiting);
-	u->room = u->ring.sq.ring_entries;	/* rounded up to a power of two */
-	u->read_at_once = !q->img->direct;
-	u->write_at_once = !q->img->direct;
-	q->uring = u;
-	return 0;
+	return loop_watch(q->loop, &u->watch, u->bell, EPOLLIN | EPOLLET, ring_ready, q, e);
 }
 
-static void uring_close(struct blkq *q)
+static int uring_open(struct blkq *q, struct err *e)
 {
-	loop_unwatch(&q->uring->watch);
-	io_uring_queue_exit(&q->uring->ring);
-	free(q->uring);
-	q->uring = NULL;
+	struct uring *u = NEW(struct uring);
+
+	q->uring = u;
+	u->ring.ring_fd = -1;
+	list_init(&u->waiting);
+	u->read_at_once = !q->img->direct;
+	u->write_at_once = !q->img->direct;
+	if (uring_make(q, e)) {
+		uring_close(q);
+		return -1;
+	}
+	u->room = u->ring.sq.ring_entries;	/* rounded up to a power of two */
+	return 0;
 }
 
 /* Fills an entry; there is room. */
