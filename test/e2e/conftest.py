@@ -36,14 +36,39 @@ def images():
     return Images()
 
 
+class RigHolder:
+    """The nested host of this run: booted when first asked for, and anew if it has died."""
+
+    def __init__(self, images):
+        self.images = images
+        self.rig = None
+
+    def living(self):
+        if self.rig and not self.rig.alive():
+            self.power_off()
+        if not self.rig:
+            self.rig = Rig(self.images)
+        return self.rig
+
+    def power_off(self):
+        if self.rig:
+            self.rig.power_off()
+            self.rig = None
+
+
 @pytest.fixture(scope="session")
-def rig(images):
+def rig_holder(images):
     reason = why_no_rig(images)
     if reason:
         pytest.skip(reason)
-    nested = Rig(images)
-    yield nested
-    nested.power_off()
+    holder = RigHolder(images)
+    yield holder
+    holder.power_off()
+
+
+@pytest.fixture
+def rig(rig_holder):
+    return rig_holder.living()
 
 
 @pytest.fixture
@@ -87,10 +112,13 @@ def virga(place, work):
     if not os.access(binary(), os.X_OK):
         pytest.fail(f"there is no {binary()}: run ./dev build, or name the program in $VIRGA")
     mark = uuid.uuid4().hex
-    before = set(place.leftovers(mark, [], work))
+    before = set()
     started = []
 
     def start(*args, overhead=True, env=None, **named):
+        # What the test itself has made by now is not virga's to tidy up.
+        if not started:
+            before.update(place.leftovers(mark, [], work))
         vm = Virga(place, args, env={"VIRGA_TEST": mark, **(env or {})}, cwd=work, **named)
         vm.overhead_matters = overhead
         started.append(vm)

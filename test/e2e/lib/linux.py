@@ -15,8 +15,8 @@ PROMPT = "# "
 TOOLS = """
 tools=/dev/$(ls /sys/block | grep ^vd | tail -n 1)
 mount -o ro $tools /mnt
-for d in dev proc sys; do mount --bind /$d /mnt/$d; done
-tool() { chroot /mnt /usr/bin/env "$@"; }
+for d in dev proc sys tmp; do mount --bind /$d /mnt/$d; done
+tool() { chroot /mnt "$@"; }
 """
 
 
@@ -42,15 +42,11 @@ def boot(virga, images, script, *args, kernel="6.12-cloud", image="vmlinux", cmd
 def merge_lists(args):
     """Put the values of each option that is given several times behind its first mention."""
     merged = {}
-    options = iter(args)
-    for option in options:
-        if option.startswith("--") and option in ("--disk", "--net"):
-            merged.setdefault(option, []).append(next(options))
-        elif option.startswith("--"):
-            last = option
-            merged[option] = []
+    for word in args:
+        if str(word).startswith("--"):
+            values = merged.setdefault(word, [])
         else:
-            merged[last].append(option)
+            values.append(word)
     return [word for option, values in merged.items() for word in (option, *values)]
 
 

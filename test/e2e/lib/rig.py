@@ -84,12 +84,21 @@ class Rig(Remote):
         super().__init__(stream, lambda: self.qemu.poll() is None)
         try:
             self.line(START_SECONDS)
-        except PlaceError as e:
-            said = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
-            said += (self.dir / "qemu").read_text(errors="replace")
+        except PlaceError:
             self.power_off()
-            raise PlaceError(f"the nested host does not answer: {e}; it said: {said}") from e
+            raise
         self.boot_seconds = time.monotonic() - began
+
+    def line(self, timeout):
+        try:
+            return super().line(timeout)
+        except PlaceError as e:
+            raise PlaceError(f"nested host: {e}; it said: {self.last_words()}") from e
+
+    def last_words(self):
+        """What the nested host's console and its QEMU said last."""
+        said = [path.read_text(errors="replace")[-3000:] for path in (self.log, self.dir / "qemu") if path.exists()]
+        return "\n".join(said + [f"qemu: {self.qemu.poll()}"])
 
     def power_off(self):
         """End the nested host; nothing in it is worth a clean shutdown."""
