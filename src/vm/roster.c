@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The roster. See roster.h.
+ */
+#include "vm/roster.h"
+
+#include <stddef.h>
+
+#include "chip/ioapic.h"
+#include "dev/blk.h"
+#include "dev/cmos.h"
+#include "dev/debugport.h"
+#include "dev/ged.h"
+#include "dev/i8042.h"
+#include "dev/net.h"
+#include "dev/rng.h"
+#include "dev/serial.h"
+#include "dev/vcon.h"
+
+const struct dev_class *const roster[] = {
+	&ioapic_class.dev, &cmos_class.dev, &debugport_class.dev, &ged_class.dev, &i8042_class.dev,
+	&serial_class.dev, &blk_class.dev,  &net_class.dev,	  &rng_class.dev, &vcon_class.dev,
+	NULL,
+};
