@@ -144,8 +144,8 @@ bool check(bool ok, const char *f, ...)
 }
 
 /*
- * The sleep register ends a virga VM. The rest is for other machines that run this guest: QEMU's
- * debug exit, the reset control register, the keyboard controller, and at last a triple fault.
+ * The sleep register ends a virga VM. The rest is for other machines that run this guest: the
+ * reset control register, the keyboard controller, and at last a triple fault.
  */
 _Noreturn void leave(int code)
 {
@@ -153,7 +153,6 @@ _Noreturn void leave(int code)
 		code = failures > 99 ? 99 : (int)failures;
 	print("R3 EXIT %d\n", code);
 	outb(ACPI_SLEEP, SLEEP_S5);
-	outb(0xf4, (uint8_t)code);
 	outb(0xcf9, 6);
 	outb(0x64, 0xfe);
 	kcall(k_triple, 0, 0);

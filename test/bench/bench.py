@@ -1,0 +1,409 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measure virga beside the peers of this machine, on the same tiny guests.
+
+    bench.py [--rounds N] [--only PART]... [--seconds S]
+
+Parts: start ram shape io size. Peers are Debian's QEMU (microvm and q35), and whatever
+PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
+under test, else it is out/bin/virga.
+
+Rounds are interleaved: each runs every program once, so that what the machine does meanwhile hits all
+alike. Beside each median stands the load that others made, in processors. A table goes to stdout,
+everything to out/bench.json. A missed budget is marked; the status says only whether measuring worked.
+docs/bench.md says what each part measures.
+"""
+import argparse
+import array
+import json
+import os
+import platform
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+HERE = TOP / "test/bench"
+OUT = TOP / "out"
+sys.path.insert(0, str(TOP / "test/e2e"))
+sys.dont_write_bytecode = True
+
+from lib.netns import NetNs, why_no_netns  # noqa: E402
+from lib.place import Local  # noqa: E402
+
+MIB = 1 << 20
+LIMIT_S = 120
+
+
+# ---- what is measured with ----
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def make(argv, log):
+    done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, cwd=TOP)
+    if done.returncode:
+        sys.exit(f"bench: {log} does not build:\n{done.stdout[-3000:]}")
+
+
+def build():
+    """The guests and the two C programs of this directory. Returns their paths by name."""
+    guests = OUT / "bench-guests"
+    if not (guests / "build.ninja").exists():
+        make(["meson", "setup", guests, TOP], "the guests' build directory")
+    make(["ninja", "-C", guests, "test/guest/guest.elf", "test/guest/hello.elf"], "the tiny guest")
+    tools = OUT / "bench-tools"
+    tools.mkdir(parents=True, exist_ok=True)
+    paths = {name: guests / f"test/guest/{name}.elf" for name in ("guest", "hello")}
+    for name in ("floor", "firstbyte"):
+        paths[name] = tools / name
+        make(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-static", "-o", paths[name],
+              HERE / f"{name}.c"], name)
+    return paths
+
+
+class Load:
+    """The processors that others used since the last look, as a share."""
+
+    def __init__(self):
+        self.before = self.now()
+
+    @staticmethod
+    def now():
+        with open("/proc/stat", encoding="ascii") as f:
+            ticks = [int(x) for x in f.readline().split()[1:9]]
+        ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+        me = resource.getrusage(resource.RUSAGE_SELF)
+        busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+        return busy, ours.ru_utime + ours.ru_stime + me.ru_utime + me.ru_stime, time.monotonic()
+
+    def take(self):
+        now = self.now()
+        busy, own, wall = (b - a for a, b in zip(self.before, now))
+        self.before = now
+        return round(max(0.0, (busy - own) / max(wall, 1e-3)), 2)
+
+
+class Results:
+    """Samples by (part, program, figure), and what is made of them."""
+
+    def __init__(self):
+        self.samples = {}
+        self.units = {}
+        self.loads = {}
+        self.budgets = []
+        self.failures = []
+
+    def add(self, part, program, figure, value, unit, load=None):
+        key = part, program, figure
+        self.samples.setdefault(key, []).append(value)
+        self.units[key] = unit
+        if load is not None:
+            self.loads.setdefault(key, []).append(load)
+
+    def median(self, part, program, figure):
+        found = self.samples.get((part, program, figure))
+        return statistics.median(found) if found else None
+
+    def fail(self, what):
+        self.failures.append(what)
+        say(f"bench: {what}")
+
+    def budget(self, name, value, limit, most=True):
+        """`value` must be at most `limit` (or at least, with most=False); None: not measured."""
+        kept = None if value is None else value <= limit if most else value >= limit
+        self.budgets.append({"name": name, "value": value, "limit": limit,
+                             "kind": "at most" if most else "at least", "kept": kept})
+
+    def ratio(self, name, over, under, limit, most=True):
+        value = round(over / under, 3) if over is not None and under else None
+        self.budget(name, value, limit, most)
+
+    def show(self):
+        part = None
+        for (p, program, figure), values in self.samples.items():
+            if p != part:
+                part = p
+                print(f"\n{part:<44} {'median':>12} {'least':>12} {'most':>12} unit      load of others")
+            key = p, program, figure
+            loads = self.loads.get(key)
+            load = f"{statistics.median(loads):.2f}" if loads else ""
+            print(f"  {program + ' ' + figure:<42} {statistics.median(values):>12.6g}"
+                  f" {min(values):>12.6g} {max(values):>12.6g} {self.units[key]:<9} {load}")
+        print(f"\n{'budgets':<60} {'value':>10} {'limit':>18}")
+        for b in self.budgets:
+            value = "-" if b["value"] is None else f"{b['value']:.6g}"
+            mark = "not measured" if b["kept"] is None else "kept" if b["kept"] else "MISSED"
+            print(f"  {b['name']:<58} {value:>10} {b['kind']:>9} {b['limit']:>8.6g} {mark}")
+
+    def write(self, path):
+        rows = [{"part": p, "program": program, "figure": figure, "unit": self.units[k],
+                 "median": statistics.median(v), "samples": v, "loads": self.loads.get(k, [])}
+                for k, v in self.samples.items() for p, program, figure in [k]]
+        path.write_text(json.dumps({"machine": platform.machine(), "kernel": platform.release(),
+                                    "processors": os.cpu_count(), "time": int(time.time()),
+                                    "results": rows, "budgets": self.budgets,
+                                    "failures": self.failures}, indent=1) + "\n", encoding="ascii")
+
+
+# ---- the programs ----
+
+class Clh:
+    """A program with Cloud Hypervisor's command line: virga itself, and peers that PEERS names."""
+
+    def __init__(self, name, path):
+        self.name, self.path = name, str(path)
+
+    def argv(self, kernel, words="", mib=128, disk=None, net=None, serial="tty"):
+        argv = [self.path, "--kernel", str(kernel), "--cmdline", words or "none",
+                "--memory", f"size={mib}M", "--cpus", "boot=1", "--serial", serial, "--console", "off"]
+        if disk:
+            argv += ["--disk", f"path={disk}"]
+        if net:
+            argv += ["--net", f"tap={net}"]
+        return argv
+
+
+class Floor:
+    name = "floor"
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def argv(self, kernel, words="", mib=128, **_):
+        return [self.path, str(kernel), str(mib)]
+
+
+class Qemu:
+    """Debian's QEMU with one machine; `aio` and `iothread` are for its disk."""
+
+    def __init__(self, machine, aio="io_uring", iothread=False):
+        self.machine, self.aio, self.iothread = machine, aio, iothread
+        self.name = f"qemu-{machine}"
+        if machine == "q35" and (aio, iothread) != ("io_uring", True):
+            self.name += f"-{aio}" + ("-iothread" if iothread else "")
+
+    def argv(self, kernel, words="", mib=128, disk=None, net=None, serial="stdio"):
+        pci = self.machine == "q35"
+        argv = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host,-arch-capabilities", "-m", str(mib),
+                "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", serial,
+                "-M", "q35" if pci else "microvm,acpi=off", "-kernel", str(kernel)]
+        if words:
+            argv += ["-append", words]
+        if pci:
+            argv += ["-bios", "qboot.rom"]
+        if disk:
+            more = ""
+            if self.iothread:
+                argv += ["-object", "iothread,id=io0"]
+                more = ",iothread=io0"
+            argv += ["-drive", f"if=none,id=d0,file={disk},format=raw,cache=writeback,aio={self.aio}",
+                     "-device", f"virtio-blk-{'pci' if pci else 'device'},drive=d0{more}"]
+        if net:
+            argv += ["-netdev", f"tap,id=n0,ifname={net},script=no,downscript=no",
+                     "-device", f"virtio-net-{'pci' if pci else 'device'},netdev=n0"]
+        return argv
+
+
+def peers():
+    named = os.environ.get("PEERS", "")
+    return [Clh(*one.split(":", 1)) for one in named.replace(" ", ",").split(",") if ":" in one]
+
+
+# ---- the parts ----
+
+def time_start(tools, argv):
+    """(ns to the first byte, ns to the end, us of processor time), or the reason why not."""
+    try:
+        done = subprocess.run([str(tools["firstbyte"]), *argv], stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.PIPE, timeout=LIMIT_S)
+    except subprocess.TimeoutExpired:
+        return None, "takes too long"
+    fields = done.stdout.split()
+    if done.returncode or len(fields) != 4 or int(fields[0]) < 0 or fields[3] != "0":
+        return None, f"said {done.stdout!r} {done.stderr[-500:]!r}"
+    return [int(x) for x in fields[:3]], None
+
+
+def part_start(r, tools, programs, rounds):
+    """From exec to the guest's first port write."""
+    for n in range(rounds):
+        for p in programs:
+            load = Load()
+            got, why = time_start(tools, p.argv(tools["hello"]))
+            if not got:
+                if n == 0:
+                    r.fail(f"start, {p.name}: {why}")
+                continue
+            share = load.take()
+            r.add("start", p.name, "exec to first write", got[0] / 1e6, "ms", share)
+            r.add("start", p.name, "exec to end", got[1] / 1e6, "ms", share)
+            r.add("start", p.name, "processor time", got[2] / 1e3, "ms", share)
+    figure = "exec to first write"
+    ours = r.median("start", "virga", figure)
+    r.ratio("start: virga / floor", ours, r.median("start", "floor", figure), 1.5)
+    r.ratio("start: virga / qemu-microvm", ours, r.median("start", "qemu-microvm", figure), 0.35)
+
+
+def part_ram(r, tools, programs, rounds):
+    """The same with little and with much RAM. What the host's KVM itself takes is the floor's."""
+    small, large = 128, 16384
+    for n in range(rounds):
+        for p in programs:
+            for mib in (small, large):
+                load = Load()
+                got, why = time_start(tools, p.argv(tools["hello"], mib=mib))
+                if got:
+                    r.add("ram", p.name, f"{mib} MiB, first write", got[0] / 1e6, "ms", load.take())
+                elif n == 0:
+                    r.fail(f"ram, {p.name}: {why}")
+    extra = {}
+    for p in programs:
+        few, many = (r.median("ram", p.name, f"{m} MiB, first write") for m in (small, large))
+        extra[p.name] = many - few if few is not None and many is not None else None
+    if extra.get("virga") is not None and extra.get("floor") is not None:
+        r.budget("ram: ms for 16 GiB more, virga less floor",
+                 round(extra["virga"] - extra["floor"], 3), 2.0)
+
+
+def wait_for_file(path, text, process, limit_s=60):
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end and process.poll() is None:
+        if path.exists() and text in path.read_bytes():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def part_shape(r, tools, programs, work):
+    """Memory over guest RAM, threads and descriptors of a VM at rest: 1 vCPU, 128 MiB, disk, net."""
+    disk = work / "small.raw"
+    write_disk(disk, 16)
+    reason = why_no_netns()
+    ns = None if reason else NetNs()
+    if reason:
+        r.fail(f"shape: measured without a network card: {reason}")
+    place = Local()
+    try:
+        for p in programs:
+            serial = work / f"serial-{p.name}"
+            if ns:
+                ns.make_tap("tap0")
+            argv = p.argv(tools["guest"], "blk net park", disk=disk, net="tap0" if ns else None,
+                          serial=f"file:{serial}" if isinstance(p, Qemu) else f"file={serial}")
+            if ns:
+                argv = ["ip", "netns", "exec", ns.name, *argv]
+            child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.PIPE)
+            if wait_for_file(serial, b"R3 PARKED", child):
+                time.sleep(0.5)
+                shape = place.process(child.pid, 128 * 1024)
+                r.add("shape", p.name, "memory over guest RAM", shape["rss_kib"], "KiB")
+                r.add("shape", p.name, "threads", len(shape["threads"]), "")
+                r.add("shape", p.name, "descriptors", len(shape["fds"]), "")
+            child.send_signal(signal.SIGTERM)
+            said = child.communicate(timeout=20)[1].decode(errors="replace")
+            if not r.median("shape", p.name, "threads"):
+                r.fail(f"shape, {p.name}: the guest does not park: {said[-500:]}")
+            if ns and ns.has("tap0"):
+                ns.ip("link", "del", "tap0")
+    finally:
+        if ns:
+            ns.close()
+    r.budget("memory over guest RAM, KiB", r.median("shape", "virga", "memory over guest RAM"), 2048)
+    r.budget("threads", r.median("shape", "virga", "threads"), 5)
+
+
+def write_disk(path, mib):
+    """Each 8-byte word holds its own byte offset, as the guest expects."""
+    with open(path, "wb") as f:
+        for i in range(mib):
+            f.write(array.array("Q", range(i * MIB, (i + 1) * MIB, 8)).tobytes())
+
+
+def part_io(r, tools, programs, rounds, work, seconds):
+    """Reads at depth from a raw file in the page cache."""
+    disk = work / "disk.raw"
+    write_disk(disk, 512)
+    words = f"blkbench secs10={int(seconds * 10)}"
+    for n in range(rounds):
+        for p in programs:
+            load = Load()
+            argv = p.argv(tools["guest"], words, mib=512, disk=disk)
+            try:
+                done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=subprocess.STDOUT, timeout=LIMIT_S)
+                said = done.stdout.decode("latin-1").replace("\r", "")
+            except subprocess.TimeoutExpired as e:
+                said = (e.stdout or b"").decode("latin-1")
+            share = load.take()
+            lines = [line.split() for line in said.split("\n") if line.startswith("R3 IO ")]
+            if "R3 EXIT 0" not in said or not lines:
+                if n == 0:
+                    r.fail(f"io, {p.name}: {said[-500:]}")
+                continue
+            for line in lines:
+                f = dict(field.split("=") for field in line[3:])
+                r.add("io", p.name, f"{line[2]} depth {f['depth']}", int(f["iops"]), "IOPS", share)
+    peer = "qemu-q35"
+    for depth, limit in ((1, 1.2), (32, 1.5)):
+        figure = f"read4k depth {depth}"
+        r.ratio(f"4 KiB reads at depth {depth}: virga / {peer} (io_uring, iothread)",
+                r.median("io", "virga", figure), r.median("io", peer, figure), limit, most=False)
+
+
+def part_size(r, program):
+    size = os.path.getsize(program)
+    r.add("size", "virga", "release program", size, "bytes")
+    r.budget("release program, bytes", size, 1_500_000)
+
+
+def main():
+    parts = ("start", "ram", "shape", "io", "size")
+    arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
+    arg.add_argument("--seconds", type=float, default=1.0, help="length of each I/O load")
+    arg.add_argument("--only", action="append", choices=parts, help="this part only; may be repeated")
+    args = arg.parse_args()
+    wanted = args.only or parts
+    virga = Clh("virga", os.environ.get("VIRGA") or OUT / "bin/virga")
+    if not os.access(virga.path, os.X_OK):
+        sys.exit(f"bench: there is no {virga.path}: run ./dev build, or name the program in $VIRGA")
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        sys.exit("bench: /dev/kvm is not to be had; nothing can be measured")
+    say("bench: building the guests and the floor program")
+    tools = build()
+    floor, others = Floor(tools["floor"]), peers()
+    micro, q35 = Qemu("microvm"), Qemu("q35", "io_uring", True)
+    if not shutil.which("qemu-system-x86_64"):
+        say("bench: QEMU is not installed; its columns are missing")
+        qemu, ioqemu = [], []
+    else:
+        qemu, ioqemu = [micro, q35], [q35, Qemu("q35", "threads"), Qemu("q35", "io_uring")]
+    r = Results()
+    with tempfile.TemporaryDirectory(prefix="virga-bench-", dir="/dev/shm") as directory:
+        work = Path(directory)
+        runs = {"start": lambda: part_start(r, tools, [floor, virga, *qemu, *others], args.rounds),
+                "ram": lambda: part_ram(r, tools, [floor, virga, *others], max(3, args.rounds // 2)),
+                "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
+                "io": lambda: part_io(r, tools, [virga, *ioqemu, *others],
+                                      max(1, args.rounds // 3), work, args.seconds),
+                "size": lambda: part_size(r, virga.path)}
+        for part in wanted:
+            say(f"bench: {part}")
+            runs[part]()
+    r.show()
+    r.write(OUT / "bench.json")
+    print(f"\neverything is in {OUT / 'bench.json'}; docs/bench.md says what it means")
+
+
+if __name__ == "__main__":
+    main()
