@@ -259,36 +259,60 @@ bool row_is_default(const struct desc *d, const struct field *f, const void *obj
 	return same;
 }
 
-static int unbuilt(struct err *e, const struct field *f)
+/* The option or key as it would be said, for a sentence. */
+static int unbuilt(struct err *e, const struct field *f, const char *opt, const char *value)
 {
+	AUTO_STR struct str what = { 0 };
+
 	if (f->opt)
-		return err_set(e, ERR_UNBUILT, "not in this build: --%s; leave it out", f->opt);
-	return err_set(e, ERR_UNBUILT, "not in this build: '%s'; leave it out", row_cli(f));
+		str_add(&what, "--%s", f->opt);
+	else if (opt)
+		str_add(&what, "--%s ", opt);
+	if (!f->opt && f->flags & F_FLAT) {
+		for (uint32_t i = 0; i < f->sub->count; i++)
+			str_add(&what, "%s%s*", i ? ", " : "", row_cli(&f->sub->fields[i]));
+	} else if (!f->opt && !(value && f->flags & F_BARE)) {
+		str_add(&what, "%s%s", row_cli(f), value ? "=" : "");
+	}
+	return err_set(e, ERR_UNBUILT, "not in this build: %s%s; leave it out", str_text(&what),
+		       value ? value : "");
 }
 
-int desc_check_built(const struct desc *d, const void *obj, struct err *e)
+static int check_values(const struct field *f, const struct row_items *it, const char *opt,
+			struct err *e)
+{
+	for (uint32_t i = 0; i < it->count; i++) {
+		uint64_t v = row_load(f, it->first + i * row_item_size(f));
+
+		if (!(f->unbuilt >> v & 1))
+			continue;
+		return unbuilt(e, f, opt, f->cli_names && *f->cli_names[v] ? f->cli_names[v] : f->names[v]);
+	}
+	return 0;
+}
+
+static int check_built(const struct desc *d, const void *obj, const char *opt, struct err *e)
 {
 	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
 		struct row_items it = row_items(f, obj);
 		enum desc_type t = desc_field_type(f);
 
-		if (f->flags & F_UNBUILT) {
-			if (!row_is_default(d, f, obj))
-				return unbuilt(e, f);
+		if (f->flags & F_UNBUILT && !row_is_default(d, f, obj))
+			return unbuilt(e, f, opt, NULL);
+		if (f->flags & F_UNBUILT)
 			continue;
-		}
-		for (uint32_t i = 0; t == D_ENUM && i < it.count; i++) {
-			uint64_t v = row_load(f, it.first + i * row_item_size(f));
-
-			if (f->unbuilt >> v & 1)
-				return err_set(e, ERR_UNBUILT, "not in this build: %s '%s'", f->key,
-					       (f->cli_names ? f->cli_names : f->names)[v]);
-		}
+		if (t == D_ENUM && check_values(f, &it, opt, e))
+			return -1;
 		for (uint32_t i = 0; t == D_OBJ && i < it.count; i++)
-			if (desc_check_built(f->sub, it.first + i * f->sub->size, e))
-				return row_in(e, f, desc_is_list(f) ? (int)i : -1);
+			if (check_built(f->sub, it.first + i * f->sub->size, f->opt ? f->opt : opt, e))
+				return -1;
 	}
 	return 0;
+}
+
+int desc_check_built(const struct desc *d, const void *obj, struct err *e)
+{
+	return check_built(d, obj, NULL, e);
 }
 
 int row_in(struct err *e, const struct field *f, int index)

@@ -191,66 +191,90 @@ void conf_copy(struct vm_conf *to, const struct vm_conf *from)
 	desc_copy(&vm_desc, to, from);
 }
 
-/* Where the names of a kind of device lie. */
-struct named {
-	const char *prefix;
+/* Where the devices of a kind lie. */
+struct kind {
+	const char *name, *prefix;
 	char *first;		/* first struct */
 	uint32_t count;
-	size_t size, id_off;
+	size_t size, id_off, segment_off, slot_off;
+	unsigned int slot_row;
 };
 
-#define NAMED_LIST(kind, list, prefix_)                                                            \
+#define KIND(kind_, option, prefix_, first_, count_)                                               \
 	{                                                                                          \
-		.prefix = (prefix_), .first = (char *)(list).items, .count = (list).count,         \
-		.size = sizeof(struct kind##_conf), .id_off = offsetof(struct kind##_conf, id)     \
+		.name = (option), .prefix = (prefix_), .first = (char *)(uintptr_t)(first_),       \
+		.count = (count_), .size = sizeof(struct kind_##_conf),                            \
+		.id_off = offsetof(struct kind_##_conf, id),                                       \
+		.segment_off = offsetof(struct kind_##_conf, pci_segment),                         \
+		.slot_off = offsetof(struct kind_##_conf, pci_device_id),                          \
+		.slot_row = ROW_##kind_##_pci_device_id                                            \
 	}
-#define NAMED_ONE(kind, object, prefix_)                                                           \
-	{                                                                                          \
-		.prefix = (prefix_), .first = (char *)(object), .count = (object) ? 1 : 0,         \
-		.size = sizeof(struct kind##_conf), .id_off = offsetof(struct kind##_conf, id)     \
-	}
+#define KIND_LIST(kind_, option, prefix_, list) KIND(kind_, option, prefix_, (list).items, (list).count)
+#define KIND_ONE(kind_, option, prefix_, object) KIND(kind_, option, prefix_, object, (object) ? 1 : 0)
 
-static char **id_of(const struct named *n, uint32_t i)
+static struct conf_dev dev_of(const struct kind *k, uint32_t i)
 {
-	return (char **)(void *)(n->first + i * n->size + n->id_off);
+	char *at = k->first + i * k->size;
+	struct conf_dev d = { k->name, k->prefix, i, (char **)(void *)(at + k->id_off), 0, -1 };
+	uint64_t set;
+
+	memcpy(&set, at, sizeof(set));	/* the first member of each */
+	memcpy(&d.segment, at + k->segment_off, sizeof(d.segment));
+	if (set >> k->slot_row & 1)
+		d.slot = *(uint8_t *)(at + k->slot_off);
+	return d;
 }
 
-static bool id_taken(const struct named *kinds, size_t count, const char *id)
+uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c)
 {
-	for (size_t k = 0; k < count; k++)
+	const struct kind kinds[] = {
+		KIND(console, "console", NULL, &c->console, c->console.mode == CONSOLE_OFF ? 0 : 1),
+		KIND_LIST(disk, "disk", "_disk", c->disks),
+		KIND_LIST(net, "net", "_net", c->net),
+		KIND(rng, "rng", NULL, &c->rng, 1),
+		KIND_LIST(generic_vhost_user, "generic-vhost-user", "_generic_vhost_user",
+			  c->generic_vhost_user),
+		KIND_LIST(fs, "fs", "_fs", c->fs),
+		KIND_LIST(pmem, "pmem", "_pmem", c->pmem),
+		KIND_ONE(vsock, "vsock", "_vsock", c->vsock),
+		KIND_ONE(balloon, "balloon", NULL, c->balloon),
+		KIND_LIST(vdpa, "vdpa", "_vdpa", c->vdpa),
+		KIND_ONE(rtc, "rtc", NULL, c->rtc),
+		KIND_LIST(device, "device", "_vfio", c->devices),
+		KIND_LIST(user_device, "user-device", "_vfio_user", c->user_devices),
+		KIND_ONE(ivshmem, "ivshmem", NULL, c->ivshmem),
+	};
+	uint32_t n = 0;
+
+	for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
+		n += kinds[k].count;
+	*out = mem_array(n, sizeof(**out));
+	n = 0;
+	for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
 		for (uint32_t i = 0; i < kinds[k].count; i++)
-			if (*id_of(&kinds[k], i) && !strcmp(*id_of(&kinds[k], i), id))
-				return true;
+			(*out)[n++] = dev_of(&kinds[k], i);
+	return n;
+}
+
+static bool id_taken(const struct conf_dev *devs, uint32_t count, const char *id)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (*devs[i].id && !strcmp(*devs[i].id, id))
+			return true;
 	return false;
 }
 
 void conf_make_ids(struct vm_conf *c, uint32_t *next)
 {
-	const struct named kinds[] = {
-		NAMED_LIST(disk, c->disks, "_disk"),
-		NAMED_LIST(net, c->net, "_net"),
-		NAMED_LIST(generic_vhost_user, c->generic_vhost_user, "_generic_vhost_user"),
-		NAMED_LIST(fs, c->fs, "_fs"),
-		NAMED_LIST(pmem, c->pmem, "_pmem"),
-		NAMED_ONE(vsock, c->vsock, "_vsock"),
-		NAMED_LIST(vdpa, c->vdpa, "_vdpa"),
-		NAMED_LIST(device, c->devices, "_vfio"),
-		NAMED_LIST(user_device, c->user_devices, "_vfio_user"),
-	};
+	AUTO_FREE struct conf_dev *devs = NULL;
+	uint32_t n = conf_devs(&devs, c);
 
-	for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
-		for (uint32_t i = 0; i < kinds[k].count; i++) {
-			char **id = id_of(&kinds[k], i), *name;
+	for (uint32_t i = 0; i < n; i++) {
+		while (devs[i].prefix && !*devs[i].id) {
+			AUTO_FREE char *name = mem_fmt("%s%u", devs[i].prefix, (*next)++);
 
-			if (*id)
-				continue;
-			for (;;) {
-				name = mem_fmt("%s%u", kinds[k].prefix, (*next)++);
-				if (!id_taken(kinds, ARRAY_LEN(kinds), name))
-					break;
-				free(name);
-			}
-			*id = name;
+			if (!id_taken(devs, n, name))
+				*devs[i].id = take(&name);
 		}
 	}
 }

@@ -81,6 +81,18 @@ void conf_free(struct vm_conf *c);
 /* to is overwritten, not freed. */
 void conf_copy(struct vm_conf *to, const struct vm_conf *from);
 
+/* Where the name and the place of a device lie in its configuration, whatever its kind. */
+struct conf_dev {
+	const char *kind;	/* its option: "disk" */
+	const char *prefix;	/* of a name made for it: "_disk"; NULL where there is one at most, with a fixed name */
+	uint32_t index;		/* among its kind */
+	char **id;		/* borrowed; *id is NULL without a name */
+	uint16_t segment;
+	int slot;		/* -1 = any */
+};
+/* All PCI devices in the order in which slots are given out; returns the count, the caller frees *out. */
+uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c);
+
 /* Names each device that has none: _disk0, _net1, … by one counter over all kinds, from *next on. A name that is taken
  * already is passed over. */
 void conf_make_ids(struct vm_conf *c, uint32_t *next);
