@@ -52,7 +52,8 @@ static const struct constant {
 };
 
 struct rule {
-	int nr;			/* < 0: not on this architecture */
+	int nr;			/* of this architecture; < 0: it has none */
+	int native;		/* as libseccomp wants it told: of the build machine, translated inside */
 	bool always;
 	unsigned int arg;
 	uint64_t mask, value;
@@ -204,13 +205,12 @@ static uint64_t number(const struct source *s, const char *word)
 	die(s, "%s is neither a number nor a constant", word);
 }
 
-static int call_number(const struct source *s, uint32_t arch, const char *name)
+static void rule_call(struct rule *r, const struct source *s, uint32_t arch, const char *name)
 {
-	int nr = seccomp_syscall_resolve_name_arch(arch, name);
-
-	if (nr == __NR_SCMP_ERROR)
+	r->nr = seccomp_syscall_resolve_name_arch(arch, name);
+	r->native = seccomp_syscall_resolve_name(name);
+	if (r->nr == __NR_SCMP_ERROR)
 		die(s, "%s is no system call", name);
-	return nr;
 }
 
 static void rule_add(struct rules *to, const struct rule *r)
@@ -244,7 +244,7 @@ static struct rule rule_of_row(const struct source *s, const struct row *r, uint
 	} else if (!strcmp(kind, "IOCTL") && r->words == 2) {
 		rule.arg = 1;
 		rule.value = number(s, r->word[1]);
-		rule.nr = call_number(s, arch, "ioctl");
+		rule_call(&rule, s, arch, "ioctl");
 		return rule;
 	} else if (!strcmp(kind, "CALL_ARG") && r->words == 4) {
 		rule.value = number(s, r->word[3]);
@@ -254,7 +254,7 @@ static struct rule rule_of_row(const struct source *s, const struct row *r, uint
 	} else {
 		die(s, "%s with %u words is no row", kind, r->words - 1);
 	}
-	rule.nr = call_number(s, arch, r->word[1]);
+	rule_call(&rule, s, arch, r->word[1]);
 	if (!rule.always) {
 		rule.arg = (unsigned int)number(s, r->word[2]);
 		if (rule.arg > 5)
@@ -313,9 +313,9 @@ static scmp_filter_ctx filter_of(const struct profile *p, uint32_t arch)
 		if (r->nr < 0 || (!r->always && always_allowed(&p->rules, r->nr)))
 			continue;
 		if (r->always)
-			rc = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, r->nr, 0);
+			rc = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, r->native, 0);
 		else
-			rc = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, r->nr, 1,
+			rc = seccomp_rule_add_exact(f, SCMP_ACT_ALLOW, r->native, 1,
 						    SCMP_CMP(r->arg, SCMP_CMP_MASKED_EQ, r->mask, r->value));
 	}
 	if (rc)

@@ -101,6 +101,11 @@ class Rules(unittest.TestCase):
         self.refuses('IOCTL(KVM_RUN)', 'src/hv/a.c', TOP + 'int n = ioctl(fd_of(x), KVM_RUN, 0);\n',
                      [('src/hv/a.calls', '# IOCTL(KVM_RUN)\nIOCTL(KVM_NMI)\n')])
 
+    def test_a_thread_needs_a_profile(self):
+        self.refuses('no profile "blik"', 'src/vm/a.c',
+                     TOP + 'int f(void) { return thread_start(&t, name,\n "blik", fn, 0, e); }\n',
+                     [('src/guard/profiles.def', TOP + 'PROFILE(blk, "x.calls")\n')])
+
     def test_a_parser_needs_a_fuzzer(self):
         self.refuses('test/fuzz/x.c', 'src/base/x.c', TOP, [('test/source/parsers', 'base/x.c x.c\n')])
 
