@@ -176,6 +176,17 @@ static void count_boots(struct vdev *d)
 	reset_run();
 }
 
+/* The window in configuration space shows the same registers as the BAR. */
+static void window(const struct vdev *d)
+{
+	uint32_t common = (uint32_t)(d->common - d->bar);
+
+	check(vdev_window(d, common + C_STATUS, 1) == vdev_status(d) &&
+		      vdev_window(d, common + C_NUM_QUEUES, 2) == d->num_queues &&
+		      vdev_window(d, (uint32_t)(d->config - d->bar), 4) == rd32(d->config),
+	      "blk registers through configuration space");
+}
+
 void blk_run(void)
 {
 	static struct vdev d;
@@ -187,6 +198,7 @@ void blk_run(void)
 		      d.bdf >> 3, d.offered, blk_sectors(&d), rd32(d.config + 12),
 		      rd32(d.config + 20), d.num_queues);
 		count_boots(&d);
+		window(&d);
 		for (uint16_t i = 0; i < d.num_queues && i < QUEUES_MAX; i++)
 			io(&d, &d.q[i]);
 		if (check(vdev_start(&d, F_INDIRECT | F_EVENT_IDX | F_FLUSH), "blk %u again", nth))

@@ -229,6 +229,39 @@ static uint32_t blk_full_ring(struct bout *b)
 	return O_USED;
 }
 
+/*
+ * A ring full of large reads, and a reset at once: once the device has said that it is reset, no
+ * read may still arrive.
+ */
+static uint32_t blk_reset_while_busy(struct bout *b)
+{
+	struct vq *q = b->q;
+	uint64_t data = q->buf + 0x20000, len = 0x8000, n = q->size / 3u < 64 ? q->size / 3u : 64;
+	uint32_t wrong = 0;
+
+	n = n * len > 0x200000 ? 0x200000 / len : n;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t m = q->buf + i * 0x200ul;
+		uint16_t k = (uint16_t)(3 * i);
+
+		wr64(m, 0);
+		wr64(m + 8, 64);
+		vq_desc(q, k, (struct desc){m, 16, D_NEXT, (uint16_t)(k + 1)});
+		vq_desc(q, (uint16_t)(k + 1), (struct desc){data + i * len, (uint32_t)len,
+							    D_NEXT | D_WRITE, (uint16_t)(k + 2)});
+		vq_desc(q, (uint16_t)(k + 2), (struct desc){m + 0x100, 1, D_WRITE, 0});
+		vq_put(q, k);
+	}
+	vq_publish(q);
+	if (!vdev_reset(b->d))
+		return O_WRONG;
+	memset((void *)data, 0x5a, n * len);
+	delay_us(20000);
+	for (uint64_t i = 0; i < n * len; i += 8)
+		wrong += rd64(data + i) != 0x5a5a5a5a5a5a5a5aul;
+	return wrong ? O_WRONG : O_QUIET;
+}
+
 const struct attack blk_attacks[] = {
 	{"sector-past-end", LIVE, O_ERROR, blk_past_end},
 	{"length-over-end", LIVE, O_ERROR, blk_over_end},
@@ -252,6 +285,7 @@ const struct attack blk_attacks[] = {
 	{"data-in-hole", LIVE, O_BROKEN, blk_data_in_hole},
 	{"status-in-hole", LIVE, O_BROKEN, blk_status_in_hole},
 	{"id-short", LIVE, O_ANY, blk_id_short},
+	{"reset-while-busy", LIVE, O_QUIET, blk_reset_while_busy},
 	{"lawful-in-pieces", LIVE, O_USED, blk_in_pieces},
 	{"lawful-full-ring", LIVE, O_USED, blk_full_ring},
 };

@@ -159,6 +159,21 @@ bool vdev_start(struct vdev *d, uint64_t want)
 	return vdev_status(d) == (S_ACK | S_DRIVER | S_FEATURES_OK | S_DRIVER_OK);
 }
 
+uint32_t vdev_window(const struct vdev *d, uint32_t off, uint32_t len)
+{
+	for (uint32_t p = pci_cap(d->bdf, 9, 0); p; p = pci_cap(d->bdf, 9, p)) {
+		if (pci_rd8(d->bdf, p + 3) != 5)
+			continue;
+		pci_wr8(d->bdf, p + 4, 0);
+		pci_wr32(d->bdf, p + 8, off);
+		pci_wr32(d->bdf, p + 12, len);
+		return len == 1	  ? pci_rd8(d->bdf, p + 16)
+		       : len == 2 ? pci_rd16(d->bdf, p + 16)
+				  : pci_rd32(d->bdf, p + 16);
+	}
+	return 0xdead;
+}
+
 void vdev_vector(const struct vdev *d, uint32_t i, uint8_t vector)
 {
 	uint64_t e = d->msix + 16ul * i;

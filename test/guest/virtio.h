@@ -99,6 +99,9 @@ bool vdev_start(struct vdev *d, uint64_t want);
 uint8_t vdev_status(const struct vdev *d);
 void vdev_set_status(const struct vdev *d, uint8_t s);
 
+/* Read len (1, 2, 4) bytes at off of BAR 0 through the window in configuration space (§4.1.4.9). */
+uint32_t vdev_window(const struct vdev *d, uint32_t off, uint32_t len);
+
 /* Route MSI-X entry i to this vector of CPU 0, unmasked. */
 void vdev_vector(const struct vdev *d, uint32_t i, uint8_t vector);
 
