@@ -10,6 +10,7 @@
  *	CALL_ARG(name, index, value)		allowed when that argument equals value
  *	CALL_MASK(name, index, mask, value)	allowed when (argument & mask) equals value
  *	IOCTL(REQUEST)				CALL_ARG(ioctl, 1, REQUEST)
+ *	IOCTL_FIRST(REQUEST)			the same, judged before all others: for the one that is made all the time
  *
  * Several conditional rows of a call are alternatives. Comments are C's, and # to the end of the line. A call that ARCH
  * does not have is passed over; a name that no architecture has is an error. What is not allowed gets
@@ -18,9 +19,11 @@
 #include <ctype.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,7 +57,7 @@ static const struct constant {
 struct rule {
 	int nr;			/* of this architecture; < 0: it has none */
 	int native;		/* as libseccomp wants it told: of the build machine, translated inside */
-	bool always;
+	bool always, first;
 	unsigned int arg;
 	uint64_t mask, value;
 };
@@ -241,7 +244,8 @@ static struct rule rule_of_row(const struct source *s, const struct row *r, uint
 
 	if (!strcmp(kind, "CALL") && r->words == 2) {
 		rule.always = true;
-	} else if (!strcmp(kind, "IOCTL") && r->words == 2) {
+	} else if ((!strcmp(kind, "IOCTL") || !strcmp(kind, "IOCTL_FIRST")) && r->words == 2) {
+		rule.first = !strcmp(kind, "IOCTL_FIRST");
 		rule.arg = 1;
 		rule.value = number(s, r->word[1]);
 		rule_call(&rule, s, arch, "ioctl");
@@ -323,6 +327,31 @@ static scmp_filter_ctx filter_of(const struct profile *p, uint32_t arch)
 	return f;
 }
 
+static void insn_print(FILE *out, const struct sock_filter *i)
+{
+	fprintf(out, "\t{ 0x%02x, %u, %u, 0x%08x },\n", i->code, i->jt, i->jf, i->k);
+}
+
+/* Ahead of libseccomp's program, which follows unchanged where the request is another. */
+static void first_print(FILE *out, const struct rule *r, uint32_t arch)
+{
+	const uint32_t arg = (uint32_t)offsetof(struct seccomp_data, args[1]);
+	const struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->nr, 0, 7),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 0, 5),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, arg),	/* low half: little-endian */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)r->value, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, arg + 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(r->value >> 32), 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+
+	for (size_t i = 0; i < sizeof(code) / sizeof(code[0]); i++)
+		insn_print(out, &code[i]);
+}
+
 static void profile_print(FILE *out, const struct profile *p, uint32_t arch)
 {
 	scmp_filter_ctx f = filter_of(p, arch);
@@ -338,8 +367,11 @@ static void profile_print(FILE *out, const struct profile *p, uint32_t arch)
 	seccomp_release(f);
 	rewind(tmp);
 	fprintf(out, "\nstatic const struct sock_filter code_%s[] = {\n", p->name);
+	for (size_t i = 0; i < p->rules.count; i++)
+		if (p->rules.at[i].first)
+			first_print(out, &p->rules.at[i], arch);
 	while (fread(&insn, sizeof(insn), 1, tmp) == 1)
-		fprintf(out, "\t{ 0x%02x, %u, %u, 0x%08x },\n", insn.code, insn.jt, insn.jf, insn.k);
+		insn_print(out, &insn);
 	fprintf(out, "};\n");
 	fclose(tmp);
 }
