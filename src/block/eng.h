@@ -33,6 +33,7 @@ extern const struct img_fmt img_raw;
 struct img {
 	char *path;
 	int fd;
+	int lock_fd;			/* the lock's own description of the file */
 	const struct img_fmt *fmt;
 	uint64_t size;			/* of the disk as the guest sees it */
 	bool readonly, device;		/* device: a block device */

@@ -4,7 +4,8 @@
  * what direct I/O demands, what the file can give back. It moves no data (block/blkq.c). Control thread.
  *
  * The lock is an open-file-description lock, fcntl(2) F_OFD_SETLK: shared for readers, exclusive for a writer, over the
- * bytes of the disk or over the whole file. It ends with the descriptor.
+ * bytes of the disk or over the whole file. It has a description of its own: a ring that has the other one registered is
+ * taken down by the kernel some time after it was closed, and a lock must not linger.
  */
 #include "block/img.h"
 
@@ -53,8 +54,14 @@ static void auto_img(struct img **i)
 
 void img_free(struct img *i)
 {
+	struct flock none = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
 	if (!i)
 		return;
+	/* a passed description may live on with its owner */
+	if (i->lock_fd >= 0)
+		fcntl(i->lock_fd, F_OFD_SETLK, &none);
+	fd_close(&i->lock_fd);
 	fd_close(&i->fd);
 	free(i->path);
 	free(i);
@@ -126,6 +133,22 @@ static int open_file(struct img *i, const struct img_args *a, struct err *e)
 	return check_kind(i, &st, e);
 }
 
+/* The descriptor for the lock: the same file, once more. */
+static int open_lock(struct img *i, const struct img_args *a, struct err *e)
+{
+	struct stat st;
+
+	if (a->fd >= 0)
+		i->lock_fd = fcntl(a->fd, F_DUPFD_CLOEXEC, 3);
+	else
+		i->lock_fd = open(i->path, (i->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (i->lock_fd < 0)
+		return refuse_open(i, errno, e);
+	if (fstat(i->lock_fd, &st) || st.st_dev != i->dev || st.st_ino != i->ino)
+		return err_set(e, ERR_BUSY, "%s was replaced while it was opened; try again", i->path);
+	return 0;
+}
+
 static int lock(const struct img *i, bool whole, uint64_t size, struct err *e)
 {
 	struct flock l = {
@@ -134,7 +157,7 @@ static int lock(const struct img *i, bool whole, uint64_t size, struct err *e)
 		.l_len = whole ? 0 : (off_t)size,
 	};
 
-	if (!fcntl(i->fd, F_OFD_SETLK, &l))
+	if (!fcntl(i->lock_fd, F_OFD_SETLK, &l))
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
 		return err_set(e, ERR_TAKEN,
@@ -273,14 +296,14 @@ int img_open(struct img **out, const struct img_args *a, struct err *e)
 	__attribute__((cleanup(auto_img))) struct img *i = NEW(struct img);
 	uint64_t size;
 
-	i->fd = -1;
+	i->fd = i->lock_fd = -1;
 	i->path = mem_str(a->path ? a->path : "the disk's descriptor");
 	i->readonly = a->readonly;
 	i->direct = a->direct;
 	i->logical = SECTOR;
 	i->fmt = &img_raw;
 	if (open_file(i, a, e) || fd_size(i->fd, &size, e) || i->fmt->open(i, size, e) ||
-	    lock(i, a->lock_whole, size, e))
+	    open_lock(i, a, e) || lock(i, a->lock_whole, size, e))
 		return -1;
 	if (i->device)
 		probe_device(i);

@@ -334,6 +334,27 @@ TEST(a_sleeping_loop_is_woken_by_the_ring)
 	rig_close(&r);
 }
 
+TEST(no_lock_outlives_the_image)
+{
+	struct img_args a = { 0 };
+	struct img *again = NULL;
+	uint8_t buf[4096];
+	struct err e = { 0 };
+	struct rig r;
+
+	for (int i = 0; i < 20; i++) {
+		rig_open(&r, disk_dir, &a, BLKQ_URING);
+		assert_int_equal(one(&r, BLK_READ, 0, buf, 4096), BLK_OK);
+		blkq_free(r.q);
+		img_free(r.img);
+		assert_int_equal(img_open(&again, &a, &e), 0);
+		img_free(again);
+		loop_free(r.loop);
+		fd_close(&r.fd);
+		unlink(r.path);
+	}
+}
+
 static int make_dirs(void **state)
 {
 	(void)state;
@@ -364,6 +385,7 @@ int main(void)
 		T(discarded_and_zeroed_ranges_read_as_zeros),
 		T(pieces_are_filled_in_order),
 		T(a_sleeping_loop_is_woken_by_the_ring),
+		T(no_lock_outlives_the_image),
 	};
 	return cmocka_run_group_tests(t, make_dirs, drop_dirs);
 }
