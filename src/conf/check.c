@@ -773,6 +773,11 @@ int conf_check_rules(const struct vm_conf *c, struct err *e)
 	return 0;
 }
 
+int conf_check_vmm(const struct vmm_conf *c, struct err *e)
+{
+	return desc_check_built(&vmm_desc, c, e);
+}
+
 int conf_check(const struct vm_conf *c, struct err *e)
 {
 	if (desc_check_built(&vm_desc, c, e))
