@@ -137,6 +137,14 @@ static bool bar_wanted(struct pci_fn *f, unsigned int n, uint64_t *addr)
 	return f->bar[n].kind != PCI_BAR_NONE && le16_get(f->cfg + REG_COMMAND) & on && *addr;
 }
 
+/* Is this what a guest writes to learn the size? (The upper half of a 64-bit BAR comes second.) */
+static bool bar_is_sized(const struct pci_bar *b, uint64_t addr)
+{
+	uint64_t ones = ~(b->size - 1);
+
+	return (uint32_t)addr == (uint32_t)ones || addr >> 32 == ones >> 32;
+}
+
 /* To addr, or nowhere when that place is not to be had. */
 static void bar_place(struct pci_fn *f, unsigned int n, uint64_t addr)
 {
@@ -147,6 +155,9 @@ static void bar_place(struct pci_fn *f, unsigned int n, uint64_t addr)
 
 	if (!pci_bar_fits(f, n, addr)) {
 		bus_hide(&b->range);
+		if (!bar_is_sized(b, addr))
+			log_guest("PCI slot %u BAR %u is not decoded: 0x%llx is out of the apertures",
+				  f->slot, n, (unsigned long long)addr);
 		return;
 	}
 	rc = b->range.bus ? bus_move(&b->range, addr, &e)

@@ -160,9 +160,9 @@ void msix_pba_read(struct msix *m, uint64_t off, uint8_t *data, uint32_t len)
 	for (uint32_t i = 0; i < len; i++) {
 		uint64_t byte = off + i;
 
-		data[i] = byte / 8 < pending_words(m)
-				  ? (uint8_t)(m->pending[byte / 8] >> (byte % 8 * 8))
-				  : 0;
+		data[i] = 0;
+		if (byte / 8 < pending_words(m))
+			data[i] = (uint8_t)(m->pending[byte / 8] >> (byte % 8 * 8));
 	}
 	pthread_mutex_unlock(&m->lock);
 }
