@@ -315,8 +315,8 @@ static int refuse_attach(const char *name, unsigned int pairs, bool there, struc
 /* One more queue of the tap; name takes what the kernel calls it. */
 static int attach(char name[IFNAMSIZ], unsigned int pairs, struct err *e)
 {
-	AUTO_FD int fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	bool there = exists(name);
+	AUTO_FD int fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	struct ifreq r;
 	int bad;
 
