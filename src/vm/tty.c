@@ -35,7 +35,7 @@
 #define OUT_MAX (1u << 20)
 #define SMALL_WRITE 256		/* what a terminal or pipe that polls writable takes without blocking */
 #define SECOND_NS 1000000000ull
-#define STUCK_NS (10 * SECOND_NS)
+#define PATIENCE_NS (10 * SECOND_NS)
 #define FAREWELL_MS 1000
 #define IN_TURNS 16		/* reads of a file in one turn of the loop */
 
@@ -84,6 +84,7 @@ struct tty {
 	bool in_taken;		/* a line has stdin */
 	bool is_terminal;	/* stdin is one */
 	bool raw;		/* we made it so */
+	uint64_t patience_ns;	/* with a reader that stands still */
 	pid_t group;		/* our process group */
 	struct termios saved, ours;
 	pid_t keeper;		/* the child, or -1 */
@@ -204,9 +205,10 @@ static bool out_flush(struct out *o)
 	return true;
 }
 
-static bool out_stuck_for_good(const struct out *o, uint64_t now)
+/* Has the other side stood still for too long? */
+static bool out_given_up(const struct line *l, uint64_t now)
 {
-	return o->stuck_ns && now - o->stuck_ns >= STUCK_NS;
+	return l->out.stuck_ns && now - l->out.stuck_ns >= l->tty->patience_ns;
 }
 
 static void out_turn(void *arg);
@@ -221,7 +223,7 @@ static void out_ready(void *arg, uint32_t events)
 static void out_wait(struct line *l)
 {
 	struct out *o = &l->out;
-	uint64_t now = loop_now_ns(), due = o->stuck_ns + STUCK_NS;
+	uint64_t now = loop_now_ns(), due = o->stuck_ns + l->tty->patience_ns;
 	struct err e = { 0 };
 
 	if (!o->watch.loop && loop_watch(l->loop, &o->watch, o->fd, EPOLLOUT, out_ready, l, &e))
@@ -246,13 +248,13 @@ static void out_turn(void *arg)
 		loop_unwatch(&o->watch);
 		loop_timer_stop(&o->timer);
 		if (o->dropped)
-			log_warn("console output: nobody read for %llu s, %llu bytes are lost",
-				 STUCK_NS / SECOND_NS, (unsigned long long)o->dropped);
+			log_warn("console output: nobody read for a while, %llu bytes are lost",
+				 (unsigned long long)o->dropped);
 		o->dropped = 0;
 	} else {
 		out_wait(l);
 	}
-	tell = o->cut && (o->len <= OUT_MAX / 2 || out_stuck_for_good(o, loop_now_ns()));
+	tell = o->cut && (o->len <= OUT_MAX / 2 || out_given_up(l, loop_now_ns()));
 	if (tell)
 		o->cut = false;
 	pthread_mutex_unlock(&l->lock);
@@ -278,7 +280,7 @@ static size_t line_write(struct chardev *c, const uint8_t *data, size_t len)
 		if (l->loop)
 			loop_post(l->loop, &o->msg, out_turn, l);
 	}
-	if (done < len && out_stuck_for_good(o, loop_now_ns())) {
+	if (done < len && out_given_up(l, loop_now_ns())) {
 		o->dropped += len - done;
 		done = len;
 	}
@@ -338,10 +340,13 @@ static bool in_deliver(struct line *l)
 	return more;
 }
 
-/* Background processes are neither given a terminal's input nor may they change its modes. */
+/* Background processes are neither given a terminal's input nor may they change its modes. A terminal that does not
+ * control us knows no background. */
 static bool in_foreground(const struct line *l)
 {
-	return !l->tty->is_terminal || tcgetpgrp(l->in.fd) == l->tty->group;
+	pid_t group = l->tty->is_terminal ? tcgetpgrp(l->in.fd) : -1;
+
+	return group < 0 || group == l->tty->group;
 }
 
 static void in_wait_foreground(struct line *l)
@@ -704,12 +709,18 @@ void tty_winch(struct tty *t)
 	}
 }
 
+void tty_set_patience(struct tty *t, uint64_t ns)
+{
+	t->patience_ns = ns;
+}
+
 int tty_new(struct tty **out, struct err *e)
 {
 	struct tty *t = NEW(struct tty);
 
 	(void)e;
 	list_init(&t->lines);
+	t->patience_ns = PATIENCE_NS;
 	t->keeper = -1;
 	t->keeper_fd = -1;
 	*out = t;
@@ -720,8 +731,12 @@ int tty_new(struct tty **out, struct err *e)
 static void terminal_restore(struct tty *t)
 {
 	sigset_t ttou, was;
+	pid_t group;
 
-	if (!t->raw || (tcgetpgrp(STDIN_FILENO) != t->group && !still_ours(t)))
+	if (!t->raw)
+		return;
+	group = tcgetpgrp(STDIN_FILENO);
+	if (group >= 0 && group != t->group && !still_ours(t))
 		return;
 	sigemptyset(&ttou);
 	sigaddset(&ttou, SIGTTOU);

@@ -32,6 +32,9 @@ MUST int tty_new(struct tty **out, struct err *e);
 /* Restores the terminal, closes everything. The chardevs are gone. NULL is fine. */
 void tty_free(struct tty *t);
 
+/* How long a reader may stand still before bytes are dropped: 10 seconds unless said here, before tty_attach. */
+void tty_set_patience(struct tty *t, uint64_t ns);
+
 /* A stream, owned by t; *out is NULL for "off". Before guest memory is made (it may start the child). file is for mode file. */
 MUST int tty_open(struct tty *t, struct chardev **out, enum console_mode mode, const char *file,
 		  struct err *e);
