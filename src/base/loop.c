@@ -38,7 +38,7 @@ struct loop {
 	struct link posted;
 	struct link later;		/* posted by the loop itself while it ends */
 	bool ending;
-	bool asleep;			/* in epoll_pwait2, or about to be */
+	bool asleep;			/* in epoll_pwait2, on the way there or back */
 	bool running;			/* from loop_start or loop_run until the last message is served */
 
 	struct link timers;		/* soonest first */
@@ -268,7 +268,7 @@ static bool take_posted(struct loop *l, struct loop_msg *copy)
 	return true;
 }
 
-/* Those posted until now; what they post in turn is for the next turn. */
+/* The loop is awake. Those posted until now; what they post in turn is for the next turn. */
 static void posted_serve(struct loop *l)
 {
 	struct link *last;
@@ -276,6 +276,7 @@ static void posted_serve(struct loop *l)
 	bool more;
 
 	pthread_mutex_lock(&l->lock);
+	l->asleep = false;
 	last = l->posted.prev;
 	do {
 		more = l->posted.next != last;
@@ -341,7 +342,7 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
 
 /* --- the turn --- */
 
-/* Goes to sleep unless something is waiting; wakes with ready[] filled. */
+/* Goes to sleep unless something is waiting; wakes with ready[] filled. posted_serve follows. */
 static void sleep_until_ready(struct loop *l, bool again)
 {
 	struct timespec left = { 0 }, *timeout = &left;
@@ -367,10 +368,6 @@ static void sleep_until_ready(struct loop *l, bool again)
 	assert(n >= 0 || errno == EINTR);
 	l->ready_next = 0;
 	l->ready_count = n > 0 ? n : 0;
-
-	pthread_mutex_lock(&l->lock);
-	l->asleep = false;
-	pthread_mutex_unlock(&l->lock);
 }
 
 /* Serves what was posted up to the moment from which loop_call no longer waits. What the messages themselves post,
