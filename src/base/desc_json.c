@@ -107,15 +107,17 @@ static int read_descriptors(const struct field *f, void *obj, const struct json 
 static int read_list(const struct field *f, void *obj, const struct json *j, const struct strict *s,
 		     struct err *e)
 {
-	if (json_kind(j) != JSON_IS_ARR)
-		return wrong_kind("an array", j, e);
+	if (json_kind(j) != JSON_IS_ARR) {
+		wrong_kind("an array", j, e);
+		return row_in(e, f, -1);
+	}
 	for (size_t i = 0; i < json_count(j); i++) {
 		void *item = row_grow(f, obj, e);
 
 		if (!item)
-			return -1;
+			return row_in(e, f, -1);
 		if (read_item(f, item, json_at(j, i), s, e))
-			return err_in(e, "[%zu]", i);
+			return row_in(e, f, (int)i);
 	}
 	return 0;
 }
@@ -124,10 +126,10 @@ static int read_array(const struct field *f, void *obj, const struct json *j, co
 		      struct err *e)
 {
 	if (json_kind(j) != JSON_IS_ARR || json_count(j) != f->count)
-		return err_set(e, ERR_BAD, "must be an array of %u", f->count);
+		return err_set(e, ERR_BAD, "%s: must be an array of %u", f->key, f->count);
 	for (uint32_t i = 0; i < f->count; i++)
 		if (read_item(f, (char *)obj + f->off + i * row_item_size(f), json_at(j, i), s, e))
-			return err_in(e, "[%u]", i);
+			return row_in(e, f, (int)i);
 	return 0;
 }
 
@@ -137,6 +139,7 @@ static bool may_be_null(const struct desc *d, const struct field *f)
 	return desc_is_pointer(f) || (d->has_set && (desc_is_list(f) || f->flags & F_OPTIONAL));
 }
 
+/* A member of any shape; errors name its key, and the item. */
 static int read_member(const struct field *f, void *obj, const struct json *j,
 		       const struct strict *s, struct err *e)
 {
@@ -146,9 +149,9 @@ static int read_member(const struct field *f, void *obj, const struct json *j,
 		return read_list(f, obj, j, s, e);
 	if (f->count)
 		return read_array(f, obj, j, s, e);
-	if (desc_is_pointer(f))
-		return read_item(f, row_object(f, obj), j, s, e);
-	return read_item(f, (char *)obj + f->off, j, s, e);
+	if (read_item(f, desc_is_pointer(f) ? row_object(f, obj) : (char *)obj + f->off, j, s, e))
+		return row_in(e, f, -1);
+	return 0;
 }
 
 static const struct field *find_key(const struct desc *d, const char *key)
@@ -214,7 +217,7 @@ static int read_object(const struct desc *d, void *obj, const struct json *j, co
 		if (f->flags & F_DEPRECATED)
 			log_warn("'%s' has no effect any more", f->key);
 		if (read_member(f, obj, it.value, s, e))
-			return row_in(e, f, -1);
+			return -1;
 		row_mark_said(d, obj, (unsigned int)(f - d->fields));
 	}
 	if (check_missing(d, j, s, e))

@@ -280,13 +280,13 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 }
 
 /* the words */
-#define ENUM_BEGIN static const char *const CONF_CAT(T, _names)[] = {
+#define ENUM_BEGIN static const char *const CONF_CAT(CONF_T, _names)[] = {
 #define VALUE(constant, json, cli) [constant] = (json),
 #define ENUM_END NULL };
 #include "conf/enums.def"
 #undef ENUM_BEGIN
 #undef VALUE
-#define ENUM_BEGIN static const char *const CONF_CAT(T, _cli)[] __attribute__((unused)) = {
+#define ENUM_BEGIN static const char *const CONF_CAT(CONF_T, _cli)[] __attribute__((unused)) = {
 #define VALUE(constant, json, cli) [constant] = (cli),
 #include "conf/enums.def"
 #undef ENUM_BEGIN
@@ -294,22 +294,22 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 #undef ENUM_END
 
 /* the rows, and the tables around them */
-#define OF_T(name) (((struct CONF_CAT(T, _conf) *)0)->name)
-#define ROW(name_) .key = #name_, .off = offsetof(struct CONF_CAT(T, _conf), name_), .size = sizeof(OF_T(name_))
+#define OF_T(name) (((struct CONF_CAT(CONF_T, _conf) *)0)->name)
+#define ROW(name_) .key = #name_, .off = offsetof(struct CONF_CAT(CONF_T, _conf), name_), .size = sizeof(OF_T(name_))
 #define TABLE(kind, schema, rows, ...)                                                             \
 	const struct desc CONF_CAT(kind, _desc) = {                                                \
 		.name = (schema),                                                                  \
 		.fields = (rows),                                                                  \
 		.count = sizeof(rows) / sizeof((rows)[0]),                                         \
-		.size = sizeof(struct CONF_CAT(T, _conf)),                                         \
+		.size = sizeof(struct CONF_CAT(CONF_T, _conf)),                                         \
 		.version = 1,                                                                      \
 		.has_set = true,                                                                   \
-		.set_off = offsetof(struct CONF_CAT(T, _conf), set),                               \
+		.set_off = offsetof(struct CONF_CAT(CONF_T, _conf), set),                               \
 		__VA_ARGS__                                                                        \
 	}
 
 #define CONF_VIEWS
-#define STRUCT(...) static const struct field CONF_CAT(T, _rows)[] = {
+#define STRUCT(...) static const struct field CONF_CAT(CONF_T, _rows)[] = {
 #define VIEW(kind, ...) static const struct field CONF_CAT(kind, _rows)[] = {
 #define FIELD(type_, name, ...)                                                                    \
 	{ ROW(name), .width = (uint8_t)sizeof(OF_T(name)), .member = DESC_MEMBER(OF_T(name)), __VA_ARGS__ },
@@ -329,7 +329,7 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 #undef LISTOF
 #undef POINTER
 #undef BYTES
-#define STRUCT(schema, doc_, ...) TABLE(T, schema, CONF_CAT(T, _rows), .doc = doc_, __VA_ARGS__);
+#define STRUCT(schema, doc_, ...) TABLE(CONF_T, schema, CONF_CAT(CONF_T, _rows), .doc = doc_, __VA_ARGS__);
 #define VIEW(kind, schema, doc_, ...)                                                              \
 	TABLE(kind, schema, CONF_CAT(kind, _rows), .doc = doc_, __VA_ARGS__);
 #define FIELD(...)

@@ -17,7 +17,7 @@
 #define CONF_CAT3(a, b, c) CONF_CAT3_(a, b, c)
 
 /* the words */
-#define ENUM_BEGIN enum T {
+#define ENUM_BEGIN enum CONF_T {
 #define VALUE(constant, json, cli) constant,
 #define ENUM_END };
 #include "conf/enums.def"
@@ -27,8 +27,8 @@
 
 /* the structs, and their tables by name */
 #define STRUCT(...)                                                                                \
-	extern const struct desc CONF_CAT(T, _desc);                                               \
-	struct CONF_CAT(T, _conf) {                                                                \
+	extern const struct desc CONF_CAT(CONF_T, _desc);                                               \
+	struct CONF_CAT(CONF_T, _conf) {                                                                \
 		uint64_t set;
 #define FIELD(type, name, ...) type name;
 #define LISTOF(type, name, ...) LIST(type) name;
@@ -47,13 +47,13 @@
 extern const struct desc serial_desc;	/* struct console_conf without its place on PCI */
 
 /* the numbers of the rows */
-#define CONF_ROW(name) CONF_CAT3(CONF_CAT(ROW_, T), _, name)
+#define CONF_ROW(name) CONF_CAT3(CONF_CAT(ROW_, CONF_T), _, name)
 #define STRUCT(...) enum {
 #define FIELD(type, name, ...) CONF_ROW(name),
 #define LISTOF(type, name, ...) CONF_ROW(name),
 #define POINTER(type, name, ...) CONF_ROW(name),
 #define BYTES(name, n, ...) CONF_ROW(name),
-#define END CONF_CAT3(ROW_, T, _count) };
+#define END CONF_CAT3(ROW_, CONF_T, _count) };
 #include "conf/all.def"
 #undef STRUCT
 #undef FIELD

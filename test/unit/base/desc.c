@@ -193,7 +193,7 @@ TEST(errors_tell_the_way_to_the_key)
 
 	assert_int_equal(desc_from_json(&state_desc, &s, j, &e), -1);
 	assert_string_equal(err_line(&e, line, sizeof(line)),
-			    "list: [1]: unknown key 'z' (did you mean 'x'?)");
+			    "list[1]: unknown key 'z' (did you mean 'x'?)");
 	json_put(j);
 	desc_free(&state_desc, &s);
 }
