@@ -184,6 +184,7 @@ int machine_new(struct machine **out, const struct machine_args *a, struct err *
 
 int machine_start(struct machine *m, struct err *e)
 {
+	tty_attach(m->args.chars->tty, m->board.io);
 	for (uint32_t i = 0; i < m->vcpus; i++) {
 		if (vcpu_start(&m->vcpu[i], e) < 0)
 			return -1;
