@@ -106,6 +106,14 @@ class Rules(unittest.TestCase):
                      TOP + 'int f(void) { return thread_start(&t, name,\n "blik", fn, 0, e); }\n',
                      [('src/guard/profiles.def', TOP + 'PROFILE(blk, "x.calls")\n')])
 
+    def test_a_class_belongs_in_the_roster(self):
+        self.refuses('blk_class is not in', 'src/dev/blk.c', TOP + 'const struct virtio_class blk_class = {};\n',
+                     [('src/vm/roster.c', TOP + '/* blk_class */\nconst struct dev_class *const roster[] = {};\n')])
+
+    def test_an_option_needs_a_sentence(self):
+        self.refuses('conf/disk.def:4', 'src/conf/disk.def',
+                     TOP + 'FIELD(bool, a, .doc = "a")\nFIELD(bool, b,\n\t.def = 1)\nEND\n')
+
     def test_a_parser_needs_a_fuzzer(self):
         self.refuses('test/fuzz/x.c', 'src/base/x.c', TOP, [('test/source/parsers', 'base/x.c x.c\n')])
 
