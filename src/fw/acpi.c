@@ -197,6 +197,17 @@ static void put_length(struct aml *a, size_t at)
 		p[i] = (uint8_t)(len >> (8 * i - 4));
 }
 
+/* The size of a buffer, as a number of AML. */
+static void put_size(struct aml *a, size_t at, size_t n)
+{
+	unsigned int len = n <= UINT8_MAX ? 1 : 2;
+	uint8_t *p = insert(a, at, 1 + len);
+
+	assert(n <= UINT16_MAX);
+	p[0] = len == 1 ? OP_BYTE : OP_WORD;
+	le_put(p + 1, len, n);
+}
+
 void aml_end(struct aml *a)
 {
 	assert(a->depth);
@@ -208,11 +219,7 @@ void aml_end(struct aml *a)
 		aml_u8(a, 0);	/* no checksum */
 		size_t n = a->len - at;
 
-		assert(n <= UINT16_MAX);
-		uint8_t *p = insert(a, at, 3);
-
-		p[0] = OP_WORD;
-		le16_put(p + 1, (uint16_t)n);
+		put_size(a, at, n);
 	}
 	put_length(a, at);
 }

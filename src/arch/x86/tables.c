@@ -64,8 +64,6 @@ static void put_bridge(struct aml *a, const struct pci_host *h, uint16_t segment
 	aml_eisa(a, "PNP0A08");
 	aml_name(a, "_CID");
 	aml_eisa(a, "PNP0A03");
-	aml_name(a, "_ADR");
-	aml_int(a, 0);
 	aml_name(a, "_SEG");
 	aml_int(a, segment);
 	aml_name(a, "_UID");

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a payload finds in memory: start info, zero page, command line, ACPI tables (checksums, links, and iasl, which takes
+ * them apart and puts them together), SMBIOS, the MP table. The board is a real one, with its chips, and no
+ * hypervisor behind it.
+ */
+#include "arch/x86/boot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arch/x86/mptable.h"
+#include "arch/x86/plat.h"
+#include "arch/x86/tables.h"
+#include "base/bits.h"
+#include "base/mem.h"
+#include "dev/ged.h"
+#include "fw/acpi.h"
+#include "mem/backing.h"
+#include "test.h"
+
+#define BITS 46
+#define LOW (1u << 20)
+
+struct machine {
+	struct vm_conf c;
+	struct board b;
+	struct cpu_topology_conf topo;
+	uint8_t low[LOW];	/* a copy of the first megabyte */
+};
+
+static void ok(int r, struct err *e)
+{
+	char line[400];
+
+	if (r)
+		fail_msg("%s", err_line(e, line, sizeof line));
+}
+
+/* A chardev nobody listens to, so that the serial port is there. */
+static struct machine *machine(uint64_t size, uint32_t vcpus)
+{
+	struct machine *m = NEW(struct machine);
+	const struct backing_args how = { 0 };
+	struct arch_chars chars = { 0 };
+	struct pci_host_args pci;
+	struct arch_ram ram[ARCH_RAM_MAX];
+	struct err e = { 0 };
+	uint32_t n;
+
+	m->c.memory.size = size;
+	m->c.cpus.boot_vcpus = m->c.cpus.max_vcpus = vcpus;
+	m->c.cpus.max_phys_bits = BITS;
+	board_init(&m->b);
+	ok(arch_ram(ram, &n, &m->c, BITS, &e), &e);
+	ok(gmem_new(&m->b.mem, &e), &e);
+	for (uint32_t i = 0; i < n; i++)
+		ok(gmem_add(m->b.mem, GPA(ram[i].base), ram[i].size, &how, &e), &e);
+	ok(bus_new(&m->b.pio, "pio", &e), &e);
+	ok(bus_new(&m->b.mmio, "mmio", &e), &e);
+	ok(irqs_new(&m->b.irqs, NULL, &e), &e);
+	ok(arch_pci_args(&pci, &m->c, BITS, &e), &e);
+	pci.pio = m->b.pio;
+	pci.mmio = m->b.mmio;
+	pci.irqs = m->b.irqs;
+	ok(pci_host_new(&m->b.pci, &pci, &e), &e);
+	ok(arch_devices(&m->b, &m->c, &chars, BITS, &e), &e);
+	return m;
+}
+
+static void drop(struct machine *m)
+{
+	dev_remove_all(&m->b);
+	pci_host_free(m->b.pci);
+	irqs_free(m->b.irqs);
+	bus_free(m->b.mmio);
+	bus_free(m->b.pio);
+	gmem_free(m->b.mem);
+	free(m);
+}
+
+static void finish(struct machine *m, const struct arch_payload *p)
+{
+	struct err e = { 0 };
+
+	ok(arch_finish(p, &m->b, &m->c, BITS, &e), &e);
+	assert_int_equal(gmem_read(m->b.mem, GPA(0), m->low, LOW), 0);
+}
+
+static uint8_t sum(const uint8_t *p, size_t n)
+{
+	return (uint8_t)(0u - acpi_checksum(p, n));
+}
+
+TEST(start_info_tells_map_command_line_initrd_and_rsdp)
+{
+	const struct arch_payload p = { .kind = BOOT_PVH, .initrd = 0x7000000, .initrd_size = 1234 };
+	char cmdline[] = "console=ttyS0 quiet";
+	struct machine *m = machine(MIB(128), 1);
+
+	m->c.payload.cmdline = cmdline;
+	finish(m, &p);
+	const uint8_t *s = m->low + 0x6000;
+
+	assert_int_equal(le32_get(s), 0x336ec578);
+	assert_int_equal(le32_get(s + 4), 1);
+	assert_int_equal(le32_get(s + 12), 1);
+	assert_string_equal((char *)m->low + le64_get(s + 24), cmdline);
+	assert_int_equal(le64_get(s + 32), 0xa0000);
+	const uint8_t *mod = m->low + le64_get(s + 16);
+
+	assert_int_equal(le64_get(mod), 0x7000000);
+	assert_int_equal(le64_get(mod + 8), 1234);
+	const uint8_t *map = m->low + le64_get(s + 40);
+
+	assert_int_equal(le32_get(s + 48), 3);
+	assert_int_equal(le64_get(map + 8), 0xa0000);
+	assert_int_equal(le64_get(map + 24), MIB(1));
+	assert_int_equal(le64_get(map + 32), MIB(127));
+	assert_int_equal(le32_get(map + 48 + 16), 2);
+	assert_int_equal(le16_get(m->low + 0x40e), 0xa000);
+	drop(m);
+}
+
+TEST(zero_page_holds_the_setup_header_and_what_the_loader_adds)
+{
+	struct arch_payload p = { .kind = BOOT_BZIMAGE, .initrd = 0x7000000, .initrd_size = 99 };
+	struct machine *m = machine(GIB(4), 1);
+
+	p.setup_len = 0x60;
+	memset(p.setup_header, 0x77, p.setup_len);
+	memcpy(p.setup_header + 0x202 - 0x1f1, "HdrS", 4);
+	finish(m, &p);
+	const uint8_t *z = m->low + 0x7000;
+
+	assert_memory_equal(z + 0x202, "HdrS", 4);
+	assert_int_equal(z[0x1f1], 0x77);
+	assert_int_equal(z[0x210], 0xff);
+	assert_int_equal(le32_get(z + 0x218), 0x7000000);
+	assert_int_equal(le32_get(z + 0x21c), 99);
+	assert_int_equal(le32_get(z + 0x228), 0x20000);
+	assert_int_equal(le64_get(z + 0x70), 0xa0000);
+	assert_int_equal(z[0x1e8], 4);
+	assert_int_equal(le64_get(z + 0x2d0 + 40), GIB(4));
+	assert_int_equal(le64_get(z + 0x2d0 + 48), GIB(1));
+	assert_int_equal(m->low[0x20000], 0);
+	drop(m);
+}
+
+TEST(descriptors_are_flat_code_and_data_and_a_task)
+{
+	const struct arch_payload p = { .kind = BOOT_BZIMAGE, .entry = 0x100000 };
+	struct machine *m = machine(MIB(128), 1);
+	struct hv_x86_start s;
+
+	finish(m, &p);
+	x86_start(&s, &p);
+	assert_int_equal(s.gdt_limit, 31);
+	assert_int_equal(le64_get(m->low + s.gdt_base + 0x10), 0x00cf9b000000ffff);
+	assert_int_equal(le64_get(m->low + s.gdt_base + 0x18), 0x00cf93000000ffff);
+	assert_int_equal(s.cs.selector, 0x10);
+	assert_int_equal(s.ds.selector, 0x18);
+	assert_int_equal(s.rsi, 0x7000);
+	assert_int_equal(s.rbx, 0);
+	drop(m);
+}
+
+TEST(a_command_line_of_64_kib_fits_and_one_more_does_not)
+{
+	struct machine *m = machine(MIB(128), 1);
+	struct payload_conf p = { .kernel = mem_str("/dev/null") };
+	struct arch_payload out;
+	struct err e = { 0 };
+	char *long_line = mem_new(0x10001);
+
+	memset(long_line, 'a', 0xffff);
+	m->c.payload.cmdline = long_line;
+	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+	assert_int_equal(m->low[0x2fffe], 'a');
+	assert_int_equal(m->low[0x2ffff], 0);
+	assert_int_equal(m->low[0x30000], 0);
+	/* /dev/null is no kernel, which is said first */
+	assert_int_equal(arch_load(&out, m->b.mem, &p, &e), -1);
+	char line[400];
+
+	assert_non_null(strstr(err_line(&e, line, sizeof line), "kernel: /dev/null: "));
+	assert_int_equal(arch_load(&out, m->b.mem, &(struct payload_conf){ 0 }, &e), -1);
+	free(p.kernel);
+	free(long_line);
+	drop(m);
+}
+
+/* Table i of the XSDT, NULL behind the last. */
+static const uint8_t *table(const struct machine *m, uint32_t i)
+{
+	const uint8_t *x = m->low + le64_get(m->low + 0xa0000 + 24);
+
+	return i < (le32_get(x + 4) - 36) / 8 ? m->low + le64_get(x + 36 + 8 * i) : NULL;
+}
+
+static const uint8_t *find(const struct machine *m, const char *signature)
+{
+	for (uint32_t i = 0; table(m, i); i++)
+		if (!memcmp(table(m, i), signature, 4))
+			return table(m, i);
+	return NULL;
+}
+
+TEST(acpi_tables_are_linked_and_sum_to_zero)
+{
+	struct machine *m = machine(MIB(128), 5);
+
+	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+	const uint8_t *r = m->low + 0xa0000;
+
+	assert_memory_equal(r, "RSD PTR ", 8);
+	assert_int_equal(sum(r, 20), 0);
+	assert_int_equal(sum(r, 36), 0);
+	const uint8_t *x = m->low + le64_get(r + 24);
+
+	assert_memory_equal(x, "XSDT", 4);
+	assert_int_equal(sum(x, le32_get(x + 4)), 0);
+	for (uint32_t i = 0; table(m, i); i++) {
+		assert_int_equal(sum(table(m, i), le32_get(table(m, i) + 4)), 0);
+		assert_memory_equal(table(m, i) + 10, "CLOUDH", 6);
+	}
+	const uint8_t *f = find(m, "FACP"), *d = m->low + le64_get(f + 140);
+
+	assert_int_equal(le32_get(f + 4), 276);
+	assert_memory_equal(d, "DSDT", 4);
+	assert_int_equal(sum(d, le32_get(d + 4)), 0);
+	assert_int_equal(le32_get(f + 112) & 1u << 20, 1u << 20);
+	assert_int_equal(le64_get(f + 120), 0x600);
+	assert_int_equal(f[128], 1);
+	assert_int_equal(le64_get(f + 212), 0x608);
+	assert_int_equal(le64_get(f + 248), 0x600);
+	assert_int_equal(le64_get(f + 260), 0x600);
+	assert_memory_equal(f + 268, "CLOUDHYP", 8);
+	const uint8_t *a = find(m, "APIC");
+
+	assert_int_equal(le32_get(a + 4), 44 + 5 * 16 + 12 + 10);
+	assert_int_equal(le32_get(a + 44 + 4 * 16 + 4), 4);
+	assert_int_equal(le64_get(find(m, "MCFG") + 44), 0xe8000000);
+	drop(m);
+}
+
+static void dump(const char *dir, const char *name, const uint8_t *t)
+{
+	AUTO_FREE char *path = mem_fmt("%s/%s.dat", dir, name);
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(t, le32_get(t + 4), 1, f), 1);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* iasl takes the table apart and makes it again, both without an error, and what lies behind the header is the same. */
+static void round_trip(const char *dir, const char *name)
+{
+	AUTO_FREE char *cmd = mem_fmt("cd %s && iasl -d %s.dat >d.log 2>&1 && iasl -oa %s.dsl >c.log 2>&1 && "
+				      "grep -q ' 0 Errors' c.log && ! grep -qi error d.log && "
+				      "cmp -i 36 %s.dat %s.aml || { cat d.log c.log %s.dsl >&2; false; }",
+				      dir, name, name, name, name, name);
+
+	assert_int_equal(system(cmd), 0);
+}
+
+static void iasl(uint64_t size, uint32_t vcpus)
+{
+	char dir[] = "/tmp/virga-iasl-XXXXXX";
+	struct machine *m = machine(size, vcpus);
+
+	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+	assert_non_null(mkdtemp(dir));
+	for (uint32_t i = 0; table(m, i); i++) {
+		char name[5] = { 0 };
+
+		memcpy(name, table(m, i), 4);
+		dump(dir, name, table(m, i));
+		round_trip(dir, name);
+	}
+	dump(dir, "DSDT", m->low + le64_get(find(m, "FACP") + 140));
+	round_trip(dir, "DSDT");
+	AUTO_FREE char *rm = mem_fmt("rm -r %s", dir);
+
+	assert_int_equal(system(rm), 0);
+	drop(m);
+}
+
+TEST(iasl_takes_the_tables_apart_and_puts_them_together)
+{
+	if (system("iasl -v >/dev/null 2>&1")) {
+		print_message("iasl is not installed (package acpica-tools)\n");
+		skip();
+	}
+	iasl(MIB(128), 1);
+	iasl(GIB(5), 64);
+}
+
+TEST(tables_of_very_many_cpus_stop_before_smbios)
+{
+	struct machine *m = machine(MIB(128), 8192);
+	struct err e = { 0 };
+
+	assert_int_equal(arch_finish(&(struct arch_payload){ .kind = BOOT_PVH }, &m->b, &m->c, BITS, &e),
+			 -1);
+	m->c.cpus.boot_vcpus = m->c.cpus.max_vcpus = 1024;
+	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+	drop(m);
+}
+
+/* The MP table's floating pointer, or NULL. */
+static const uint8_t *mp(const struct machine *m)
+{
+	for (uint32_t a = 0xf0000; a < LOW; a += 16)
+		if (!memcmp(m->low + a, "_MP_", 4))
+			return m->low + a;
+	return NULL;
+}
+
+TEST(the_mp_table_lists_processors_and_the_ioapic)
+{
+	struct machine *m = machine(MIB(128), 3);
+
+	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+	const uint8_t *f = mp(m);
+
+	assert_non_null(f);
+	assert_int_equal(sum(f, 16), 0);
+	const uint8_t *t = m->low + le32_get(f + 4), *p = t + 44;
+
+	assert_memory_equal(t, "PCMP", 4);
+	assert_int_equal(sum(t, le16_get(t + 4)), 0);
+	uint32_t kinds[5] = { 0 };
+
+	for (uint16_t i = 0; i < le16_get(t + 34); i++) {
+		assert_true(p[0] < 5);
+		kinds[p[0]]++;
+		p += p[0] ? 8 : 20;
+	}
+	assert_ptr_equal(p, t + le16_get(t + 4));
+	assert_int_equal(kinds[0], 3);
+	assert_int_equal(kinds[2], 1);
+	assert_int_equal(kinds[3], 16);
+	assert_int_equal(kinds[4], 2);
+	drop(m);
+}
+
+TEST(the_mp_table_is_left_out_when_ids_do_not_fit)
+{
+	struct machine *m = machine(MIB(128), 300);
+
+	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+	assert_null(mp(m));
+	drop(m);
+	m = machine(MIB(128), 254);
+	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+	assert_non_null(mp(m));
+	drop(m);
+}
+
+TEST(a_bad_uuid_of_the_platform_is_refused_by_name)
+{
+	struct platform_conf p;
+	struct machine *m = machine(MIB(128), 1);
+	struct err e = { 0 };
+	char uuid[] = "nonsense", line[400];
+
+	memset(&p, 0, sizeof p);
+	p.num_pci_segments = 1;
+	p.system_uuid = uuid;
+	m->c.platform = &p;
+	assert_int_equal(arch_finish(&(struct arch_payload){ .kind = BOOT_PVH }, &m->b, &m->c, BITS, &e),
+			 -1);
+	assert_non_null(strstr(err_line(&e, line, sizeof line), "platform: uuid 'nonsense'"));
+	drop(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest t[] = {
+		T(start_info_tells_map_command_line_initrd_and_rsdp),
+		T(zero_page_holds_the_setup_header_and_what_the_loader_adds),
+		T(descriptors_are_flat_code_and_data_and_a_task),
+		T(a_command_line_of_64_kib_fits_and_one_more_does_not),
+		T(acpi_tables_are_linked_and_sum_to_zero),
+		T(iasl_takes_the_tables_apart_and_puts_them_together),
+		T(tables_of_very_many_cpus_stop_before_smbios),
+		T(the_mp_table_lists_processors_and_the_ioapic),
+		T(the_mp_table_is_left_out_when_ids_do_not_fit),
+		T(a_bad_uuid_of_the_platform_is_refused_by_name),
+	};
+
+	return cmocka_run_group_tests(t, NULL, NULL);
+}
