@@ -271,10 +271,16 @@ static bool reg_write(struct serial_state *s, uint64_t reg, uint8_t v)
 	return false;
 }
 
+/* Is there room for input now? In loopback the wire is cut. Lock held. */
+static bool has_room(const struct serial *u)
+{
+	return !u->quiet && !(u->s.mcr & MCR_LOOP) && fifo_room(&u->s);
+}
+
 /* Is the stream to be told that there is room again? Clears the mark. Lock held. */
 static bool room_again(struct serial *u)
 {
-	bool again = u->held && !u->quiet && fifo_room(&u->s);
+	bool again = u->held && has_room(u);
 
 	if (again)
 		u->held = false;
@@ -322,8 +328,7 @@ static size_t serial_input(void *arg, const uint8_t *data, size_t len)
 	size_t n = 0;
 
 	pthread_mutex_lock(&u->lock);
-	/* in loopback the wire is cut */
-	while (n < len && !u->quiet && !(u->s.mcr & MCR_LOOP) && fifo_room(&u->s))
+	while (n < len && has_room(u))
 		rx_push(&u->s, data[n++]);
 	line_update(u);
 	if (n < len)

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ACPI registers: events, sleep, reset, timer, and the description that goes with them. */
+#include "test.h"
+
+#include "base/loop.h"
+#include "dev/ged.h"
+#include "fakeboard.h"
+#include "fw/acpi.h"
+
+#define FLAGS 0xfff0000000ull
+#define GSI 13
+
+static const struct ged_conf conf = {
+	.at.place = {{FIXED_MMIO, FLAGS}, {FIXED_PIO, 0x600}, {FIXED_PIO, 0x608}}, .gsi = GSI};
+
+static uint8_t flags(void)
+{
+	uint8_t v;
+
+	bus_read(fake.board.mmio, FLAGS, &v, 1);
+	return v;
+}
+
+TEST(an_event_raises_the_line_and_is_read_once)
+{
+	struct dev *d;
+
+	fake_begin();
+	d = fake_add(&ged_class, &conf);
+	assert_int_equal(ged_gsi(d), GSI);
+	assert_int_equal(flags(), 0);
+	ged_raise(d, GED_POWER_BUTTON);
+	ged_raise(d, GED_PCI);
+	assert_int_equal(fake_rises, 2);
+	assert_int_equal(fake_pins, 0);
+	assert_int_equal(flags(), GED_POWER_BUTTON | GED_PCI);
+	assert_int_equal(flags(), 0);
+	fake_end();
+}
+
+TEST(s5_powers_off_and_one_resets)
+{
+	fake_begin();
+	fake_add(&ged_class, &conf);
+	assert_int_equal(in(0x600, 2), 0);
+	outb(0x600, 5 << 2);			/* without the enable bit */
+	outb(0x600, 3 << 2 | 1 << 5);		/* S3 */
+	outb(0x601, 5 << 2 | 1 << 5);		/* status */
+	assert_int_equal(fake.resets + fake.shutdowns, 0);
+	outb(0x600, 5 << 2 | 1 << 5);
+	assert_int_equal(fake.shutdowns, 1);
+	outb(0x600, 1);
+	assert_int_equal(fake.resets, 1);
+	fake_end();
+}
+
+TEST(the_timer_counts_at_3579545_hz)
+{
+	uint64_t t0, t1;
+	uint32_t a, b;
+
+	fake_begin();
+	fake_add(&ged_class, &conf);
+	t0 = loop_now_ns();
+	a = in(0x608, 4);
+	usleep(50000);
+	b = in(0x608, 4);
+	t1 = loop_now_ns();
+	assert_true(b - a >= 50000ull * 3579545 / 1000000);
+	assert_true(b - a <= (t1 - t0) * 3579545 / 1000000000 + 1);
+	assert_int_equal(in(0x60a, 4) >> 16, 0xffff);
+	fake_end();
+}
+
+TEST(the_timer_stands_still_while_paused)
+{
+	struct err e = {0};
+	struct dev *d;
+	uint32_t a;
+
+	fake_begin();
+	d = fake_add(&ged_class, &conf);
+	usleep(2000);
+	assert_int_equal(ged_class.dev.quiesce(d, &e), 0);
+	a = in(0x608, 4);
+	usleep(2000);
+	assert_int_equal(in(0x608, 4), a);
+	ged_class.dev.resume(d);
+	assert_true(in(0x608, 4) - a < 3579545u);
+	fake_end();
+}
+
+TEST(its_description_names_the_registers)
+{
+	struct aml a = {0};
+	struct dev *d;
+
+	fake_begin();
+	d = fake_add(&ged_class, &conf);
+	assert_int_equal(ged_class.dev.describe(d, &a), 0);
+	assert_non_null(memmem(a.bytes, a.len, "ACPI0013", 9));
+	assert_non_null(memmem(a.bytes, a.len, "GDAT", 4));
+	assert_non_null(memmem(a.bytes, a.len, "_EVT", 4));
+	assert_int_equal(a.depth, 0);
+	aml_fini(&a);
+	fake_end();
+}
+
+TEST(registers_take_harm_without_harm)
+{
+	fake_begin();
+	fake_add(&ged_class, &conf);
+	fake_hammer(fake.board.pio, 0x5fe, 20, 100000);
+	fake_hammer(fake.board.mmio, FLAGS - 8, 16, 20000);
+	fake_end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest t[] = {
+		T(an_event_raises_the_line_and_is_read_once),
+		T(s5_powers_off_and_one_resets),
+		T(the_timer_counts_at_3579545_hz),
+		T(the_timer_stands_still_while_paused),
+		T(its_description_names_the_registers),
+		T(registers_take_harm_without_harm),
+	};
+
+	return cmocka_run_group_tests(t, NULL, NULL);
+}
