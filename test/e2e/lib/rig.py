@@ -24,8 +24,10 @@ MEMORY_MIB = 4096
 
 # Runs in the nested host. The port's name is in sysfs; there is no udev to make a link of it. Huge pages are
 # taken early, while memory is in one piece.
+# Files that are unlinked while open need a file system that can do it, which 9p cannot.
 COMMAND = """
 echo 64 > /proc/sys/vm/nr_hugepages
+export TMPDIR=/dev/shm
 for port in /sys/class/virtio-ports/*; do
 	[ "$(cat $port/name)" = agent ] || continue
 	exec python3 -B {agent} /dev/$(basename $port)
