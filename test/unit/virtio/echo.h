@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "virtio/drive.h"
+#include "drive.h"
 
 #define ECHO_QUEUES 2
 #define ECHO_SIZE 64
