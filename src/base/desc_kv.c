@@ -158,11 +158,12 @@ static int tuple_from_text(const struct desc *d, void *obj, const char *text, si
 static bool range_from_text(const struct field *f, void *obj, const char *text, struct err *e,
 			    int *result)
 {
-	const char *dash = strchr(text, '-');
+	enum desc_type t = desc_field_type(f);
+	const char *dash = *text ? strchr(text + 1, '-') : NULL;	/* a first one is a minus */
 	uint64_t from, to;
 	AUTO_FREE char *first = NULL;
 
-	if (!dash || desc_field_type(f) != D_UINT)
+	if (!dash || (t != D_UINT && t != D_INT))
 		return false;
 	first = mem_strn(text, (size_t)(dash - text));
 	*result = -1;
@@ -347,6 +348,16 @@ static int pair_from_text(const struct desc *d, void *obj, const char *text, siz
 	return 0;
 }
 
+static int missing(const struct field *f, const char *prefix, struct err *e)
+{
+	AUTO_STR struct str words = { 0 };
+
+	if (is_said_here(f))
+		return err_set(e, ERR_BAD, "'%s%s' is missing", prefix, row_cli(f));
+	desc_value_syntax(&words, f);
+	return err_set(e, ERR_BAD, "one of %s is missing", str_text(&words));
+}
+
 /* After the last key: relate the rows, then see what is missing. */
 static int finish(const struct desc *d, void *obj, const char *prefix, struct err *e)
 {
@@ -359,7 +370,7 @@ static int finish(const struct desc *d, void *obj, const char *prefix, struct er
 		    finish(f->sub, row_items(f, obj).first, flat_prefix(f), e))
 			return -1;
 		if (f->flags & F_REQUIRED && !desc_said(d, obj, i))
-			return err_set(e, ERR_BAD, "'%s%s' is missing", prefix, row_cli(f));
+			return missing(f, prefix, e);
 	}
 	return 0;
 }

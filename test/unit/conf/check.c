@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rules between options: each case is a command line and what is said of it. */
+#include "test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "conf/check.h"
+#include "conf/cli.h"
+
+#define WORDS_MAX 16
+
+/* Reads "virga <line>", words parted by blanks, and judges it. */
+static int judge(const char *line, struct err *e, int (*check)(const struct vm_conf *, struct err *))
+{
+	char *copy = mem_str(line), *save = NULL;
+	char *argv[WORDS_MAX] = { copy };
+	struct cli c;
+	int argc = 1, r;
+
+	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+		assert_true(argc < WORDS_MAX);
+		argv[argc++] = w;
+	}
+	*e = (struct err){ 0 };
+	if (cli_parse(&c, argc, argv, e)) {
+		char text[400];
+
+		fail_msg("%s: %s", line, err_line(e, text, sizeof(text)));
+	}
+	r = check(&c.vm, e);
+	cli_free(&c);
+	free(copy);
+	return r;
+}
+
+static const char *const good[] = {
+	"--kernel k",
+	"--firmware f",
+	"--kernel k --cpus boot=64 --memory size=4K",
+	"--kernel k --cpus boot=2,max=8,topology=2:2:1:2",
+	"--kernel k --memory size=1G,hugepages=on,hugepage_size=2M,shared=on",
+	"--kernel k --cpus boot=2 --disk path=/a,num_queues=2,queue_size=4 path=/b,id=b,readonly=on",
+	"--kernel k --cpus boot=2 --net tap=t,ip=10.0.0.1,mask=255.0.0.0 ip=fd00::1,mask=ffff:: fd=[3,4],num_queues=4",
+	"--kernel k --net offload_tso=off,offload_ufo=off,offload_csum=off",
+	"--kernel k --console file=/a,pci_device_id=3 --serial tty --debug-console null --rng src=/dev/random",
+	"--kernel k --platform serial_number=1,uuid=u,oem_strings=[a,b]",
+	"--kernel k --disk path=/a,image_type=raw,lock_granularity=full,sparse=on,_disable_io_uring=on",
+};
+
+TEST(what_is_right_passes)
+{
+	struct err e;
+	char text[400];
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		if (judge(good[i], &e, conf_check))
+			fail_msg("%s: %s", good[i], err_line(&e, text, sizeof(text)));
+}
+
+struct a_case {
+	const char *line, *sentence;
+};
+
+static const struct a_case broken[] = {
+	{ "-v", "nothing to boot: say --kernel or --firmware" },
+	{ "--kernel k --firmware f",
+	  "--kernel and --firmware: say one, the firmware finds the kernel by itself" },
+	{ "--kernel k --cpus boot=2,max=1", "--cpus: max is below boot: raise it or leave it out" },
+	{ "--kernel k --cpus boot=65", "--cpus: more than 64 vCPUs are not to be had: lower boot and max" },
+	{ "--kernel k --cpus boot=2,topology=1:1:1:1",
+	  "--cpus: the numbers of topology, multiplied, must be max: change one of them" },
+	{ "--kernel k --cpus boot=1,topology=65535:65535:65535:65535",
+	  "--cpus: the numbers of topology, multiplied, must be max: change one of them" },
+	{ "--kernel k --cpus boot=4,topology=4:1:1:1", "--cpus: topology: a core has one thread or two" },
+	{ "--kernel k --memory size=0", "--memory: size is 0: say how much the guest has" },
+	{ "--kernel k --memory size=4097", "--memory: size is not a multiple of 4K: round it" },
+	{ "--kernel k --memory size=40000G",
+	  "--memory: size leaves no addresses for devices: lower it or raise --cpus max_phys_bits" },
+	{ "--kernel k --memory shared=on,mergeable=on",
+	  "--memory: shared memory can not be merged: say one of shared and mergeable" },
+	{ "--kernel k --memory hugepage_size=2M", "--memory: hugepage_size needs hugepages=on" },
+	{ "--kernel k --memory hugepages=on,hugepage_size=3M",
+	  "--memory: hugepage_size is no size of a page: say a power of two above 4K" },
+	{ "--kernel k --memory size=1M,hugepages=on,hugepage_size=2M",
+	  "--memory: size is not a multiple of hugepage_size: round it" },
+	{ "--kernel k --memory size=1G --memory-zone id=a,size=1G",
+	  "--memory-zone: say --memory size=0 with it, the zones are all the memory" },
+	{ "--kernel k --memory size=0 --memory-zone id=a,size=1",
+	  "--memory-zone: size is not a multiple of 4K above 0: say one" },
+	{ "--kernel k --memory size=0 --memory-zone id=a id=a",
+	  "--memory-zone: the id 'a' is taken by a --memory-zone: choose another" },
+	{ "--kernel k --disk readonly=on", "--disk: it has no image: say path=<file or block device>" },
+	{ "--kernel k --disk path=/a path=/b,num_queues=2",
+	  "--disk /b: more queues than vCPUs: lower num_queues or raise --cpus boot" },
+	{ "--kernel k --disk path=/a,queue_size=100",
+	  "--disk /a: queue_size is not a power of two above 2: say 128, for one" },
+	{ "--kernel k --disk path=/a,queue_size=2",
+	  "--disk /a: queue_size is not a power of two above 2: say 128, for one" },
+	{ "--kernel k --disk path=/a,socket=/s", "--disk /a: socket goes with vhost_user=on: say both or none" },
+	{ "--kernel k --disk vhost_user=on,socket=/s",
+	  "--disk: vhost_user needs memory that others can map: say --memory shared=on" },
+	{ "--kernel k --memory shared=on --disk vhost_user=on,socket=/s,bw_size=1,bw_refill_time=1",
+	  "--disk: a vhost-user disk can not be limited here: limit it in its process" },
+	{ "--kernel k --disk path=/a,rate_limit_group=g",
+	  "--disk /a: its rate_limit_group is not there: say --rate-limit-group id=<name>,..." },
+	{ "--kernel k --net num_queues=3", "--net: queues come in pairs: say an even num_queues" },
+	{ "--kernel k --net num_queues=4,id=n",
+	  "--net n: more queue pairs than vCPUs: lower num_queues or raise --cpus boot" },
+	{ "--kernel k --net queue_size=100", "--net: queue_size is not a power of two: say 256, for one" },
+	{ "--kernel k --net fd=[3,4]",
+	  "--net: a descriptor is needed for each pair of queues: say num_queues twice the fds" },
+	{ "--kernel k --net fd=3,tap=t", "--net t: fd is a tap already made: leave out tap, ip, mask and host_mac" },
+	{ "--kernel k --net ip=10.0.0.1", "--net: ip and mask go together: say both or none" },
+	{ "--kernel k --net ip=10.0.0.1,mask=ffff::",
+	  "--net: ip and mask are not two IPv4 or two IPv6 addresses: correct them" },
+	{ "--kernel k --net offload_csum=off",
+	  "--net: offload_tso and offload_ufo need checksums: switch them off too, or offload_csum on" },
+	{ "--kernel k --net tap=abcdefghijklmnop",
+	  "--net abcdefghijklmnop: the name of a tap has at most 15 bytes: shorten it" },
+	{ "--kernel k --fs tag=a,socket=/s", "--fs: it needs memory that others can map: say --memory shared=on" },
+	{ "--kernel k --pmem file=/a,size=3M", "--pmem: size is not a multiple of 2M: round it" },
+	{ "--kernel k --device iommu=on", "--device: say either path or fd" },
+	{ "--kernel k --rate-limit-group id=g",
+	  "--rate-limit-group: it limits nothing: say bw_size and bw_refill_time, or the same of ops" },
+	{ "--kernel k --balloon size=512M", "--balloon: size takes all the guest's memory: lower it" },
+	{ "--kernel k --ivshmem path=/a,size=3M", "--ivshmem: size is not a power of two: round it" },
+	{ "--kernel k --landlock-rules path=/a,access=x", "--landlock-rules: access is none of r, w and rw" },
+	{ "--kernel k --disk path=/a,id=__x",
+	  "--disk: names that begin with __ are our own: choose another in place of '__x'" },
+	{ "--kernel k --disk path=/a,id=x --net id=x", "--net: the id 'x' is taken by a --disk: choose another" },
+	{ "--kernel k --rng id=x --disk path=/a,id=x", "--rng: the id 'x' is taken by a --disk: choose another" },
+	{ "--kernel k --disk path=/a,pci_device_id=0",
+	  "--disk: pci_device_id 0 is reserved for the host bridge: choose 1 to 31" },
+	{ "--kernel k --disk path=/a,pci_device_id=4 --net pci_device_id=4",
+	  "--net: pci_device_id 4 is in use by a --disk: choose another" },
+	{ "--kernel k --cpus affinity=[1@0]", "--cpus: affinity names vCPU 1, and there are 1: lower it" },
+	{ "--kernel k --disk path=/a,queue_affinity=[1@0]",
+	  "--disk: queue_affinity names queue 1, and there are 1: lower it" },
+};
+
+TEST(what_breaks_a_rule_is_told_what_to_do)
+{
+	struct err e;
+	char text[400];
+
+	for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
+		assert_int_equal(judge(broken[i].line, &e, conf_check_rules), -1);
+		assert_string_equal(err_line(&e, text, sizeof(text)), broken[i].sentence);
+		assert_true(e.kind == ERR_BAD || e.kind == ERR_TAKEN);
+	}
+}
+
+static const struct a_case unbuilt[] = {
+	{ "--kernel k --balloon size=1M", "--balloon" },
+	{ "--kernel k --rtc", "--rtc" },
+	{ "--kernel k --watchdog", "--watchdog" },
+	{ "--kernel k --landlock", "--landlock" },
+	{ "--kernel k --disk path=/a,iommu=on", "--disk iommu" },
+	{ "--kernel k --disk path=/a path=/b,image_type=qcow2", "--disk image_type=qcow2" },
+	{ "--kernel k --disk path=/a,sparse=off", "--disk sparse" },
+	{ "--kernel k --disk path=/a,ops_size=1,ops_refill_time=1", "--disk bw_*, ops_*" },
+	{ "--kernel k --net vhost_mode=server", "--net vhost_mode" },
+	{ "--kernel k --serial pty", "--serial pty" },
+	{ "--kernel k --serial socket=/a", "--serial socket" },
+	{ "--kernel k --memory hotplug_size=1G", "--memory hotplug_size" },
+	{ "--kernel k --memory size=0 --memory-zone id=a", "--memory-zone" },
+	{ "--kernel k --cpus core_scheduling=off", "--cpus core_scheduling" },
+	{ "--kernel k --platform num_pci_segments=2", "--platform num_pci_segments" },
+	{ "--igvm g", "--igvm" },
+};
+
+TEST(what_is_not_built_is_refused_by_name)
+{
+	struct err e;
+	char text[400], want[400];
+
+	for (size_t i = 0; i < ARRAY_LEN(unbuilt); i++) {
+		assert_int_equal(judge(unbuilt[i].line, &e, conf_check), -1);
+		assert_int_equal(e.kind, ERR_UNBUILT);
+		snprintf(want, sizeof(want), "not in this build: %s; leave it out", unbuilt[i].sentence);
+		assert_string_equal(err_line(&e, text, sizeof(text)), want);
+	}
+}
+
+TEST(what_is_not_built_is_fine_at_its_default)
+{
+	struct err e;
+
+	assert_int_equal(judge("--kernel k --disk path=/a,iommu=off,sparse=on,pci_segment=0,vhost_user=false "
+			       "--cpus core_scheduling=vm,kvm_hyperv=off --platform num_pci_segments=1,tdx=off "
+			       "--memory hotplug_method=acpi", &e, conf_check), 0);
+}
+
+TEST(program_options_not_built_are_refused)
+{
+	struct vmm_conf c;
+	struct err e = { 0 };
+
+	desc_default(&vmm_desc, &c);
+	assert_int_equal(conf_check_vmm(&c, &e), 0);
+	c.log_format = mem_str("x");
+	assert_int_equal(conf_check_vmm(&c, &e), -1);
+	assert_int_equal(e.kind, ERR_UNBUILT);
+	desc_free(&vmm_desc, &c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest t[] = {
+		T(what_is_right_passes),
+		T(what_breaks_a_rule_is_told_what_to_do),
+		T(what_is_not_built_is_refused_by_name),
+		T(what_is_not_built_is_fine_at_its_default),
+		T(program_options_not_built_are_refused),
+	};
+
+	return cmocka_run_group_tests(t, NULL, NULL);
+}
