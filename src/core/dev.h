@@ -74,7 +74,7 @@ struct dev_class {
 	size_t state_off;		/* of the state struct in the instance */
 	int (*init)(struct dev *d, struct err *e);	/* conf set; state filled iff d->restored */
 	int (*quiesce)(struct dev *d, struct err *e);	/* after: nothing in flight */
-	void (*resume)(struct dev *d);
+	void (*resume)(struct dev *d);	/* after quiesce; and after a restored machine is whole, which is born quiet */
 	void (*fini)(struct dev *d);			/* once init returned 0, and only then */
 	void (*reset)(struct dev *d);			/* NULL: a reboot rebuilds the device */
 	int (*describe)(struct dev *d, struct aml *a);	/* its AML; NULL = none */

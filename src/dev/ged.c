@@ -138,6 +138,7 @@ static int ged_init(struct dev *d, struct err *e)
 	pthread_mutex_init(&g->lock, NULL);
 	g->gsi = c->gsi;
 	g->from_ns = loop_now_ns();
+	g->stopped = d->restored;
 	return 0;
 }
 

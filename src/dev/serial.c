@@ -355,6 +355,7 @@ static int serial_init(struct dev *d, struct err *e)
 	pthread_mutex_init(&u->lock, NULL);
 	u->gsi = c->gsi;
 	u->chr = c->chr;
+	u->quiet = d->restored;
 	if (!d->restored) {
 		u->s.dll = DIVISOR_9600;
 		u->s.trigger = 1;
@@ -363,7 +364,7 @@ static int serial_init(struct dev *d, struct err *e)
 	if (u->chr) {
 		u->chr->arg = u;
 		u->chr->input = serial_input;
-		u->chr->ops->want_input(u->chr, true);
+		u->chr->ops->want_input(u->chr, !u->quiet);
 	}
 	return 0;
 }
