@@ -260,8 +260,11 @@ static inline void drv_desc(struct rig *r, uint16_t q, uint32_t i, uint64_t addr
 }
 static inline void drv_offer(struct rig *r, uint16_t q, uint16_t head)
 {
+	struct gwin idx;
+
 	mem_wr(r, Q_AVAIL(q) + 4 + 2ull * (r->avail[q] % r->size), 2, head);
-	mem_wr(r, Q_AVAIL(q) + 2, 2, ++r->avail[q]);
+	rig_ok(gmem_win(&idx, r->mem, GPA(Q_AVAIL(q) + 2), 2, 2));
+	gwin_st16_release(&idx, 0, ++r->avail[q]);
 }
 static inline void drv_kick(struct rig *r, uint16_t q)
 {
@@ -269,7 +272,10 @@ static inline void drv_kick(struct rig *r, uint16_t q)
 }
 static inline uint16_t drv_used(struct rig *r, uint16_t q)
 {
-	return (uint16_t)mem_rd(r, Q_USED(q) + 2, 2);
+	struct gwin idx;
+
+	rig_ok(gmem_win(&idx, r->mem, GPA(Q_USED(q) + 2), 2, 2));
+	return gwin_ld16_acquire(&idx, 0);
 }
 static inline uint32_t drv_used_head(struct rig *r, uint16_t q, uint16_t n)
 {
