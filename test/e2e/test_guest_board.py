@@ -67,7 +67,7 @@ def test_reset_boots_again_in_the_same_process(guest, work, way, name):
     disk = pattern_disk(f"{work}/disk", 1)
     with open(disk, "r+b") as f:
         f.write(bytes(8))
-    report = guest(f"blk again=3 reset={way}", "--disk", f"path={disk}", timeout=120)
+    report = guest(f"blk again=3 way={way}", "--disk", f"path={disk}", timeout=120)
     assert [line[0] for line in report.all("BOOTS")] == ["0", "1", "2", "3"], name
     assert len(report.all("START")) == 4
 

@@ -157,7 +157,7 @@ static void msix(struct vdev *d)
 
 /*
  * again=N: the first sector counts boots. While fewer than N were made, the machine is reset by
- * the way that reset= names; so the run ends only if N resets in a row each gave a new boot.
+ * the way that way= names; so the run ends only if N resets in a row each gave a new boot.
  */
 static void count_boots(struct vdev *d)
 {

@@ -57,12 +57,16 @@ void debug_run(void)
 	print("R3 DEBUG written\n");
 }
 
-/* Reset by the road that the word names; blk.c's counter decides whether it comes this far. */
+/*
+ * Reset by the way that way=N names: 1 keyboard controller, 2 reset register, 3 triple fault.
+ * blk.c's boot counter comes here too.
+ */
 void reset_run(void)
 {
 	uint64_t how;
 
-	word("reset", &how);
+	if (!word("way", &how))
+		how = 1;
 	print("R3 RESET %lu\n", how);
 	if (how == 1)
 		outb(0x64, 0xfe);
