@@ -23,7 +23,6 @@ def refused(vm, *words, status=1):
     assert len(lines) == 1, f"not one sentence: {lines}"
     for word in words:
         assert word.lower() in lines[0].lower(), f"{word!r} is not in: {lines[0]}"
-    assert "0x" not in lines[0] or "address" in lines[0]
     return lines[0]
 
 
@@ -120,7 +119,7 @@ def test_command_line_longer_than_64_kib(bad):
 
 
 def test_disk_that_is_not_there(bad):
-    bad(["--disk", "path=/nonexistent/disk"], "/nonexistent/disk", "no such file")
+    bad(["--disk", "path=/nonexistent/disk"], "/nonexistent/disk")
 
 
 def test_disk_that_is_a_directory(bad, tmp_path):
