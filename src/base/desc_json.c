@@ -413,7 +413,7 @@ static struct json *schema_row(const struct field *f)
 		json_set_str(outer, "type", "array");
 		json_set(outer, "items", s);
 		s = outer;
-	} else if (!(f->flags & (F_REQUIRED | F_JSON_REQUIRED | F_OPTIONAL))) {
+	} else if (!(f->flags & (F_REQUIRED | F_OPTIONAL))) {
 		schema_default(s, f);
 	}
 	if (json_get(s, "$ref"))
@@ -438,6 +438,12 @@ struct json *desc_schema(const struct desc *d)
 		if (f->flags & (F_REQUIRED | F_JSON_REQUIRED))
 			json_add(must, json_new_str(f->key));
 		json_set(rows, f->key, schema_row(f));
+		if (f->old) {
+			struct json *old = schema_row(f);
+
+			json_set_bool(old, "deprecated", true);
+			json_set(rows, f->old, old);
+		}
 	}
 	if (json_count(must))
 		json_set(s, "required", must);

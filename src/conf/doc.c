@@ -207,7 +207,7 @@ void doc_help(FILE *f)
 	fprintf(f, "\nKnown, and not in this build:\n");
 	wrap_at(f, str_text(&unbuilt), 2);
 	fprintf(f, "\nExample:\n  virga --kernel vmlinux --cmdline \"console=hvc0 root=/dev/vda1\" \\\n"
-		   "        --disk path=disk.raw --net tap=tap0,ip=192.0.2.1,mask=255.255.255.0 --cpus boot=2 --memory size=1G\n");
+		   "        --cpus boot=2 --memory size=1G --disk path=disk.raw --net tap=tap0\n");
 }
 
 /* Text for roff: what it would read as its own is escaped. */
