@@ -247,6 +247,11 @@ void blkq_drain(struct blkq *q)
 	}
 }
 
+bool blkq_busy(const struct blkq *q)
+{
+	return q->flying;
+}
+
 const char *blkq_engine_name(const struct blkq *q)
 {
 	return q->eng->name;

@@ -78,4 +78,6 @@ void blkq_submit(struct blkq *q, struct blk_io *io);
 bool blkq_turn(struct blkq *q);
 /* Waits until nothing is in flight; done functions run meanwhile. For stop and pause. */
 void blkq_drain(struct blkq *q);
+/* Is a request in flight, or its end not told yet? */
+bool blkq_busy(const struct blkq *q);
 const char *blkq_engine_name(const struct blkq *q);

@@ -11,6 +11,7 @@
 #include "dev/blk.h"
 
 #include <linux/virtio_blk.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,9 @@
 #define SEGMENT_BYTES 16	/* sector, count, flags of discard and write zeroes */
 #define ID_BYTES VIRTIO_BLK_ID_BYTES
 #define BATCH 16		/* chains taken before the driver hears of those that are done */
+#define ROUNDS 8		/* batches served before the loop looks at anything else */
+#define POLL_MIN_NS 4000
+#define POLL_MAX_NS 32000	/* about what an exit and a wake cost */
 
 struct blk_state {
 	uint64_t sectors;
@@ -58,7 +62,9 @@ struct blk_queue {
 	bool awake;		/* there may be chains to take */
 	bool pushed;		/* the driver has not heard yet */
 	bool dead;		/* the ring is broken */
-	uint64_t now_ns;	/* of this turn; 0 = not asked yet */
+	uint64_t now_ns;	/* of this round; 0 = not asked yet */
+	uint64_t poll_ns;	/* how long to look at the ring before sleeping */
+	uint64_t asleep_ns;	/* since when */
 	uint64_t bytes[2];	/* read, written */
 	struct latency latency[2];
 };
@@ -69,6 +75,7 @@ struct blk {
 	struct blk_state state;
 	struct blk_queue *queues;
 	char serial[ID_BYTES];
+	bool may_poll;		/* the host has a processor to spare for it */
 };
 
 static struct blk *blk_of(struct vdev *v)
@@ -243,32 +250,61 @@ static int blk_submit(struct blk_queue *q, const struct chain *c)
 
 /* --- rooms 1 and 2: the queue's loop --- */
 
-/* Takes a batch. False when the ring is empty or broken. */
-static bool take_chains(struct blk_queue *q)
+/* Takes a batch; how many, fewer than BATCH when the ring is empty or broken. */
+static int take_chains(struct blk_queue *q)
 {
 	struct chain c;
+	int n;
 
-	for (int i = 0; i < BATCH; i++) {
+	for (n = 0; n < BATCH; n++) {
 		enum vq_result got = vq_pop(&q->vq->q, &c);
 
 		if (got == VQ_EMPTY)
-			return false;
+			break;
 		if (got == VQ_BAD || blk_submit(q, &c)) {
 			q->dead = true;
 			vdev_broken(&q->b->v, got == VQ_BAD ? "its ring breaks the rules" :
 							      "a request has no room for a status");
-			return false;
+			break;
 		}
 	}
-	return true;
+	return n;
+}
+
+/* A driver that sends one request after another spares its exit, and we our wake, when we look at the ring for a short
+ * time before we sleep. The time grows while drivers ring soon after we slept, and starts anew when it was in vain. */
+static bool poll_ring(struct blk_queue *q)
+{
+	uint64_t start, spent = 0;
+
+	if (!q->poll_ns || blkq_busy(q->io))
+		return false;
+	for (start = loop_now_ns(); spent < q->poll_ns; spent = loop_now_ns() - start)
+		if (take_chains(q) || q->dead)
+			return true;
+	if (q->poll_ns == POLL_MAX_NS)
+		q->poll_ns = 0;
+	return false;
+}
+
+static void poll_tune(struct blk_queue *q)
+{
+	uint64_t slept = loop_now_ns() - q->asleep_ns;
+
+	if (slept > POLL_MAX_NS || !q->b->may_poll)
+		q->poll_ns = 0;
+	else
+		q->poll_ns = q->poll_ns ? min_u64(q->poll_ns * 2, POLL_MAX_NS) : POLL_MIN_NS;
 }
 
 static void blk_kick(struct vqueue *vq)
 {
 	struct blk_queue *q = vq->priv;
 
-	if (q->dead || atomic_load(&q->b->v.broken))
+	if (q->dead || vdev_is_broken(&q->b->v))
 		return;
+	if (!q->awake)
+		poll_tune(q);
 	vq_mute(&vq->q);
 	q->awake = true;
 	take_chains(q);
@@ -279,20 +315,24 @@ static void blk_kick(struct vqueue *vq)
 static bool blk_turn(void *arg)
 {
 	struct blk_queue *q = arg;
-	bool more = blkq_turn(q->io);
 
-	if (q->pushed)
-		vqueue_notify(q->vq);
-	q->pushed = false;
-	q->now_ns = 0;
-	if (!q->awake || q->dead)
+	for (int i = 0; i < ROUNDS; i++) {
+		bool more = blkq_turn(q->io);
+
+		if (q->pushed)
+			vqueue_notify(q->vq);
+		q->pushed = false;
+		q->now_ns = 0;
+		if (!q->awake || q->dead)
+			return more;
+		if (take_chains(q) || poll_ring(q))
+			continue;
+		q->awake = vq_listen(&q->vq->q);
+		if (q->awake)
+			continue;
+		q->asleep_ns = loop_now_ns();
 		return more;
-	if (take_chains(q))
-		return true;
-	if (q->dead)
-		return more;
-	q->awake = vq_listen(&q->vq->q);
-	/* Chains taken just now may have ended at once. */
+	}
 	return true;
 }
 
@@ -302,6 +342,7 @@ static void blk_start(struct vqueue *vq)
 
 	q->reqs = mem_array(vq->q.size, sizeof(q->reqs[0]));
 	q->dead = q->awake = q->pushed = false;
+	q->poll_ns = 0;
 	loop_hook_add(vq->loop, &q->hook, blk_turn, q);
 }
 
@@ -466,6 +507,15 @@ static int open_image(struct blk *b, const struct disk_conf *c, struct img_info 
 	return 0;
 }
 
+/* With one processor, looking at the ring only keeps the driver from filling it. */
+static bool cpu_to_spare(void)
+{
+	cpu_set_t set;
+
+	/* fails where there are more of them than the set holds */
+	return sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > 1;
+}
+
 static int blk_init(struct dev *d, struct err *e)
 {
 	const struct disk_conf *c = d->conf;
@@ -481,6 +531,7 @@ static int blk_init(struct dev *d, struct err *e)
 	serial = c->serial ? c->serial : i.default_serial;
 	memcpy(b->serial, serial, strnlen(serial, sizeof(b->serial)));
 	b->v.offered = features(c, &i);
+	b->may_poll = cpu_to_spare();
 	if (take_state(b, &i, e) || make_queues(b, c, e)) {
 		blk_fini(d);
 		return -1;

@@ -407,7 +407,7 @@ static void net_kick(struct vqueue *vq)
 {
 	struct net_pair *p = vq->priv;
 
-	if (p->dead || atomic_load(&p->n->v.broken))
+	if (p->dead || vdev_is_broken(&p->n->v))
 		return;
 	if (vq == p->ctrl) {
 		ctrl_kick(p);

@@ -3,7 +3,6 @@
  * virtio-blk driven by hand: features and config bytes, each kind of request, requests laid out in odd ways, and what a
  * hostile driver may send. The device's loops run; the driver waits for the used index.
  */
-#include "conf/conf.h"	/* first: its rows use T for themselves */
 #include "test.h"
 
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "conf/conf.h"
 #include "dev/blk.h"
 #include "virtio/drive.h"
 

@@ -3,7 +3,6 @@
  * virtio-net driven by hand over a socket pair that stands for the tap: features, frames both ways, rings without
  * buffers, a link without room, the control queue, and what a hostile driver may send.
  */
-#include "conf/conf.h"	/* first: its rows use T for themselves */
 #include "test.h"
 
 #include <errno.h>
@@ -21,6 +20,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "conf/conf.h"
 #include "dev/net.h"
 #include "virtio/drive.h"
 
