@@ -171,7 +171,7 @@ static void ctrl_take(struct msix *m)
 {
 	uint16_t ctrl = msix_ctrl(m);
 
-	m->enabled = ctrl & CTRL_ENABLE;
+	__atomic_store_n(&m->enabled, ctrl & CTRL_ENABLE, __ATOMIC_RELAXED);
 	m->mask_all = ctrl & CTRL_MASK_ALL;
 }
 
@@ -209,7 +209,8 @@ bool msix_enabled(const struct msix *m)
 void msix_reset(struct msix *m)
 {
 	pthread_mutex_lock(&m->lock);
-	m->enabled = m->mask_all = false;
+	__atomic_store_n(&m->enabled, false, __ATOMIC_RELAXED);
+	m->mask_all = false;
 	le16_put(m->fn->cfg + m->cap + CAP_CTRL, msix_ctrl(m) & CTRL_SIZE);
 	memset(m->pending, 0, pending_words(m) * sizeof(m->pending[0]));
 	for (uint16_t i = 0; i < m->count; i++) {
