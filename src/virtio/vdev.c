@@ -120,7 +120,7 @@ static void start_all(struct vdev *v)
 	for (uint16_t i = 0; i < v->nqueues; i++) {
 		struct vqueue *q = &v->queues[i];
 
-		if (!q->conf.enabled)
+		if (!q->conf.enabled || q->running)
 			continue;
 		if (q->conf.size > q->size_max || vq_setup(&q->q, dma, &q->conf, v->features)) {
 			vdev_broken(v, "a queue has no rings where the driver says");
@@ -128,7 +128,7 @@ static void start_all(struct vdev *v)
 		}
 	}
 	for (uint16_t i = 0; i < v->nqueues; i++)
-		if (v->queues[i].q.live)
+		if (v->queues[i].q.live && !v->queues[i].running)
 			loop_call(v->queues[i].loop, queue_start, &v->queues[i]);
 }
 
@@ -150,6 +150,18 @@ void vdev_start(struct vdev *v)
 	if (wants_running(v))
 		start_all(v);
 	pthread_mutex_unlock(&v->lock);
+}
+
+int vdev_quiesce(struct dev *d, struct err *e)
+{
+	(void)e;
+	vdev_stop(vdev_of(d));
+	return 0;
+}
+
+void vdev_resume(struct dev *d)
+{
+	vdev_start(vdev_of(d));
 }
 
 /* --- status and features --- */

@@ -127,6 +127,9 @@ void vdev_kick(struct vdev *v, uint16_t queue);
 /* Stops all queues and keeps where they stand (removal, pause); starts those again that the driver had running. Control thread. */
 void vdev_stop(struct vdev *v);
 void vdev_start(struct vdev *v);
+/* The same as members of a class whose stop() leaves nothing in flight. */
+MUST int vdev_quiesce(struct dev *d, struct err *e);
+void vdev_resume(struct dev *d);
 
 /* Saved half of every virtio device, kept by the transport. Config bytes are not in it: init makes them from conf, and a
  * device with bytes that the driver may write has them in its own state. */

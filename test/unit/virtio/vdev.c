@@ -266,8 +266,10 @@ TEST(stopping_and_starting_keeps_the_place_in_the_rings)
 	rig_turn(&r, 3);
 	assert_int_equal(drv_used(&r, 0), 1);
 	vdev_start(&s->v);
+	vdev_start(&s->v);		/* twice is fine */
 	rig_turn(&r, 3);
 	assert_int_equal(drv_used(&r, 0), 2);
+	assert_int_equal(s->starts, 4);
 	assert_true(echo_works(&r, 0));
 	rig_fini(&r);
 }
