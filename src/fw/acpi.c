@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer of ACPI tables and AML. The length of a block has 1 to 4 bytes and stands in front of it: aml_end makes
- * room for as many as the finished block needs. Blocks inside are finished before, so only their bytes move,
- * and nothing in AML holds an offset. See acpi.h.
+ * The writer of ACPI tables and AML. The length of a block has 1 to 4 bytes and stands in front of
+ * it: aml_end makes room for as many as the finished block needs. Blocks inside are finished
+ * before, so only their bytes move, and nothing in AML holds an offset. See acpi.h.
  */
 #include "fw/acpi.h"
 
@@ -179,7 +179,8 @@ static uint8_t *insert(struct aml *a, size_t at, size_t n)
 	return a->bytes + at;
 }
 
-/* PkgLength (§20.2.4) counts itself: 6 bits in one byte, else 4 and 8 more for each byte that follows. */
+/* PkgLength (§20.2.4) counts itself: 6 bits in one byte, else 4 and 8 more for each byte that
+ * follows. */
 static void put_length(struct aml *a, size_t at)
 {
 	size_t body = a->len - at;

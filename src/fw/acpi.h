@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A writer of ACPI tables: fixed tables with header and checksum, and AML byte code. Which tables a machine has
- * is arch's business; which node a device has is its describe(). Append only: a block (scope, device,
- * method, package, if) is opened, filled, and closed by aml_end, which writes its length in front.
+ * A writer of ACPI tables: fixed tables with header and checksum, and AML byte code. Which tables
+ * a machine has is arch's business; which node a device has is its describe(). Append only: a
+ * block (scope, device, method, package, if) is opened, filled, and closed by aml_end, which
+ * writes its length in front.
  *
  *	aml_device(a, "COM1");
  *	aml_name(a, "_HID"); aml_eisa(a, "PNP0501");
@@ -12,8 +13,9 @@
  *	aml_end(a);
  *	aml_end(a);
  *
- * One thread per builder. Mistakes of the caller (names of a wrong length, blocks left open) are asserted; nothing
- * here reads foreign bytes. ACPI 6.5 chapters 5 (tables), 6.4 (resources), 20 (AML).
+ * One thread per builder. Mistakes of the caller (names of a wrong length, blocks left open) are
+ * asserted; nothing here reads foreign bytes. ACPI 6.5 chapters 5 (tables), 6.4 (resources), 20
+ * (AML).
  */
 #pragma once
 
@@ -45,14 +47,16 @@ void aml_u64(struct aml *a, uint64_t v);
 /* ACPI's generic address: space 0 memory, 1 port; width in bits. */
 void aml_gas(struct aml *a, uint8_t space, uint8_t bits, uint64_t addr);
 
-/* Begins a table (36 bytes of header) at the present end; returns where. acpi_table_end fills in length and checksum. */
+/* Begins a table (36 bytes of header) at the present end; returns where. acpi_table_end fills in
+ * length and checksum. */
 size_t acpi_table(struct aml *a, const char *signature, uint8_t revision, const char *oem,
 		  const char *oem_table);
 void acpi_table_end(struct aml *a, size_t start);
 /* Byte that makes the sum of all n zero. */
 uint8_t acpi_checksum(const void *p, size_t n);
 
-/* Blocks; each is closed by aml_end. Names have four characters, paths are "\\_SB_.PC00" or "^^GDAT". */
+/* Blocks; each is closed by aml_end. Names have four characters, paths are "\\_SB_.PC00" or
+ * "^^GDAT". */
 void aml_scope(struct aml *a, const char *path);
 void aml_device(struct aml *a, const char *name);
 void aml_processor_device(struct aml *a, uint32_t index);	/* named C000, C001, ... in hex */
@@ -80,7 +84,8 @@ void aml_equal(struct aml *a);
 void aml_notify(struct aml *a);		/* whom, code */
 void aml_nowhere(struct aml *a);
 
-/* Memory or port region with one field: OperationRegion (region) and Field with name of bits at its start. */
+/* Memory or port region with one field: OperationRegion (region) and Field with name of bits at
+ * its start. */
 void aml_region(struct aml *a, const char *region, uint8_t space, uint64_t base, uint64_t len);
 void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const char *name, uint8_t bits);
 

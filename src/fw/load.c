@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loader of kernels, firmware and initrds. Headers are copied out of the file once and read from the copy; every
- * range is checked against the file's size and against guest memory before anything is loaded. See load.h.
+ * The loader of kernels, firmware and initrds. Headers are copied out of the file once and read
+ * from the copy; every range is checked against the file's size and against guest memory before
+ * anything is loaded. See load.h.
  */
 #include "fw/load.h"
 
@@ -74,7 +75,8 @@ static int check_place(const struct gmem *m, const char *what, uint64_t addr, ui
 	return 0;
 }
 
-/* One PT_LOAD. `before` are the n segments loaded so far: bss over their bytes has to be cleared by hand. */
+/* One PT_LOAD. `before` are the n segments loaded so far: bss over their bytes has to be cleared
+ * by hand. */
 static int load_segment(const struct gmem *m, const struct file *f, const Elf64_Phdr *before,
 			uint32_t n, const Elf64_Phdr *p, struct err *e)
 {
@@ -98,7 +100,8 @@ static int load_segment(const struct gmem *m, const struct file *f, const Elf64_
 	return 0;
 }
 
-/* The PVH entry in a block of notes, or 0. A note is three words, the name and the bytes, each padded. */
+/* The PVH entry in a block of notes, or 0. A note is three words, the name and the bytes, each
+ * padded. */
 static uint64_t find_entry(const uint8_t *notes, uint64_t len, uint64_t align)
 {
 	uint64_t at = 0;
@@ -279,8 +282,8 @@ int load_kernel(struct load_kernel *out, const struct gmem *m, int fd, struct er
 		       "neither an ELF file nor a bzImage; give a vmlinux with PVH, a vmlinuz, or PVH firmware");
 }
 
-int load_initrd(uint64_t *addr, uint64_t *size, const struct gmem *m, int fd, uint64_t floor,
-		uint64_t top, struct err *e)
+int load_initrd(struct load_range *out, const struct gmem *m, int fd, const struct load_range *room,
+		struct err *e)
 {
 	uint64_t len;
 
@@ -288,16 +291,15 @@ int load_initrd(uint64_t *addr, uint64_t *size, const struct gmem *m, int fd, ui
 		return -1;
 	if (!len)
 		return err_set(e, ERR_BAD, "the file is empty");
-	uint64_t at = len < top ? align_down(top - len, KIB(4)) : 0;
+	uint64_t at = len < room->to ? align_down(room->to - len, KIB(4)) : 0;
 
-	if (at < max_u64(floor, LOAD_FLOOR) || !gmem_ok(m, GPA(at), len))
+	if (at < max_u64(room->from, LOAD_FLOOR) || !gmem_ok(m, GPA(at), len))
 		return err_set(e, ERR_BAD,
 			       "%" PRIu64 " KiB do not fit between the kernel's end at 0x%" PRIx64
 			       " and 0x%" PRIx64 "; give the VM more memory (--memory size=)",
-			       (len + 1023) / 1024, floor, top);
+			       (len + 1023) / 1024, room->from, room->to);
 	if (gmem_load(m, GPA(at), len, fd, 0, e))
 		return -1;
-	*addr = at;
-	*size = len;
+	*out = (struct load_range){ at, at + len };
 	return 0;
 }

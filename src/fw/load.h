@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels and firmware, from a file into guest memory: ELF with a PVH entry, bzImage, and initrds. The file is foreign
- * input: each number is judged before it is used. Bytes go from the file straight into RAM; RAM is taken as
- * gmem_add made it, zeros, so that what the file does not fill costs nothing. CPU state and boot
- * parameters are arch's business. Any thread that may open files, one at a time per gmem.
+ * Kernels and firmware, from a file into guest memory: ELF with a PVH entry, bzImage, and initrds.
+ * The file is foreign input: each number is judged before it is used. Bytes go from the file
+ * straight into RAM; RAM is taken as gmem_add made it, zeros, so that what the file does not fill
+ * costs nothing. CPU state and boot parameters are arch's business. Any thread that may open
+ * files, one at a time per gmem.
  *
  * System V ABI ch. 4 and 5 (ELF); Xen docs/misc/pvh.pandoc; Linux Documentation/arch/x86/boot.rst.
  */
@@ -33,9 +34,14 @@ struct load_kernel {
 	uint32_t cmdline_max;	/* bytes without the ending zero */
 };
 
-/* Loads an ELF or a bzImage, told apart by their first bytes. fd is at any position and stays open. */
+/* Loads an ELF or a bzImage, told apart by their first bytes. fd is at any position and stays
+ * open. */
 MUST int load_kernel(struct load_kernel *out, const struct gmem *m, int fd, struct err *e);
 
-/* Loads the file as high as it goes below `top` (exclusive), page aligned, and not below `floor`. */
-MUST int load_initrd(uint64_t *addr, uint64_t *size, const struct gmem *m, int fd, uint64_t floor,
-		     uint64_t top, struct err *e);
+/* Guest-physical addresses from `from` up to, and without, `to`. */
+struct load_range {
+	uint64_t from, to;
+};
+/* Loads the file as high as it goes within `room`, page aligned; *out is where it lies. */
+MUST int load_initrd(struct load_range *out, const struct gmem *m, int fd,
+		     const struct load_range *room, struct err *e);

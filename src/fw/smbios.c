@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The SMBIOS structures of a virtual machine: firmware (0), system (1), chassis (3), strings of the maker (11), end
- * (127). A structure is its fixed part, then its strings, numbered from one, then an empty one. See
- * smbios.h.
+ * The SMBIOS structures of a virtual machine: firmware (0), system (1), chassis (3), strings of
+ * the maker (11), end (127). A structure is its fixed part, then its strings, numbered from one,
+ * then an empty one. See smbios.h.
  */
 #include "fw/smbios.h"
 
@@ -72,7 +72,8 @@ static void put_firmware(struct aml *a)
 	tail(a, &t);
 }
 
-/* "00112233-4455-6677-8899-aabbccddeeff": the first three fields are little-endian in the structure. */
+/* "00112233-4455-6677-8899-aabbccddeeff": the first three fields are little-endian in the
+ * structure. */
 static int parse_uuid(uint8_t out[16], const char *s, struct err *e)
 {
 	static const uint8_t place[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };

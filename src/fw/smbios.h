@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SMBIOS 3: the entry point and the structures that tell a guest who made its machine. Any thread, one per builder.
- * DMTF DSP0134.
+ * SMBIOS 3: the entry point and the structures that tell a guest who made its machine. Any thread,
+ * one per builder. DMTF DSP0134.
  */
 #pragma once
 
@@ -18,5 +18,6 @@ struct smbios {
 	uint32_t oem_count;
 };
 
-/* Appends entry point and structures as they lie at guest-physical `base`. Fails for a uuid that is none. */
+/* Appends entry point and structures as they lie at guest-physical `base`. Fails for a uuid that
+ * is none. */
 MUST int smbios_build(struct aml *a, uint64_t base, const struct smbios *s, struct err *e);

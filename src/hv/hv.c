@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The door to the hypervisor: picks a back end and hands each call to its tables. No knowledge of any
- * hypervisor is here. Threads as hv.h says.
+ * The door to the hypervisor: picks a back end and hands each call to its tables. No knowledge of
+ * any hypervisor is here. Threads as hv.h says.
  */
 #include "hv/hv.h"
 

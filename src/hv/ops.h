@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a hypervisor back end gives to hv.c: three const tables, and the structs that its own ones begin
- * with. Only hv.c and the back ends include this; everyone else uses hv.h. The contracts and the threads
- * are those of the functions of the same names there.
+ * What a hypervisor back end gives to hv.c: three const tables, and the structs that its own ones
+ * begin with. Only hv.c and the back ends include this; everyone else uses hv.h. The contracts and
+ * the threads are those of the functions of the same names there.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzzes the bzImage half of the loader (fw/load): whatever the header says, the kernel is loaded inside guest memory and
- * the copy of its header stays in bounds, or it is refused with a sentence.
+ * Fuzzes the bzImage half of the loader (fw/load): whatever the header says, the kernel is loaded
+ * inside guest memory and the copy of its header stays in bounds, or it is refused with a
+ * sentence.
  */
 #include <stdlib.h>
 #include <string.h>

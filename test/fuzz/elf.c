@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fuzzes the ELF half of the loader (fw/load): whatever the file says, it is loaded inside guest memory above the
- * VMM's tables, or refused with a sentence.
+ * Fuzzes the ELF half of the loader (fw/load): whatever the file says, it is loaded inside guest
+ * memory above the VMM's tables, or refused with a sentence.
  */
 #include <stdlib.h>
 #include <string.h>

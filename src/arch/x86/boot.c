@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The payload and what it finds: descriptors, command line, start info or zero page, and the tables that firmware
- * would have made. See boot.h for the protocols, plat.h for the addresses.
+ * The payload and what it finds: descriptors, command line, start info or zero page, and the
+ * tables that firmware would have made. See boot.h for the protocols, plat.h for the addresses.
  */
 #include "arch/x86/boot.h"
 
@@ -81,12 +81,15 @@ static int load_initrd_at(struct arch_payload *out, const struct load_kernel *k,
 {
 	AUTO_FD int fd = fd_open(path, O_RDONLY, 0, e);
 	/* the first piece of RAM ends below the PCI window */
-	uint64_t top = min_u64(gmem_region(m, 0)->size, k->initrd_max + 1);
+	const struct load_range room = { k->end, min_u64(gmem_region(m, 0)->size, k->initrd_max + 1) };
+	struct load_range at;
 
 	if (fd < 0)
 		return -1;
-	if (load_initrd(&out->initrd, &out->initrd_size, m, fd, k->end, top, e))
+	if (load_initrd(&at, m, fd, &room, e))
 		return err_in(e, "%s", path);
+	out->initrd = at.from;
+	out->initrd_size = at.to - at.from;
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPUID and the first MSRs of each vCPU. The table is what the hypervisor supports, less what the config takes away, with
- * this VM's topology; it is made once, and only the few registers that hold an APIC id change from one vCPU
- * to the next. Control thread. See cpuid.h.
+ * CPUID and the first MSRs of each vCPU. The table is what the hypervisor supports, less what the
+ * config takes away, with this VM's topology; it is made once, and only the few registers that
+ * hold an APIC id change from one vCPU to the next. Control thread. See cpuid.h.
  */
 #include "arch/x86/cpuid.h"
 
@@ -137,7 +137,8 @@ static uint32_t at_most(uint32_t v, uint32_t max)
 	return v < max ? v : max;
 }
 
-/* Extended topology, leaves 0xb and 0x1f: for each level, the bits below the next one and the processors in it. */
+/* Extended topology, leaves 0xb and 0x1f: for each level, the bits below the next one and the
+ * processors in it. */
 static void topo_level(struct arch_cpus *a, uint32_t leaf, uint32_t sub, uint8_t type, uint8_t bits,
 		       uint32_t processors)
 {
@@ -237,7 +238,8 @@ static void hide_nested(struct arch_cpus *a)
 	drop(a, 0x8000000a);
 }
 
-/* The matrix extension needs a permission that is asked for elsewhere; without it the state must not be shown. */
+/* The matrix extension needs a permission that is asked for elsewhere; without it the state must
+ * not be shown. */
 static void hide_amx(struct arch_cpus *a)
 {
 	for (uint32_t i = 0; i < a->count; i++) {
@@ -285,7 +287,8 @@ static void phys_bits(struct arch_cpus *a, const struct vm_conf *c, uint8_t host
 		l->eax = (l->eax & 0xff00ffff) | (uint32_t)bits << 16;
 }
 
-/* Tells the guest the frequencies, so that it need not measure; only where the TSC keeps its pace. */
+/* Tells the guest the frequencies, so that it need not measure; only where the TSC keeps its
+ * pace. */
 static void timing(struct arch_cpus *a, uint32_t khz)
 {
 	struct hv_cpuid *first = find(a, HV_FIRST, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The MP table: processors, the ISA bus with its sixteen lines on the first pins of the IOAPIC, the local pins. PCI functions
- * are not in it: they use messages. See mptable.h.
+ * The MP table: processors, the ISA bus with its sixteen lines on the first pins of the IOAPIC,
+ * the local pins. PCI functions are not in it: they use messages. See mptable.h.
  */
 #include "arch/x86/mptable.h"
 
@@ -36,7 +36,8 @@ static void cpu(struct aml *a, uint8_t id, bool boot)
 	aml_zeros(a, 8);
 }
 
-/* A line of a bus, or (type ENTRY_LOCAL) of all local APICs; polarity and trigger as the bus has them. */
+/* A line of a bus, or (type ENTRY_LOCAL) of all local APICs; polarity and trigger as the bus has
+ * them. */
 static void line(struct aml *a, uint8_t type, uint8_t kind, uint8_t source, uint8_t apic, uint8_t pin)
 {
 	aml_u8(a, type);

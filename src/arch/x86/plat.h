@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The map of the x86 machine: where memory, tables, chips and interrupts are. Everyone in arch/x86 takes an address
- * from here and nowhere else. Functions for the control thread.
+ * The map of the x86 machine: where memory, tables, chips and interrupts are. Everyone in arch/x86
+ * takes an address from here and nowhere else. Functions for the control thread.
  *
  *	0x00000000	low RAM: what the VMM leaves for the payload (below)
  *	0x000a0000	ACPI tables, RSDP first; 0x000f0000 SMBIOS, then the MP table
@@ -73,7 +73,8 @@ uint64_t x86_ram_low(uint64_t size);
 uint64_t x86_ram_high(uint64_t size);
 uint16_t x86_segments(const struct vm_conf *c);
 
-/* The memory map as guests are told, for hvm_start_info and the zero page. Types as in both: 1 RAM, 2 reserved. */
+/* The memory map as guests are told, for hvm_start_info and the zero page. Types as in both: 1
+ * RAM, 2 reserved. */
 #define X86_MAP_RAM 1
 #define X86_MAP_RESERVED 2
 #define X86_MAP_MAX 8

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI and SMBIOS of the x86 machine: hardware-reduced, with host bridges, processors, and what each device says of
- * itself. See tables.h.
+ * ACPI and SMBIOS of the x86 machine: hardware-reduced, with host bridges, processors, and what
+ * each device says of itself. See tables.h.
  */
 #include "arch/x86/tables.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tables that a PC's firmware would have made for this machine: ACPI and SMBIOS, written into guest memory at
- * their places of plat.h. Control thread, when all devices are there. ACPI 6.5; DMTF DSP0134 (SMBIOS 3).
+ * The tables that a PC's firmware would have made for this machine: ACPI and SMBIOS, written into
+ * guest memory at their places of plat.h. Control thread, when all devices are there. ACPI 6.5;
+ * DMTF DSP0134 (SMBIOS 3).
  */
 #pragma once
 

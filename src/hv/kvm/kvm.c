@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * KVM: the system and the VM. Memory slots, the split interrupt controller, eventfds for interrupts and
- * doorbells, the table of routes. A vCPU is in kvm/x86.c. Every call here is one or two ioctls; what nobody
- * needs at start (lists of MSRs, capabilities) is asked for only when it is needed, because exec to the
- * guest's first instruction is counted in system calls.
+ * KVM: the system and the VM. Memory slots, the split interrupt controller, eventfds for
+ * interrupts and doorbells, the table of routes. A vCPU is in kvm/x86.c. Every call here is one or
+ * two ioctls; what nobody needs at start (lists of MSRs, capabilities) is asked for only when it
+ * is needed, because exec to the guest's first instruction is counted in system calls.
  *
- * Building is for the control thread; irqfd, ioeventfd, routes and MSIs for any.
- * Specification: Linux Documentation/virt/kvm/api.rst.
+ * Building is for the control thread; irqfd, ioeventfd, routes and MSIs for any. Specification:
+ * Linux Documentation/virt/kvm/api.rst.
  */
 #include "hv/kvm/kvm.h"
 
@@ -229,8 +229,8 @@ static int vm_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err 
 	return 0;
 }
 
-/* With a split controller every route is a message. The pins' routes tell KVM which vectors are level-triggered,
- * and so which ends of interrupt have to come back as exits. */
+/* With a split controller every route is a message. The pins' routes tell KVM which vectors are
+ * level-triggered, and so which ends of interrupt have to come back as exits. */
 static int vm_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
 			 struct err *e)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The KVM back end: its table for hv.c, and what its own files share. Linux Documentation/virt/kvm/api.rst.
+ * The KVM back end: its table for hv.c, and what its own files share. Linux
+ * Documentation/virt/kvm/api.rst.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An x86 vCPU of KVM: registers for its start, CPUID, MSRs, local APIC pins, and the run call with its exits made
- * neutral. Which values are right is arch/x86's business. The vCPU's own thread, or anyone while it is
- * parked; kvm_interrupt from any thread and from signal handlers.
+ * An x86 vCPU of KVM: registers for its start, CPUID, MSRs, local APIC pins, and the run call with
+ * its exits made neutral. Which values are right is arch/x86's business. The vCPU's own thread, or
+ * anyone while it is parked; kvm_interrupt from any thread and from signal handlers.
  * Specification: Linux Documentation/virt/kvm/api.rst §5 (struct kvm_run).
  */
 #include <errno.h>

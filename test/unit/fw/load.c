@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loader on tiny kernels made here: good ones land where they say, broken ones are refused with a sentence that
- * fits, and nothing they say reaches beyond guest memory.
+ * The loader on tiny kernels made here: good ones land where they say, broken ones are refused
+ * with a sentence that fits, and nothing they say reaches beyond guest memory.
  */
 #include "fw/load.h"
 
@@ -335,28 +335,34 @@ TEST(what_is_no_kernel_is_refused_by_name_of_what_is_wanted)
 	refused("\x7f" "ELF", 4, "neither an ELF file nor a bzImage");
 }
 
+static int initrd(struct load_range *at, const struct gmem *m, int fd, uint64_t from, uint64_t to)
+{
+	struct err e = { 0 };
+
+	return load_initrd(at, m, fd, &(struct load_range){ from, to }, &e);
+}
+
 TEST(an_initrd_goes_as_high_as_it_may)
 {
 	static uint8_t body[5000];
 	struct gmem *m = ram_of(RAM);
-	struct err e = { 0 };
-	uint64_t addr, size;
+	struct load_range at;
 
 	memset(body, 7, sizeof body);
 	int fd = file_of(body, sizeof body);
 
-	assert_int_equal(load_initrd(&addr, &size, m, fd, MIB(2), RAM, &e), 0);
-	assert_int_equal(addr, RAM - 0x2000);
-	assert_int_equal(size, sizeof body);
-	assert_int_equal(load_initrd(&addr, &size, m, fd, MIB(2), 0x7ffff0, &e), 0);
-	assert_int_equal(addr, 0x7fe000);
+	assert_int_equal(initrd(&at, m, fd, MIB(2), RAM), 0);
+	assert_int_equal(at.from, RAM - 0x2000);
+	assert_int_equal(at.to - at.from, sizeof body);
+	assert_int_equal(initrd(&at, m, fd, MIB(2), 0x7ffff0), 0);
+	assert_int_equal(at.from, 0x7fe000);
 	/* no room above the kernel, none below the top, none at all */
-	assert_int_equal(load_initrd(&addr, &size, m, fd, RAM - 0x1000, RAM, &e), -1);
-	assert_int_equal(load_initrd(&addr, &size, m, fd, 0, 0x1000, &e), -1);
-	assert_int_equal(load_initrd(&addr, &size, m, fd, 0, GIB(3), &e), -1);
+	assert_int_equal(initrd(&at, m, fd, RAM - 0x1000, RAM), -1);
+	assert_int_equal(initrd(&at, m, fd, 0, 0x1000), -1);
+	assert_int_equal(initrd(&at, m, fd, 0, GIB(3)), -1);
 	close(fd);
 	fd = file_of(body, 0);
-	assert_int_equal(load_initrd(&addr, &size, m, fd, MIB(2), RAM, &e), -1);
+	assert_int_equal(initrd(&at, m, fd, MIB(2), RAM), -1);
 	close(fd);
 	gmem_free(m);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SMBIOS: the entry point's checksum and lengths, the chain of structures, strings, the uuid's order of bytes.
+ * SMBIOS: the entry point's checksum and lengths, the chain of structures, strings, the uuid's
+ * order of bytes.
  */
 #include "fw/smbios.h"
 
@@ -12,7 +13,8 @@
 
 #define BASE 0xf0000
 
-/* Structure of a type, or NULL; walks the whole chain, which must end at the length that the entry tells. */
+/* Structure of a type, or NULL; walks the whole chain, which must end at the length that the
+ * entry tells. */
 static const uint8_t *find(const struct aml *a, uint8_t type)
 {
 	const uint8_t *p = a->bytes + (le64_get(a->bytes + 16) - BASE), *found = NULL;

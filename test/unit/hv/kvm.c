@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The KVM back end on the machine's own /dev/kvm, with a few instructions as guest: each kind of exit, doorbells, interrupt
- * routes, MSRs that KVM does not know, kicks. Without /dev/kvm these tests cannot be made and say so.
+ * The KVM back end on the machine's own /dev/kvm, with a few instructions as guest: each kind of
+ * exit, doorbells, interrupt routes, MSRs that KVM does not know, kicks. Without /dev/kvm these
+ * tests cannot be made and say so.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -274,8 +275,9 @@ TEST(an_interrupt_makes_run_return_until_it_is_cleared)
 	end(&g);
 }
 
-/* LAPIC enabled by software, interrupts on, an IDT with one gate at vector 0x40 whose handler writes to port 0x81, ends
- * the interrupt and goes back to the loop; not by iret, which software hypervisors do not interpret in this mode. */
+/* LAPIC enabled by software, interrupts on, an IDT with one gate at vector 0x40 whose handler
+ * writes to port 0x81, ends the interrupt and goes back to the loop; not by iret, which software
+ * hypervisors do not interpret in this mode. */
 static void write_irq_guest(uint8_t *ram)
 {
 	static const uint8_t handler[] = {

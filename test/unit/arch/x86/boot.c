@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a payload finds in memory: start info, zero page, command line, ACPI tables (checksums, links, and iasl, which takes
- * them apart and puts them together), SMBIOS, the MP table. The board is a real one, with its chips, and no
- * hypervisor behind it.
+ * What a payload finds in memory: start info, zero page, command line, ACPI tables (checksums,
+ * links, and iasl, which takes them apart and puts them together), SMBIOS, the MP table. The board
+ * is a real one, with its chips, and no hypervisor behind it.
  */
 #include "arch/x86/boot.h"
 
@@ -257,7 +257,8 @@ static void dump(const char *dir, const char *name, const uint8_t *t)
 	assert_int_equal(fclose(f), 0);
 }
 
-/* iasl takes the table apart and makes it again, both without an error, and what lies behind the header is the same. */
+/* iasl takes the table apart and makes it again, both without an error, and what lies behind the
+ * header is the same. */
 static void round_trip(const char *dir, const char *name)
 {
 	AUTO_FREE char *cmd = mem_fmt("cd %s && iasl -d %s.dat >d.log 2>&1 && iasl -oa %s.dsl >c.log 2>&1 && "

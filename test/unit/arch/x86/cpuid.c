@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Topology arithmetic, and the CPUID table that a vCPU gets for given leaves of the hypervisor: an Intel and an AMD one,
- * over a hypervisor that only remembers what was set.
+ * Topology arithmetic, and the CPUID table that a vCPU gets for given leaves of the hypervisor: an
+ * Intel and an AMD one, over a hypervisor that only remembers what was set.
  */
 #include "arch/x86/cpuid.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory layout: where RAM, PCI windows and the chips' megabyte are for small, large and huge memories, and that
- * nothing meets anything else.
+ * The memory layout: where RAM, PCI windows and the chips' megabyte are for small, large and huge
+ * memories, and that nothing meets anything else.
  */
 #include "arch/x86/plat.h"
 
