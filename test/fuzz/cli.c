@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The grammar of the command line: the first byte picks a table, the rest is the value of its option. What is taken
- * must survive JSON, copying and the rules; what is refused must leave defaults behind.
+ * must survive JSON, copying and the rules; what is refused must leave defaults behind. A byte above 127 stands for
+ * a key of the table, or an option, and its sign.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 #include "base/str.h"
 #include "conf/check.h"
 #include "conf/cli.h"
+#include "conf/opt.h"
 
 #define TEXT_LIMIT 4096
 
@@ -54,14 +56,49 @@ static void try_table(const struct desc *d, const char *text)
 	free(b);
 }
 
-/* Whole command lines: words parted by zero bytes. */
-static void try_line(char *text, size_t size)
+struct nth {
+	struct str *out;
+	unsigned int n;
+};
+
+static void say_nth(void *arg, const struct field *f, const char *key, uint32_t flags)
 {
+	struct nth *s = arg;
+
+	(void)f;
+	(void)flags;
+	if (!s->n--)
+		str_add(s->out, "%s=", key);
+}
+
+/* The text with high bytes turned into keys of d, or into options. */
+static void expand(struct str *out, const struct desc *d, const uint8_t *data, size_t size)
+{
+	struct opt opts[OPT_MAX];
+	uint32_t count = opt_all(opts);
+
+	for (size_t i = 0; i < size; i++) {
+		unsigned int n = data[i] & 127;
+
+		if (data[i] < 128)
+			str_putc(out, (char)data[i]);
+		else if (d)
+			desc_each_key(d, say_nth, &(struct nth){ out, n });
+		else
+			str_add(out, "--%s", opts[n % count].f->opt);
+	}
+}
+
+/* Whole command lines: words parted by zero bytes. */
+static void try_line(const char *line, size_t size)
+{
+	char *text = mem_new(size + 1);
 	char *argv[32] = { (char *)(uintptr_t)"virga" };
 	struct cli c;
 	struct err e = { 0 };
 	int argc = 1;
 
+	memcpy(text, line, size);
 	for (size_t i = 0; i < size && argc < 31; i += strlen(text + i) + 1)
 		argv[argc++] = text + i;
 	if (!cli_parse(&c, argc, argv, &e) && !conf_check_rules(&c.vm, &e)) {
@@ -70,21 +107,24 @@ static void try_line(char *text, size_t size)
 		conf_make_ids(&c.vm, &next);
 	}
 	cli_free(&c);
+	free(text);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char text[TEXT_LIMIT + 1] = { 0 };
+	AUTO_STR struct str text = { 0 };
+	const struct desc *d;
 	size_t table;
 
 	if (!size || size > TEXT_LIMIT)
 		return 0;
 	log_init(LOG_ERROR, 2);
-	memcpy(text, data + 1, size - 1);
 	table = data[0] % (ARRAY_LEN(tables) + 1);
-	if (table < ARRAY_LEN(tables))
-		try_table(tables[table], text);
+	d = table < ARRAY_LEN(tables) ? tables[table] : NULL;
+	expand(&text, d, data + 1, size - 1);
+	if (d)
+		try_table(d, str_text(&text));
 	else
-		try_line(text, size - 1);
+		try_line(str_text(&text), text.len);
 	return 0;
 }

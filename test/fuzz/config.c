@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A VM's configuration as JSON. What is taken is written out, read again and must be the same; then it is copied and
- * judged by the rules.
+ * judged by the rules. The first byte says whether the rest is the text itself, or instructions to write one.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "conf/check.h"
 #include "conf/conf.h"
 
@@ -50,14 +51,110 @@ static void check_again(const struct vm_conf *c)
 	free(text);
 }
 
+/*
+ * JSON from instructions, so that what is tried is well formed and mostly of the right shape. A stack of tables tells
+ * whose keys are meant. Each step is two bytes: what to write, and for which row of the table.
+ */
+struct writer {
+	struct str text;
+	const struct desc *d[JSON_DEPTH_MAX];
+	char close[JSON_DEPTH_MAX];
+	unsigned int depth;
+	bool more;
+};
+
+static void step_in(struct writer *w, const struct field *f)
+{
+	if (w->depth + 2 >= JSON_DEPTH_MAX || !f->sub)
+		return;
+	if (desc_is_list(f)) {
+		str_putc(&w->text, '[');
+		w->d[w->depth] = NULL;
+		w->close[w->depth++] = ']';
+	}
+	str_putc(&w->text, '{');
+	w->d[w->depth] = f->sub;
+	w->close[w->depth++] = '}';
+	w->more = false;
+}
+
+static void step_out(struct writer *w)
+{
+	str_putc(&w->text, w->close[--w->depth]);
+	if (w->depth && !w->d[w->depth - 1])
+		str_putc(&w->text, w->close[--w->depth]);
+	w->more = true;
+}
+
+static void write_scalar(struct writer *w, const struct field *f, uint8_t what)
+{
+	unsigned int names = 0;
+
+	while (f->names && f->names[names])
+		names++;
+	switch (what % 6) {
+	case 0:
+		str_puts(&w->text, what & 64 ? "true" : "false");
+		break;
+	case 1:
+		str_add(&w->text, "%llu", 1ull << (what & 63));
+		break;
+	case 2:
+		str_puts(&w->text, what & 64 ? "\"12:34:56:78:9a:bc\"" : "\"x\"");
+		break;
+	case 3:
+		str_puts(&w->text, what & 64 ? "null" : "[]");
+		break;
+	case 4:
+		str_add(&w->text, "\"%s\"", names ? f->names[what % names] : "");
+		break;
+	default:
+		str_puts(&w->text, what & 64 ? "[1,2]" : "[\"x\"]");
+	}
+}
+
+static void write_step(struct writer *w, uint8_t what, uint8_t row)
+{
+	const struct desc *d = w->d[w->depth - 1];
+	const struct field *f = d->count ? &d->fields[row % d->count] : NULL;
+
+	if (!f || what == 255) {
+		if (w->depth > 1)
+			step_out(w);
+		return;
+	}
+	str_add(&w->text, "%s\"%s\":", w->more ? "," : "", f->key);
+	w->more = true;
+	if (what & 128 && f->sub && w->depth + 2 < JSON_DEPTH_MAX)
+		step_in(w, f);
+	else
+		write_scalar(w, f, what);
+}
+
+static char *written(const uint8_t *data, size_t size)
+{
+	struct writer w = { .d = { &vm_desc }, .close = { '}' }, .depth = 1 };
+
+	str_putc(&w.text, '{');
+	for (size_t i = 0; i + 1 < size; i += 2)
+		write_step(&w, data[i], data[i + 1]);
+	while (w.depth)
+		str_putc(&w.text, w.close[--w.depth]);
+	return str_take(&w.text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	AUTO_FREE char *text = NULL;
 	struct json *j = NULL;
 	struct vm_conf c = { 0 };
 	struct err e = { 0 };
 
+	if (!size)
+		return 0;
 	log_init(LOG_ERROR, 2);
-	if (json_parse(&j, (const char *)data, size, &e))
+	text = data[0] & 1 ? written(data + 1, size - 1) : mem_strn((const char *)data + 1, size - 1);
+	if (json_parse(&j, text, strlen(text), &e))
 		return 0;
 	if (!desc_from_json(&vm_desc, &c, j, &e)) {
 		forget_descriptors(&c);
