@@ -9,7 +9,8 @@ PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRG
 under test, else it is out/bin/virga.
 
 Rounds are interleaved: each runs every program once, so that what the machine does meanwhile hits all
-alike. Beside each median stands the load that others made, in processors. A table goes to stdout,
+alike. A median is over the half of the rounds that others disturbed least; beside it stands the load that
+they made then, in processors. A table goes to stdout,
 everything to out/bench.json. A missed budget is marked; the status says only whether measuring worked.
 docs/bench.md says what each part measures.
 """
@@ -101,6 +102,7 @@ class Results:
         self.loads = {}
         self.budgets = []
         self.failures = []
+        self.notes = []
 
     def add(self, part, program, figure, value, unit, load=None):
         key = part, program, figure
@@ -109,9 +111,17 @@ class Results:
         if load is not None:
             self.loads.setdefault(key, []).append(load)
 
+    def kept(self, key):
+        """The samples that count: of four and more, the half that others disturbed least."""
+        values, loads = self.samples[key], self.loads.get(key)
+        if not loads or len(values) < 4:
+            return values
+        order = sorted(range(len(values)), key=lambda i: loads[i])
+        return [values[i] for i in order[:(len(values) + 1) // 2]]
+
     def median(self, part, program, figure):
-        found = self.samples.get((part, program, figure))
-        return statistics.median(found) if found else None
+        key = part, program, figure
+        return statistics.median(self.kept(key)) if key in self.samples else None
 
     def fail(self, what):
         self.failures.append(what)
@@ -134,10 +144,13 @@ class Results:
                 part = p
                 print(f"\n{part:<44} {'median':>12} {'least':>12} {'most':>12} unit      load of others")
             key = p, program, figure
-            loads = self.loads.get(key)
+            loads = sorted(self.loads.get(key, []))[:len(self.kept(key))]
             load = f"{statistics.median(loads):.2f}" if loads else ""
-            print(f"  {program + ' ' + figure:<42} {statistics.median(values):>12.6g}"
+            print(f"  {program + ' ' + figure:<42} {self.median(*key):>12.6g}"
                   f" {min(values):>12.6g} {max(values):>12.6g} {self.units[key]:<9} {load}")
+        print()
+        for note in self.notes:
+            print(f"  {note}")
         print(f"\n{'budgets':<60} {'value':>10} {'limit':>18}")
         for b in self.budgets:
             value = "-" if b["value"] is None else f"{b['value']:.6g}"
@@ -146,12 +159,12 @@ class Results:
 
     def write(self, path):
         rows = [{"part": p, "program": program, "figure": figure, "unit": self.units[k],
-                 "median": statistics.median(v), "samples": v, "loads": self.loads.get(k, [])}
+                 "median": self.median(*k), "samples": v, "loads": self.loads.get(k, [])}
                 for k, v in self.samples.items() for p, program, figure in [k]]
         path.write_text(json.dumps({"machine": platform.machine(), "kernel": platform.release(),
                                     "processors": os.cpu_count(), "time": int(time.time()),
                                     "results": rows, "budgets": self.budgets,
-                                    "failures": self.failures}, indent=1) + "\n", encoding="ascii")
+                                    "failures": self.failures, "notes": self.notes}, indent=1) + "\n", encoding="ascii")
 
 
 # ---- the programs ----
@@ -309,6 +322,7 @@ def part_shape(r, tools, programs, work):
                 r.add("shape", p.name, "memory over guest RAM", shape["rss_kib"], "KiB")
                 r.add("shape", p.name, "threads", len(shape["threads"]), "")
                 r.add("shape", p.name, "descriptors", len(shape["fds"]), "")
+                r.notes.append(f"threads of {p.name}: {' '.join(shape['threads'])}")
             child.send_signal(signal.SIGTERM)
             said = child.communicate(timeout=20)[1].decode(errors="replace")
             if not r.median("shape", p.name, "threads"):
