@@ -54,7 +54,8 @@ static void advise(const struct backing *b, const struct backing_args *a)
 
 static int map_inside(struct backing *b, const struct backing_args *a, struct err *e)
 {
-	int flags = MAP_FIXED | (a->reserve ? 0 : MAP_NORESERVE);
+	/* Huge pages that were not reserved are missing when they are touched, and the touch is a SIGBUS. */
+	int flags = MAP_FIXED | (a->reserve || a->hugepages ? 0 : MAP_NORESERVE);
 
 	if (a->shared || a->hugepages) {
 		b->fd = make_memfd(b->size, a, e);

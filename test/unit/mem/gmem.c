@@ -176,6 +176,19 @@ TEST(shared_memory_has_a_descriptor)
 	gmem_free(m);
 }
 
+TEST(huge_pages_that_the_host_has_not_are_refused_at_once)
+{
+	struct err e = { 0 };
+	struct backing_args b = { .hugepages = true };
+	struct gmem *m;
+
+	assert_int_equal(gmem_new(&m, &e), 0);
+	/* more than any test host keeps in its pool */
+	assert_int_equal(gmem_add(m, GPA(0), GIB(4096), &b, &e), -1);
+	assert_int_equal(gmem_regions(m), 0);
+	gmem_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -188,6 +201,7 @@ int main(void)
 		T(payload_splits_at_region_borders_and_is_bounded),
 		T(slices_and_copies_agree_for_every_offset_and_length),
 		T(shared_memory_has_a_descriptor),
+		T(huge_pages_that_the_host_has_not_are_refused_at_once),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);
 }
