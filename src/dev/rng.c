@@ -5,13 +5,15 @@
  *
  * A request is answered with what the source has, at most REQUEST_MAX bytes: the driver asks again for more. A turn of
  * the loop gives TURN_BYTES, so that a greedy guest does not keep consoles and clocks waiting. When the source has
- * nothing, the request goes back to the ring until epoll or a timer says that there may be something.
+ * nothing, the request goes back to the ring until epoll or a timer says that there may be something. Only a regular
+ * file on a slow disk can hold the loop up, for the time of one read of CHUNK bytes at a time.
  */
 #include "dev/rng.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -158,13 +160,26 @@ static void rng_stop(struct vqueue *q)
 	loop_timer_stop(&r->retry);
 }
 
+static int rng_open(struct rng *r, const char *src, struct err *e)
+{
+	struct stat s;
+
+	r->fd = fd_open(src, O_RDONLY | O_NONBLOCK, 0, e);
+	if (r->fd < 0)
+		return -1;
+	if (!fstat(r->fd, &s) && S_ISDIR(s.st_mode)) {
+		fd_close(&r->fd);
+		return err_set(e, ERR_BAD, "%s is a directory", src);
+	}
+	return 0;
+}
+
 static int rng_init(struct dev *d, struct err *e)
 {
 	const struct rng_conf *c = d->conf;
 	struct rng *r = rng_of_dev(d);
 
-	r->fd = fd_open(c->src, O_RDONLY | O_NONBLOCK, 0, e);
-	if (r->fd < 0)
+	if (rng_open(r, c->src, e))
 		return err_in(e, "random source");
 	r->v.offered = VF_INDIRECT_DESC | VF_EVENT_IDX;
 	if (vdev_queues(&r->v, 1, QUEUE_SIZE, e)) {

@@ -14,6 +14,12 @@
 
 /* --- queues, one by one --- */
 
+void vqueue_notify(struct vqueue *q)
+{
+	if (vq_wants_interrupt(&q->q))
+		q->vdev->transport->queue_irq(q->vdev->transport_arg, q);
+}
+
 /* The doorbell of a device that broke rings in vain: it is taken down, so that it costs one turn at most. */
 static void queue_kicked(void *arg, uint32_t events)
 {
@@ -26,7 +32,8 @@ static void queue_kicked(void *arg, uint32_t events)
 		vdev_class(q->vdev)->kick(q);
 }
 
-/* In the queue's loop. What rang before now is covered by the signal that we give ourselves. */
+/* In the queue's loop. What rang before now is covered by the signal that we give ourselves, and what was answered before a
+ * pause without an interrupt by the one that goes out here. */
 static void queue_start(void *arg)
 {
 	struct vqueue *q = arg;
@@ -41,6 +48,7 @@ static void queue_start(void *arg)
 	q->running = true;
 	if (c->start)
 		c->start(q);
+	vqueue_notify(q);
 	fd_signal(q->kick_fd);
 }
 
@@ -278,12 +286,6 @@ void vdev_kick(struct vdev *v, uint16_t queue)
 {
 	if (queue < v->nqueues)
 		fd_signal(v->queues[queue].kick_fd);
-}
-
-void vqueue_notify(struct vqueue *q)
-{
-	if (vq_wants_interrupt(&q->q))
-		q->vdev->transport->queue_irq(q->vdev->transport_arg, q);
 }
 
 void vdev_broken(struct vdev *v, const char *why)

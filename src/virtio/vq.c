@@ -108,6 +108,7 @@ int vq_setup(struct vq *q, const struct dma *d, const struct vq_conf *c, uint64_
 	storage_make(q);
 	q->seen_avail = q->next_avail;
 	q->signalled = q->next_used;
+	q->owes = q->next_used != 0;
 	q->live = true;
 	return 0;
 }
@@ -306,10 +307,12 @@ void vq_unpop(struct vq *q, uint16_t head)
 bool vq_wants_interrupt(struct vq *q)
 {
 	uint16_t old = q->signalled, now = q->next_used;
+	bool owes = q->owes;
 
-	if (old == now)
-		return false;
+	q->owes = false;
 	q->signalled = now;
+	if (owes || old == now)
+		return owes;
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!q->event_idx)
 		return !(gwin_ld16(&q->avail, AVAIL_FLAGS) & AVAIL_F_NO_INTERRUPT);

@@ -68,6 +68,7 @@ struct vq {
 	uint16_t next_used;		/* saved */
 	uint16_t seen_avail;		/* avail idx as last fetched */
 	uint16_t signalled;		/* used idx at the last interrupt decision */
+	bool owes;			/* an interrupt, perhaps, from before a pause or a restore */
 	uint16_t flying;		/* number of heads in flight */
 	uint64_t *in_flight;		/* bitmap of them */
 	struct kiov *small;		/* VQ_PIECES_SMALL a head, touched as used */
@@ -86,7 +87,8 @@ enum vq_result vq_pop(struct vq *q, struct chain *c);
 void vq_push(struct vq *q, uint16_t head, uint32_t written);
 /* Puts back the chain popped last, as if not popped (throttled or no room). */
 void vq_unpop(struct vq *q, uint16_t head);
-/* After pushing a batch: does the driver want an interrupt? (EVENT_IDX or NO_INTERRUPT) */
+/* After pushing a batch: does the driver want an interrupt? (EVENT_IDX or NO_INTERRUPT) Yes once, unasked, after a setup that
+ * went on where the queue was: one too many is harmless, one too few is a guest that waits for ever. */
 bool vq_wants_interrupt(struct vq *q);
 /* Asks the driver not to kick while we work, and to kick again; the latter returns true when chains came meanwhile, so look
  * again. A queue that was popped empty must be listened to, or the driver will not ring. */

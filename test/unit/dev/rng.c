@@ -167,16 +167,20 @@ TEST(a_foul_ring_needs_a_reset)
 	rig_fini(&r);
 }
 
-TEST(a_source_that_is_not_there_is_named)
+TEST(a_source_that_is_none_is_named)
 {
-	const struct rng_conf c = { .src = (char *)(uintptr_t)"/nowhere/at/all" };
-	struct err e = { 0 };
-	char line[256];
+	static const char *const sources[] = { "/nowhere/at/all", "/tmp" };
 	struct rig r;
 
 	rig_init(&r);
-	assert_int_equal(rig_add_saved(&r, &rng_class, &c, NULL, &e), -1);
-	assert_non_null(strstr(err_line(&e, line, sizeof(line)), "/nowhere/at/all"));
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		const struct rng_conf c = { .src = (char *)(uintptr_t)sources[i] };
+		struct err e = { 0 };
+		char line[256];
+
+		assert_int_equal(rig_add_saved(&r, &rng_class, &c, NULL, &e), -1);
+		assert_non_null(strstr(err_line(&e, line, sizeof(line)), sources[i]));
+	}
 	rig_fini(&r);
 }
 
@@ -215,7 +219,7 @@ int main(void)
 		T(a_dry_source_keeps_the_request_until_it_has_something),
 		T(a_source_that_ended_keeps_the_guest_waiting_and_goes_on_when_it_grows),
 		T(a_foul_ring_needs_a_reset),
-		T(a_source_that_is_not_there_is_named),
+		T(a_source_that_is_none_is_named),
 		T(saved_and_made_again_it_is_the_same),
 	};
 
