@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,6 +149,8 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 
 	umask(077);
+	/* One heap for all threads: they allocate when a queue starts, if ever. */
+	mallopt(M_ARENA_MAX, 1);
 	if (cli_parse(&p.cli, argc, argv, &e) < 0 ||
 	    (p.cli.what == CLI_RUN ? run(&p, &e) : tell(&p.cli, argv[0])) < 0) {
 		char line[ERR_TEXT];
