@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be done to a described struct without text: defaults, freeing, copying, comparing, coverage, and the
- * look for things not built. JSON is in desc_json.c, the command line in desc_kv.c, help in desc_doc.c. Any
- * thread; no state.
+ * What can be done to a described struct without text: defaults, freeing, copying, comparing,
+ * coverage, and the look for things not built. JSON is in desc_json.c, the command line in
+ * desc_kv.c, help in desc_doc.c. Any thread; no state.
  */
 #include "base/desc.h"
 
@@ -231,7 +231,8 @@ uint32_t desc_uncovered(const struct desc *d)
 	if (d->has_set)
 		memset(seen + d->set_off, 1, sizeof(uint64_t));
 	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
-		bool inside = desc_field_type(f) == D_OBJ && !desc_is_list(f) && !desc_is_pointer(f);
+		bool inside =
+			desc_field_type(f) == D_OBJ && !desc_is_list(f) && !desc_is_pointer(f);
 		uint32_t whole = f->size;
 
 		/* of nested structs only what their own rows cover up to the first gap */
@@ -286,7 +287,8 @@ static int check_values(const struct field *f, const struct row_items *it, const
 
 		if (!(f->unbuilt >> v & 1))
 			continue;
-		return unbuilt(e, f, opt, f->cli_names && *f->cli_names[v] ? f->cli_names[v] : f->names[v]);
+		return unbuilt(e, f, opt,
+			       f->cli_names && *f->cli_names[v] ? f->cli_names[v] : f->names[v]);
 	}
 	return 0;
 }
@@ -304,7 +306,8 @@ static int check_built(const struct desc *d, const void *obj, const char *opt, s
 		if (t == D_ENUM && check_values(f, &it, opt, e))
 			return -1;
 		for (uint32_t i = 0; t == D_OBJ && i < it.count; i++)
-			if (check_built(f->sub, it.first + i * f->sub->size, f->opt ? f->opt : opt, e))
+			if (check_built(f->sub, it.first + i * f->sub->size, f->opt ? f->opt : opt,
+					e))
 				return -1;
 	}
 	return 0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Described data: a struct and the table that describes it come from the same rows, so they cannot part.
- * A row knows the key, the command-line spelling, type, default, range, names of an enum, nested table, and
- * one sentence. Readers of the rows (JSON in and out, key=value in, schema, help, man page, comparison, copying,
- * freeing) are one function each over any table; nothing else parses or prints configuration or saved state.
+ * Described data: a struct and the table that describes it come from the same rows, so they cannot
+ * part. A row knows the key, the command-line spelling, type, default, range, names of an enum,
+ * nested table, and one sentence. Readers of the rows (JSON in and out, key=value in, schema, help,
+ * man page, comparison, copying, freeing) are one function each over any table; nothing else parses
+ * or prints configuration or saved state.
  *
  * Shapes a member may have:
  *   bool, uint8_t..uint64_t, int8_t..int64_t	numbers; D_SIZE numbers take K, M, G on the command line
@@ -15,9 +16,10 @@
  *   uint8_t[n]					opaque bytes as hex (D_HEX)
  *   t[n]					n numbers or objects, all of them (.count = n)
  *   plain data with a text of its own		(.text)
- * A config struct holds `uint64_t set` (has_set), one bit per row, that tells said from default; what is absent is left
- * out of its JSON. State structs have none, and every row is in their JSON.
- * Whole numbers above INT64_MAX are "0x…" strings in JSON; such strings are read for any unsigned number of 8 bytes.
+ * A config struct holds `uint64_t set` (has_set), one bit per row, that tells said from default;
+ * what is absent is left out of its JSON. State structs have none, and every row is in their JSON.
+ * Whole numbers above INT64_MAX are "0x…" strings in JSON; such strings are read for any unsigned
+ * number of 8 bytes.
  *
  * On the command line a value is said as (base/str.h has the grammar):
  *   number, string, path, toggle, enum		key=value
@@ -29,7 +31,8 @@
  *   object, otherwise				key=1:2:3, its rows in turn
  * An empty value says nothing, but "off" to a toggle.
  *
- * Nothing here keeps state; any thread may call. Foreign input never recurses deeper than the tables do.
+ * Nothing here keeps state; any thread may call. Foreign input never recurses deeper than the
+ * tables do.
  */
 #pragma once
 
@@ -94,7 +97,8 @@ struct field {
 	const char *const *names;	/* of an enum, NULL-ended; JSON spelling */
 	const char *const *cli_names;	/* command-line spelling where it differs */
 	const struct desc *sub;		/* nested table */
-	/* a type of its own: text in and out; returns -1 with a sentence. For addresses, cpu lists... */
+	/* a type of its own: text in and out; returns -1 with a sentence. For addresses, cpu
+	 * lists... */
 	const struct desc_text *text;
 	uint64_t def, min, max;		/* numbers; max 0 = what the width holds */
 	uint64_t unbuilt;		/* of an enum: bit per value that is known and not in this build */
@@ -128,7 +132,8 @@ struct desc {
 	int (*fix)(void *obj, struct err *e);
 };
 
-/* A row of saved state. The type is found from the member; enums with names, and sizes, say their own. */
+/* A row of saved state. The type is found from the member; enums with names, and sizes, say
+ * their own. */
 #define S(type_, member_, ...)                                                                     \
 	{                                                                                          \
 		.key = #member_, .off = offsetof(type_, member_),                                  \
@@ -200,17 +205,20 @@ void desc_copy(const struct desc *d, void *to, const void *from);
 /* Of what was said and what was not, only optional numbers count. */
 bool desc_equal(const struct desc *d, const void *a, const void *b);
 
-/* For all readers: obj is zeroed or holds values, which are freed; on failure it is back at its defaults. */
+/* For all readers: obj is zeroed or holds values, which are freed; on failure it is back at its
+ * defaults. */
 
-/* Reads an object over defaults. Unknown key, wrong type, out of range: refused with the key's path, one frame a level. */
+/* Reads an object over defaults. Unknown key, wrong type, out of range: refused with the key's
+ * path, one frame a level. */
 MUST int desc_from_json(const struct desc *d, void *obj, const struct json *j, struct err *e);
-/* The same for saved state of a version: rows that this version knew must be there, newer ones may be missing. */
+/* The same for saved state of a version: rows that this version knew must be there, newer ones
+ * may be missing. */
 MUST int desc_from_saved(const struct desc *d, void *obj, const struct json *j, uint32_t version,
 			 struct err *e);
 /* "key=value,key=[a,b],key="x,y"" over defaults. fds of F_FD rows land in them. */
 MUST int desc_from_kv(const struct desc *d, void *obj, const char *text, struct err *e);
-/* One value of one row, as it stands behind "key=" or "--opt "; of a list row: one more of them. base is the struct that
- * holds the member. */
+/* One value of one row, as it stands behind "key=" or "--opt "; of a list row: one more of them.
+ * base is the struct that holds the member. */
 MUST int desc_value_from_text(const struct field *f, void *base, const char *text, struct err *e);
 
 /* A new object that the caller puts with json_put. */
@@ -241,9 +249,9 @@ static inline bool desc_is_pointer(const struct field *f)
 {
 	return f->is_pointer || f->flags & F_POINTER;
 }
-/* Calls fn for each command-line key, flat nested ones included; key is the whole spelling, "" of a row that is only
- * said bare. flags are the row's, with F_UNBUILT of those around it, and F_REQUIRED only where nothing around it may
- * be left out. */
+/* Calls fn for each command-line key, flat nested ones included; key is the whole spelling, ""
+ * of a row that is only said bare. flags are the row's, with F_UNBUILT of those around it, and
+ * F_REQUIRED only where nothing around it may be left out. */
 typedef void desc_key_fn(void *arg, const struct field *f, const char *key, uint32_t flags);
 void desc_each_key(const struct desc *d, desc_key_fn *fn, void *arg);
 /* "<path>", "on|off", "<size>", "[<n>,…]", … as a value is said on the command line. */
@@ -251,5 +259,6 @@ void desc_value_syntax(struct str *out, const struct field *f);
 /* The default as it is said on the command line; false and nothing when there is none. */
 bool desc_default_text(struct str *out, const struct field *f);
 
-/* " (did you mean 'x'?)" to the name nearest to word, or nothing when none is near. names is NULL-ended. */
+/* " (did you mean 'x'?)" to the name nearest to word, or nothing when none is near. names is
+ * NULL-ended. */
 void desc_nearest(struct str *out, const char *word, const char *const *names);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How rows look to a reader of help: the keys of the command line, what a value looks like, what the default is.
- * The layout of the documents is conf/doc's. Any thread; no state.
+ * How rows look to a reader of help: the keys of the command line, what a value looks like, what
+ * the default is. The layout of the documents is conf/doc's. Any thread; no state.
  */
 #include <stdio.h>
 #include <string.h>
@@ -147,7 +147,8 @@ void desc_value_syntax(struct str *out, const struct field *f)
 
 bool desc_default_text(struct str *out, const struct field *f)
 {
-	if (desc_is_list(f) || desc_is_pointer(f) || f->text || f->flags & (F_REQUIRED | F_OPTIONAL))
+	if (desc_is_list(f) || desc_is_pointer(f) || f->text ||
+	    f->flags & (F_REQUIRED | F_OPTIONAL))
 		return false;
 	switch (desc_field_type(f)) {
 	case D_BOOL:

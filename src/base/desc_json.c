@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Described data to and from JSON, and the schema of that JSON (OpenAPI 3.0). Strict where others are lenient: a key
- * that no row knows is refused by name. null is taken for what may be absent. Any thread; no state.
+ * Described data to and from JSON, and the schema of that JSON (OpenAPI 3.0). Strict where others
+ * are lenient: a key that no row knows is refused by name. null is taken for what may be absent.
+ * Any thread; no state.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,8 @@ struct strict {
 	uint32_t version;
 };
 
-static int read_object(const struct desc *d, void *obj, const struct json *j, const struct strict *s,
-		       struct err *e);
+static int read_object(const struct desc *d, void *obj, const struct json *j,
+		       const struct strict *s, struct err *e);
 
 static int wrong_kind(const char *want, const struct json *j, struct err *e)
 {
@@ -55,8 +56,8 @@ static int read_text(const struct field *f, void *item, const struct json *j, st
 	return row_store_str(f, item, mem_str(json_str(j)), e);
 }
 
-static int read_item(const struct field *f, void *item, const struct json *j, const struct strict *s,
-		     struct err *e)
+static int read_item(const struct field *f, void *item, const struct json *j,
+		     const struct strict *s, struct err *e)
 {
 	enum desc_type t = desc_field_type(f);
 	bool text = (f->text && !f->text->cli_only) || t == D_ENUM || t == D_HEX;
@@ -122,8 +123,8 @@ static int read_list(const struct field *f, void *obj, const struct json *j, con
 	return 0;
 }
 
-static int read_array(const struct field *f, void *obj, const struct json *j, const struct strict *s,
-		      struct err *e)
+static int read_array(const struct field *f, void *obj, const struct json *j,
+		      const struct strict *s, struct err *e)
 {
 	if (json_kind(j) != JSON_IS_ARR || json_count(j) != f->count)
 		return err_set(e, ERR_BAD, "%s: must be an array of %u", f->key, f->count);
@@ -197,8 +198,8 @@ static int check_missing(const struct desc *d, const struct json *j, const struc
 	return 0;
 }
 
-static int read_object(const struct desc *d, void *obj, const struct json *j, const struct strict *s,
-		       struct err *e)
+static int read_object(const struct desc *d, void *obj, const struct json *j,
+		       const struct strict *s, struct err *e)
 {
 	struct json_iter it = { 0 };
 

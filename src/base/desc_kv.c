@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Described data from the command line: "key=value,key=[list],key="quoted"", by the grammar of base/str.h. It knows
- * nothing of dashes and argv: that is conf/cli. Any thread; no state.
+ * Described data from the command line: "key=value,key=[list],key="quoted"", by the grammar of
+ * base/str.h. It knows nothing of dashes and argv: that is conf/cli. Any thread; no state.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,8 @@ static const char *flat_prefix(const struct field *f)
 	return f->cli ? f->cli : "";
 }
 
-/* Finds the row of a key, through flat rows too. With obj, makes the absent objects on the way and marks them said. */
+/* Finds the row of a key, through flat rows too. With obj, makes the absent objects on the way
+ * and marks them said. */
 static bool find_slot(struct slot *out, const struct desc *d, void *obj, const char *key)
 {
 	for (unsigned int i = 0; i < d->count; i++) {
@@ -289,8 +290,10 @@ static int bare_from_text(const struct desc *d, void *obj, const char *text, siz
 		if (!(f->flags & F_BARE) || (!row_is_text(f) && !is_name(f, word)))
 			continue;
 		if (desc_said(d, obj, i))
-			return err_set(e, ERR_BAD, "'%s' comes after another value of the same kind: "
-						   "say one", word);
+			return err_set(e, ERR_BAD,
+				       "'%s' comes after another value of the same kind: "
+				       "say one",
+				       word);
 		row_mark_said(d, obj, i);
 		return scalar_from_text(f, (char *)obj + f->off, take(&word), e);
 	}

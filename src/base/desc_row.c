@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Storing one value that a reader has found, after judging it: ranges, names, lengths, room in a list. The
- * sentences for what is wrong with a single value are here, so that JSON and the command line say the same.
+ * Storing one value that a reader has found, after judging it: ranges, names, lengths, room in a
+ * list. The sentences for what is wrong with a single value are here, so that JSON and the command
+ * line say the same.
  */
 #include "base/desc_row.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the readers of described data (desc*.c) share about a single row. For them only; others include
- * base/desc.h.
+ * What the readers of described data (desc*.c) share about a single row. For them only; others
+ * include base/desc.h.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seam over jansson. It adds what the library leaves open: limits on size and depth before a byte is parsed,
- * sentences for errors, and strings that are never refused when written. It is not a schema: see base/desc.
+ * The seam over jansson. It adds what the library leaves open: limits on size and depth before a
+ * byte is parsed, sentences for errors, and strings that are never refused when written. It is not
+ * a schema: see base/desc.
  */
 #include "base/json.h"
 
@@ -67,7 +68,8 @@ int json_parse(struct json **out, const char *text, size_t len, struct err *e)
 		return -1;
 	j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (!j)
-		return err_set(e, ERR_BAD, "line %d, column %d: %s", why.line, why.column, why.text);
+		return err_set(e, ERR_BAD, "line %d, column %d: %s", why.line, why.column,
+			       why.text);
 	*out = ours(j);
 	return 0;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON values (RFC 8259): a thin seam over the library, so that no other file knows which one it is. Foreign text is
- * limited in size and depth, a key said twice is refused, and errors name the line. Any thread may call; a
- * value belongs to one. A value has one owner: json_set and json_add take what they are given.
+ * JSON values (RFC 8259): a thin seam over the library, so that no other file knows which one it
+ * is. Foreign text is limited in size and depth, a key said twice is refused, and errors name the
+ * line. Any thread may call; a value belongs to one. A value has one owner: json_set and json_add
+ * take what they are given.
  *
- * Whole numbers above INT64_MAX do not travel as JSON numbers; base/desc writes them as "0x…" strings.
+ * Whole numbers above INT64_MAX do not travel as JSON numbers; base/desc writes them as "0x…"
+ * strings.
  */
 #pragma once
 
@@ -19,7 +21,15 @@
 
 struct json;
 
-enum json_kind { JSON_IS_NULL, JSON_IS_BOOL, JSON_IS_INT, JSON_IS_REAL, JSON_IS_STR, JSON_IS_ARR, JSON_IS_OBJ };
+enum json_kind {
+	JSON_IS_NULL,
+	JSON_IS_BOOL,
+	JSON_IS_INT,
+	JSON_IS_REAL,
+	JSON_IS_STR,
+	JSON_IS_ARR,
+	JSON_IS_OBJ,
+};
 
 /* Reads one value that fills the text. The caller puts *out. */
 MUST int json_parse(struct json **out, const char *text, size_t len, struct err *e);
@@ -55,7 +65,8 @@ const struct json *json_get(const struct json *obj, const char *key);
 size_t json_count(const struct json *j);
 /* Element i of an array, borrowed, or NULL. */
 const struct json *json_at(const struct json *arr, size_t i);
-/* Walks an object in the order of its text. Zero-initialise it; false at the end. The object does not change meanwhile. */
+/* Walks an object in the order of its text. Zero-initialise it; false at the end. The object
+ * does not change meanwhile. */
 struct json_iter {
 	void *at;
 	const char *key;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The text builder and the value grammar of the command line. It is not a parser of whole options: it cuts at
- * separators and reads single values. Any thread; no state.
+ * The text builder and the value grammar of the command line. It is not a parser of whole options:
+ * it cuts at separators and reads single values. Any thread; no state.
  */
 #include "base/str.h"
 
@@ -180,7 +180,8 @@ char *str_unquote(const char *piece, size_t len)
 	return out;
 }
 
-/* Digits of a base from *at on; false without any digit or when the number has more than 64 bits. */
+/* Digits of a base from *at on; false without any digit or when the number has more than 64
+ * bits. */
 static bool digits(uint64_t *out, const char **at, unsigned int base)
 {
 	const char *p = *at;
@@ -250,8 +251,8 @@ int str_to_size(uint64_t *out, const char *text, struct err *e)
 		       !mul_overflows(out, *out, 1ull << (10 * (unit - units + 1)));
 	}
 	if (!good)
-		return err_set(e, ERR_BAD, "'%s' is not a size: say bytes, or a number with K, M or G",
-			       text);
+		return err_set(e, ERR_BAD,
+			       "'%s' is not a size: say bytes, or a number with K, M or G", text);
 	return 0;
 }
 
@@ -271,7 +272,8 @@ unsigned int str_distance(const char *a, const char *b)
 	for (unsigned int j = 0; j <= bn; j++)
 		row[0][j] = j;
 	for (unsigned int i = 1; i <= an; i++) {
-		unsigned int *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
+		unsigned int *now = row[i % 3], *last = row[(i + 2) % 3],
+			     *before = row[(i + 1) % 3];
 
 		now[0] = i;
 		for (unsigned int j = 1; j <= bn; j++) {

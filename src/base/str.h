@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Text: a builder that cannot overrun, and the small grammar in which options are said on the command line
- * (key=value, [lists], "quotes", sizes, toggles, ranges). The grammar cuts and reads single values; what the
- * keys mean is base/desc's. Nothing here keeps state; any thread may call, a builder belongs to one.
+ * Text: a builder that cannot overrun, and the small grammar in which options are said on the
+ * command line (key=value, [lists], "quotes", sizes, toggles, ranges). The grammar cuts and reads
+ * single values; what the keys mean is base/desc's. Nothing here keeps state; any thread may call,
+ * a builder belongs to one.
  */
 #pragma once
 
@@ -12,8 +13,8 @@
 
 #include "base/err.h"
 
-/* A growing text of at most max bytes (0 = 1 MiB). Zero-initialise to make one. What does not fit is left out and
- * `cut` says so. */
+/* A growing text of at most max bytes (0 = 1 MiB). Zero-initialise to make one. What does not
+ * fit is left out and `cut` says so. */
 struct str {
 	char *text;
 	size_t len, cap, max;
@@ -37,8 +38,8 @@ char *str_take(struct str *s) __attribute__((returns_nonnull));
 
 /* Are the quotes closed and the brackets in pairs? */
 MUST int str_balanced(const char *text, struct err *e);
-/* Cuts the next piece of *at that ends at sep or at the end, where quotes and brackets protect sep. False when
- * nothing is left (*at is NULL then). The text is balanced. */
+/* Cuts the next piece of *at that ends at sep or at the end, where quotes and brackets protect
+ * sep. False when nothing is left (*at is NULL then). The text is balanced. */
 bool str_piece(const char **at, char sep, const char **piece, size_t *len);
 /* First c in piece that neither quotes nor brackets protect, or NULL. */
 const char *str_find(const char *piece, size_t len, char c);
@@ -52,7 +53,8 @@ MUST int str_to_hex(uint64_t *out, const char *text, struct err *e);	/* with or 
 MUST int str_to_size(uint64_t *out, const char *text, struct err *e);	/* decimal with K, M or G behind */
 MUST int str_to_bool(bool *out, const char *text, struct err *e);	/* on true / off false "" */
 
-/* How many letters must be added, dropped, changed or swapped with their neighbour to turn a into b. */
+/* How many letters must be added, dropped, changed or swapped with their neighbour to turn a
+ * into b. */
 unsigned int str_distance(const char *a, const char *b);
 
 /* len bytes as 2*len hex digits, and back; text must have exactly that length. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rules between options: tables of "broken when" and "say this". A predicate looks at one thing and answers true when
- * its rule is broken; rules that name two things are functions at the end. It asks nothing of the host. Any thread;
- * no state.
+ * Rules between options: tables of "broken when" and "say this". A predicate looks at one thing and
+ * answers true when its rule is broken; rules that name two things are functions at the end. It
+ * asks nothing of the host. Any thread; no state.
  */
 #include "conf/check.h"
 
@@ -119,7 +119,8 @@ static bool page_size_is_odd(const struct look *l)
 {
 	const struct memory_conf *m = &l->vm->memory;
 
-	return conf_said(memory, m, hugepage_size) && (!is_pow2(m->hugepage_size) || m->hugepage_size <= PAGE);
+	return conf_said(memory, m, hugepage_size) &&
+	       (!is_pow2(m->hugepage_size) || m->hugepage_size <= PAGE);
 }
 
 static bool memory_is_no_huge_pages(const struct look *l)
@@ -141,23 +142,32 @@ static bool balloon_is_all(const struct look *l)
 
 static const struct rule vm_rules[] = {
 	{ boots_nothing, false, "nothing to boot: say --kernel or --firmware" },
-	{ boots_two, false, "--kernel and --firmware: say one, the firmware finds the kernel by itself" },
-	{ firmware_is_told_much, true, "--firmware: --cmdline and --initramfs are for a kernel and have no effect" },
+	{ boots_two, false,
+	  "--kernel and --firmware: say one, the firmware finds the kernel by itself" },
+	{ firmware_is_told_much, true,
+	  "--firmware: --cmdline and --initramfs are for a kernel and have no effect" },
 	{ snp_without_igvm, false, "--platform: sev_snp needs an image made for it: say --igvm" },
 	{ fewer_max_than_boot, false, "--cpus: max is below boot: raise it or leave it out" },
-	{ too_many_vcpus, false, "--cpus: more than 64 vCPUs are not to be had: lower boot and max" },
-	{ topology_is_odd, false, "--cpus: the numbers of topology, multiplied, must be max: change one of them" },
+	{ too_many_vcpus, false,
+	  "--cpus: more than 64 vCPUs are not to be had: lower boot and max" },
+	{ topology_is_odd, false,
+	  "--cpus: the numbers of topology, multiplied, must be max: change one of them" },
 	{ topology_has_wide_cores, false, "--cpus: topology: a core has one thread or two" },
 	{ has_no_memory, false, "--memory: size is 0: say how much the guest has" },
-	{ has_memory_twice, false, "--memory-zone: say --memory size=0 with it, the zones are all the memory" },
+	{ has_memory_twice, false,
+	  "--memory-zone: say --memory size=0 with it, the zones are all the memory" },
 	{ memory_is_no_pages, false, "--memory: size is not a multiple of 4K: round it" },
 	{ memory_is_too_wide, false,
 	  "--memory: size leaves no addresses for devices: lower it or raise --cpus max_phys_bits" },
-	{ shares_and_merges, false, "--memory: shared memory can not be merged: say one of shared and mergeable" },
+	{ shares_and_merges, false,
+	  "--memory: shared memory can not be merged: say one of shared and mergeable" },
 	{ page_size_without_pages, false, "--memory: hugepage_size needs hugepages=on" },
-	{ page_size_is_odd, false, "--memory: hugepage_size is no size of a page: say a power of two above 4K" },
-	{ memory_is_no_huge_pages, false, "--memory: size is not a multiple of hugepage_size: round it" },
-	{ hotplugged_without_room, false, "--memory: hotplugged_size is above hotplug_size: lower it" },
+	{ page_size_is_odd, false,
+	  "--memory: hugepage_size is no size of a page: say a power of two above 4K" },
+	{ memory_is_no_huge_pages, false,
+	  "--memory: size is not a multiple of hugepage_size: round it" },
+	{ hotplugged_without_room, false,
+	  "--memory: hotplugged_size is above hotplug_size: lower it" },
 	{ balloon_is_all, false, "--balloon: size takes all the guest's memory: lower it" },
 };
 
@@ -193,9 +203,11 @@ static bool zone_has_file_and_huge_pages(const struct look *l)
 
 static const struct rule zone_rules[] = {
 	{ zone_is_empty, false, "size is not a multiple of 4K above 0: say one" },
-	{ zone_shares_and_merges, false, "shared memory can not be merged: say one of shared and mergeable" },
+	{ zone_shares_and_merges, false,
+	  "shared memory can not be merged: say one of shared and mergeable" },
 	{ zone_has_page_size_without_pages, false, "hugepage_size needs hugepages=on" },
-	{ zone_has_file_and_huge_pages, false, "a file has its own pages: say one of file and hugepages" },
+	{ zone_has_file_and_huge_pages, false,
+	  "a file has its own pages: say one of file and hugepages" },
 };
 
 /* Consoles. */
@@ -234,7 +246,8 @@ static const struct rule serial_rules[] = {
 };
 static const struct rule console_rules[] = {
 	{ console_has_no_file, false, "no file is named for the text: say file=<path>" },
-	{ console_is_on_socket, false, "the virtio console has no socket: use --serial socket=<path>" },
+	{ console_is_on_socket, false,
+	  "the virtio console has no socket: use --serial socket=<path>" },
 };
 static const struct rule debug_console_rules[] = {
 	{ debug_console_has_no_file, false, "no file is named for the text: say file=<path>" },
@@ -248,7 +261,8 @@ static bool memory_is_private(const struct vm_conf *vm)
 	bool all = vm->memory.zones.count;
 
 	for (uint32_t i = 0; i < vm->memory.zones.count; i++)
-		all = all && (vm->memory.zones.items[i].shared || vm->memory.zones.items[i].hugepages);
+		all = all &&
+		      (vm->memory.zones.items[i].shared || vm->memory.zones.items[i].hugepages);
 	return !all && !vm->memory.shared && !vm->memory.hugepages;
 }
 
@@ -322,14 +336,19 @@ static bool disk_group_is_unknown(const struct look *l)
 
 static const struct rule disk_rules[] = {
 	{ disk_has_no_path, false, "it has no image: say path=<file or block device>" },
-	{ disk_has_many_queues, false, "more queues than vCPUs: lower num_queues or raise --cpus boot" },
+	{ disk_has_many_queues, false,
+	  "more queues than vCPUs: lower num_queues or raise --cpus boot" },
 	{ disk_queue_is_odd, false, "queue_size is not a power of two above 2: say 128, for one" },
-	{ disk_has_no_socket, false, "vhost_user needs the socket of its process: say socket=<path>" },
+	{ disk_has_no_socket, false,
+	  "vhost_user needs the socket of its process: say socket=<path>" },
 	{ disk_has_odd_socket, false, "socket goes with vhost_user=on: say both or none" },
-	{ disk_memory_is_private, false, "vhost_user needs memory that others can map: say --memory shared=on" },
-	{ disk_vhost_has_limit, false, "a vhost-user disk can not be limited here: limit it in its process" },
+	{ disk_memory_is_private, false,
+	  "vhost_user needs memory that others can map: say --memory shared=on" },
+	{ disk_vhost_has_limit, false,
+	  "a vhost-user disk can not be limited here: limit it in its process" },
 	{ disk_has_two_limits, false, "it has a limit and a group: say one" },
-	{ disk_group_is_unknown, false, "its rate_limit_group is not there: say --rate-limit-group id=<name>,..." },
+	{ disk_group_is_unknown, false,
+	  "its rate_limit_group is not there: say --rate-limit-group id=<name>,..." },
 };
 
 /* Network cards. */
@@ -437,18 +456,26 @@ static bool net_vhost_has_limit(const struct look *l)
 
 static const struct rule net_rules[] = {
 	{ net_has_odd_queues, false, "queues come in pairs: say an even num_queues" },
-	{ net_has_many_queues, false, "more queue pairs than vCPUs: lower num_queues or raise --cpus boot" },
+	{ net_has_many_queues, false,
+	  "more queue pairs than vCPUs: lower num_queues or raise --cpus boot" },
 	{ net_queue_is_odd, false, "queue_size is not a power of two: say 256, for one" },
-	{ net_fds_do_not_fit, false, "a descriptor is needed for each pair of queues: say num_queues twice the fds" },
-	{ net_has_two_ends, false, "fd is a tap already made: leave out tap, ip, mask and host_mac" },
+	{ net_fds_do_not_fit, false,
+	  "a descriptor is needed for each pair of queues: say num_queues twice the fds" },
+	{ net_has_two_ends, false,
+	  "fd is a tap already made: leave out tap, ip, mask and host_mac" },
 	{ net_has_half_an_address, false, "ip and mask go together: say both or none" },
-	{ net_address_is_none, false, "ip and mask are not two IPv4 or two IPv6 addresses: correct them" },
-	{ net_segments_without_sums, false, "offload_tso and offload_ufo need checksums: switch them off too, or offload_csum on" },
+	{ net_address_is_none, false,
+	  "ip and mask are not two IPv4 or two IPv6 addresses: correct them" },
+	{ net_segments_without_sums, false,
+	  "offload_tso and offload_ufo need checksums: switch them off too, or offload_csum on" },
 	{ net_tap_is_long, false, "the name of a tap has at most 15 bytes: shorten it" },
-	{ net_has_no_socket, false, "vhost_user needs the socket of its process: say socket=<path>" },
+	{ net_has_no_socket, false,
+	  "vhost_user needs the socket of its process: say socket=<path>" },
 	{ net_has_odd_socket, false, "socket goes with vhost_user=on: say both or none" },
-	{ net_memory_is_private, false, "vhost_user needs memory that others can map: say --memory shared=on" },
-	{ net_vhost_has_limit, false, "a vhost-user card can not be limited here: limit it in its process" },
+	{ net_memory_is_private, false,
+	  "vhost_user needs memory that others can map: say --memory shared=on" },
+	{ net_vhost_has_limit, false,
+	  "a vhost-user card can not be limited here: limit it in its process" },
 };
 
 /* Other devices. */
@@ -486,7 +513,7 @@ static bool vhost_type_is_ours(const struct look *l)
 {
 	const struct generic_vhost_user_conf *g = l->thing;
 
-	return g->device_type == 23 || g->device_type == 35;	/* virtio ids of iommu and watchdog */
+	return g->device_type == 23 || g->device_type == 35; /* virtio ids of iommu and watchdog */
 }
 
 static bool pmem_is_odd(const struct look *l)
@@ -515,7 +542,8 @@ static bool device_clique_without_p2p(const struct look *l)
 {
 	const struct device_conf *d = l->thing;
 
-	return conf_said(device, d, x_nv_gpudirect_clique) && l->vm->platform && !l->vm->platform->vfio_p2p_dma;
+	return conf_said(device, d, x_nv_gpudirect_clique) && l->vm->platform &&
+	       !l->vm->platform->vfio_p2p_dma;
 }
 
 static bool group_limits_nothing(const struct look *l)
@@ -547,31 +575,39 @@ static bool ivshmem_is_odd(const struct look *l)
 }
 
 static const struct rule fs_rules[] = {
-	{ fs_has_many_queues, false, "more queues than vCPUs: lower num_queues or raise --cpus boot" },
+	{ fs_has_many_queues, false,
+	  "more queues than vCPUs: lower num_queues or raise --cpus boot" },
 	{ fs_queue_is_odd, false, "queue_size is not a power of two: say 1024, for one" },
-	{ needs_shared_memory, false, "it needs memory that others can map: say --memory shared=on" },
+	{ needs_shared_memory, false,
+	  "it needs memory that others can map: say --memory shared=on" },
 };
 static const struct rule generic_rules[] = {
 	{ vhost_queue_is_odd, false, "queue_sizes are not powers of two: say [128], for one" },
 	{ vhost_type_is_ours, false, "a device of this type can not be served by another process" },
-	{ needs_shared_memory, false, "it needs memory that others can map: say --memory shared=on" },
+	{ needs_shared_memory, false,
+	  "it needs memory that others can map: say --memory shared=on" },
 };
 static const struct rule user_device_rules[] = {
-	{ needs_shared_memory, false, "it needs memory that others can map: say --memory shared=on" },
+	{ needs_shared_memory, false,
+	  "it needs memory that others can map: say --memory shared=on" },
 };
 static const struct rule pmem_rules[] = {
 	{ pmem_is_odd, false, "size is not a multiple of 2M: round it" },
 };
 static const struct rule device_rules[] = {
 	{ device_has_two_ends, false, "say either path or fd" },
-	{ device_fd_without_iommufd, false, "fd needs an opened iommufd: say --platform iommufd_fd=<n>" },
-	{ device_clique_without_p2p, false, "x_nv_gpudirect_clique needs --platform vfio_p2p_dma=on" },
+	{ device_fd_without_iommufd, false,
+	  "fd needs an opened iommufd: say --platform iommufd_fd=<n>" },
+	{ device_clique_without_p2p, false,
+	  "x_nv_gpudirect_clique needs --platform vfio_p2p_dma=on" },
 };
 static const struct rule group_rules[] = {
-	{ group_limits_nothing, false, "it limits nothing: say bw_size and bw_refill_time, or the same of ops" },
+	{ group_limits_nothing, false,
+	  "it limits nothing: say bw_size and bw_refill_time, or the same of ops" },
 };
 static const struct rule numa_rules[] = {
-	{ numa_is_two_things, false, "a node with device_id has neither cpus nor memory_zones: say one kind" },
+	{ numa_is_two_things, false,
+	  "a node with device_id has neither cpus nor memory_zones: say one kind" },
 };
 static const struct rule landlock_rules[] = {
 	{ access_is_odd, false, "access is none of r, w and rw" },
@@ -655,7 +691,10 @@ static int check_groups(const struct vm_conf *c, struct err *e)
 		GROUP_LIST("memory-zone", c->memory.zones, zone_rules),
 		{ .what = "serial", .first = &c->serial, .count = 1, RULES(serial_rules) },
 		{ .what = "console", .first = &c->console, .count = 1, RULES(console_rules) },
-		{ .what = "debug-console", .first = &c->debug_console, .count = 1, RULES(debug_console_rules) },
+		{ .what = "debug-console",
+		  .first = &c->debug_console,
+		  .count = 1,
+		  RULES(debug_console_rules) },
 		GROUP_LIST("rate-limit-group", c->rate_limit_groups, group_rules),
 		GROUP_LIST("disk", c->disks, disk_rules),
 		GROUP_LIST("net", c->net, net_rules),
@@ -683,8 +722,10 @@ static int check_groups(const struct vm_conf *c, struct err *e)
 static int check_reserved(const char *kind, const char *id, struct err *e)
 {
 	if (!strncmp(id, ID_RESERVED, strlen(ID_RESERVED)))
-		return err_set(e, ERR_BAD, "--%s: names that begin with " ID_RESERVED
-					   " are our own: choose another in place of '%s'", kind, id);
+		return err_set(e, ERR_BAD,
+			       "--%s: names that begin with " ID_RESERVED
+			       " are our own: choose another in place of '%s'",
+			       kind, id);
 	if (!*id)
 		return err_set(e, ERR_BAD, "--%s: an empty id names nothing: leave it out", kind);
 	return 0;
@@ -701,7 +742,8 @@ static int check_names(const struct vm_conf *c, struct err *e)
 	for (uint32_t i = 0; i < n; i++)
 		named[at++] = devs[i];
 	for (uint32_t i = 0; i < zones; i++)
-		named[at++] = (struct conf_dev){ .kind = "memory-zone", .id = &c->memory.zones.items[i].id };
+		named[at++] = (struct conf_dev){ .kind = "memory-zone",
+						 .id = &c->memory.zones.items[i].id };
 	for (uint32_t i = 0; i < c->rate_limit_groups.count; i++)
 		named[at++] = (struct conf_dev){ .kind = "rate-limit-group",
 						 .id = &c->rate_limit_groups.items[i].id };
@@ -712,8 +754,10 @@ static int check_names(const struct vm_conf *c, struct err *e)
 			return -1;
 		for (uint32_t k = 0; k < i; k++)
 			if (*named[k].id && !strcmp(*named[k].id, *named[i].id))
-				return err_set(e, ERR_TAKEN, "--%s: the id '%s' is taken by a --%s: choose another",
-					       named[i].kind, *named[i].id, named[k].kind);
+				return err_set(
+					e, ERR_TAKEN,
+					"--%s: the id '%s' is taken by a --%s: choose another",
+					named[i].kind, *named[i].id, named[k].kind);
 	}
 	return 0;
 }
@@ -728,13 +772,16 @@ static int check_slots(const struct vm_conf *c, struct err *e)
 		if (devs[i].slot < 0)
 			continue;
 		if (!devs[i].slot && !devs[i].segment)
-			return err_set(e, ERR_BAD, "--%s: pci_device_id 0 is reserved for the host bridge: "
-						   "choose 1 to 31", devs[i].kind);
+			return err_set(e, ERR_BAD,
+				       "--%s: pci_device_id 0 is reserved for the host bridge: "
+				       "choose 1 to 31",
+				       devs[i].kind);
 		for (uint32_t k = 0; k < i; k++)
 			if (devs[k].slot == devs[i].slot && devs[k].segment == devs[i].segment)
-				return err_set(e, ERR_TAKEN, "--%s: pci_device_id %d is in use by a --%s: "
-							     "choose another", devs[i].kind, devs[i].slot,
-					       devs[k].kind);
+				return err_set(e, ERR_TAKEN,
+					       "--%s: pci_device_id %d is in use by a --%s: "
+					       "choose another",
+					       devs[i].kind, devs[i].slot, devs[k].kind);
 	}
 	return 0;
 }
@@ -746,7 +793,8 @@ static int check_affinity(const struct vm_conf *c, struct err *e)
 		uint32_t vcpu = c->cpus.affinity.items[i].vcpu;
 
 		if (vcpu >= c->cpus.max_vcpus)
-			return err_set(e, ERR_BAD, "--cpus: affinity names vCPU %u, and there are %u: lower it",
+			return err_set(e, ERR_BAD,
+				       "--cpus: affinity names vCPU %u, and there are %u: lower it",
 				       vcpu, c->cpus.max_vcpus);
 	}
 	for (uint32_t d = 0; d < c->disks.count; d++) {
@@ -754,9 +802,12 @@ static int check_affinity(const struct vm_conf *c, struct err *e)
 
 		for (uint32_t i = 0; i < disk->queue_affinity.count; i++)
 			if (disk->queue_affinity.items[i].queue_index >= disk->num_queues)
-				return err_set(e, ERR_BAD, "--disk: queue_affinity names queue %u, and there are %u: "
-							   "lower it",
-					       disk->queue_affinity.items[i].queue_index, disk->num_queues);
+				return err_set(
+					e, ERR_BAD,
+					"--disk: queue_affinity names queue %u, and there are %u: "
+					"lower it",
+					disk->queue_affinity.items[i].queue_index,
+					disk->num_queues);
 	}
 	return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * argv into configuration. It knows dashes and how many values an option takes; what a value means is base/desc's.
- * Two passes: single options first, so that one that fills a whole object (--memory) does not sweep away what a list
- * option has put into it (--memory-zone). Called once, by main; no state.
+ * argv into configuration. It knows dashes and how many values an option takes; what a value means
+ * is base/desc's. Two passes: single options first, so that one that fills a whole object
+ * (--memory) does not sweep away what a list option has put into it (--memory-zone). Called once,
+ * by main; no state.
  */
 #include "conf/cli.h"
 
@@ -94,7 +95,8 @@ static int unknown_option(const struct parse *p, const char *arg, struct err *e)
 	uint32_t n = 2;
 
 	if (arg[0] != '-')
-		return err_set(e, ERR_BAD, "'%s' stands alone: say an option that begins with --", arg);
+		return err_set(e, ERR_BAD, "'%s' stands alone: say an option that begins with --",
+			       arg);
 	for (uint32_t i = 0; i < p->opt_count; i++) {
 		snprintf(dashed[i], sizeof(dashed[i]), "--%s", p->opts[i].f->opt);
 		if (*p->opts[i].f->opt)
@@ -102,7 +104,8 @@ static int unknown_option(const struct parse *p, const char *arg, struct err *e)
 	}
 	names[n] = NULL;
 	desc_nearest(&near, word, names);
-	return err_set(e, ERR_BAD, "unknown option '%s'%s: --help lists all", word, str_text(&near));
+	return err_set(e, ERR_BAD, "unknown option '%s'%s: --help lists all", word,
+		       str_text(&near));
 }
 
 static int take_value(struct parse *p, const struct opt *o, const char *text, struct err *e)
@@ -149,7 +152,8 @@ static int take_option(struct parse *p, const struct opt *o, const char *arg, st
 	if (equals)
 		return 0;
 	while (p->at < p->argc && !is_next_option(p)) {
-		/* what looks like an option is left for the main loop to name; a kernel may be told -x */
+		/* what looks like an option is left for the main loop to name; a kernel may be
+		 * told -x */
 		if (p->argv[p->at][0] == '-' && (values || desc_field_type(o->f) == D_OBJ))
 			break;
 		if (mine && take_value(p, o, p->argv[p->at], e))

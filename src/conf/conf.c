@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tables of all options, made from the rows in *.def, and the few values whose text is their own: addresses of
- * cards, virtio device types. What relates members of one table is a fix function here; what relates options is in
- * conf/check. Any thread; no state.
+ * The tables of all options, made from the rows in *.def, and the few values whose text is their
+ * own: addresses of cards, virtio device types. What relates members of one table is a fix function
+ * here; what relates options is in conf/check. Any thread; no state.
  */
 #include "conf/conf.h"
 
@@ -19,16 +19,17 @@ static int mac_parse(void *member, const char *text, struct err *e)
 	unsigned int b[6];
 	int end = 0;
 
-	if (strlen(text) != 17 || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3],
-					 &b[4], &b[5], &end) != 6 || end != 17)
+	if (strlen(text) != 17 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
+		   &end) != 6 || end != 17)
 		return err_set(e, ERR_BAD, "'%s' is not an address like 12:34:56:78:9a:bc", text);
 	for (unsigned int i = 0; i < 6; i++)
 		mac[i] = (uint8_t)b[i];
 	if (!conf_has_mac(mac))
 		return err_set(e, ERR_BAD, "an address of zeros names no card");
 	if (mac[0] & 1)
-		return err_set(e, ERR_BAD, "'%s' is the address of a group: its first byte must be even",
-			       text);
+		return err_set(e, ERR_BAD,
+			       "'%s' is the address of a group: its first byte must be even", text);
 	return 0;
 }
 
@@ -86,7 +87,8 @@ static int device_type_parse(void *member, const char *text, struct err *e)
 		}
 	}
 	if (str_to_uint(&n, text, e) || n > UINT32_MAX)
-		return err_set(e, ERR_BAD, "'%s' is neither a number nor a virtio device type", text);
+		return err_set(e, ERR_BAD, "'%s' is neither a number nor a virtio device type",
+			       text);
 	*type = (uint32_t)n;
 	return 0;
 }
@@ -209,8 +211,10 @@ struct kind {
 		.slot_off = offsetof(struct kind_##_conf, pci_device_id),                          \
 		.slot_row = ROW_##kind_##_pci_device_id                                            \
 	}
-#define KIND_LIST(kind_, option, prefix_, list) KIND(kind_, option, prefix_, (list).items, (list).count)
-#define KIND_ONE(kind_, option, prefix_, object) KIND(kind_, option, prefix_, object, (object) ? 1 : 0)
+#define KIND_LIST(kind_, option, prefix_, list)                                                    \
+	KIND(kind_, option, prefix_, (list).items, (list).count)
+#define KIND_ONE(kind_, option, prefix_, object)                                                   \
+	KIND(kind_, option, prefix_, object, (object) ? 1 : 0)
 
 static struct conf_dev dev_of(const struct kind *k, uint32_t i)
 {
@@ -295,16 +299,18 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 
 /* the rows, and the tables around them */
 #define OF_T(name) (((struct CONF_CAT(CONF_T, _conf) *)0)->name)
-#define ROW(name_) .key = #name_, .off = offsetof(struct CONF_CAT(CONF_T, _conf), name_), .size = sizeof(OF_T(name_))
+#define ROW(name_)                                                                                 \
+	.key = #name_, .off = offsetof(struct CONF_CAT(CONF_T, _conf), name_),                     \
+	.size = sizeof(OF_T(name_))
 #define TABLE(kind, schema, rows, ...)                                                             \
 	const struct desc CONF_CAT(kind, _desc) = {                                                \
 		.name = (schema),                                                                  \
 		.fields = (rows),                                                                  \
 		.count = sizeof(rows) / sizeof((rows)[0]),                                         \
-		.size = sizeof(struct CONF_CAT(CONF_T, _conf)),                                         \
+		.size = sizeof(struct CONF_CAT(CONF_T, _conf)),                                    \
 		.version = 1,                                                                      \
 		.has_set = true,                                                                   \
-		.set_off = offsetof(struct CONF_CAT(CONF_T, _conf), set),                               \
+		.set_off = offsetof(struct CONF_CAT(CONF_T, _conf), set),                          \
 		__VA_ARGS__                                                                        \
 	}
 
@@ -312,7 +318,8 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 #define STRUCT(...) static const struct field CONF_CAT(CONF_T, _rows)[] = {
 #define VIEW(kind, ...) static const struct field CONF_CAT(kind, _rows)[] = {
 #define FIELD(type_, name, ...)                                                                    \
-	{ ROW(name), .width = (uint8_t)sizeof(OF_T(name)), .member = DESC_MEMBER(OF_T(name)), __VA_ARGS__ },
+	{ ROW(name), .width = (uint8_t)sizeof(OF_T(name)),                                         \
+	  .member = DESC_MEMBER(OF_T(name)), __VA_ARGS__ },
 #define LISTOF(type_, name, ...)                                                                   \
 	{ ROW(name), .width = (uint8_t)sizeof(type_), .is_list = true,                             \
 	  .member = DESC_MEMBER(*(type_ *)0), __VA_ARGS__ },
@@ -329,7 +336,8 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 #undef LISTOF
 #undef POINTER
 #undef BYTES
-#define STRUCT(schema, doc_, ...) TABLE(CONF_T, schema, CONF_CAT(CONF_T, _rows), .doc = doc_, __VA_ARGS__);
+#define STRUCT(schema, doc_, ...)                                                                  \
+	TABLE(CONF_T, schema, CONF_CAT(CONF_T, _rows), .doc = doc_, __VA_ARGS__);
 #define VIEW(kind, schema, doc_, ...)                                                              \
 	TABLE(kind, schema, CONF_CAT(kind, _rows), .doc = doc_, __VA_ARGS__);
 #define FIELD(...)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a user may say, as structs: made from the rows in *.def, so that a member, its option, its JSON key and its
- * sentence are one line. A kind `x` has struct x_conf, the table x_desc and a number ROW_x_<member> for each row.
- * Rules between options are conf/check's, argv is conf/cli's. Plain data: whoever holds a struct owns it.
+ * What a user may say, as structs: made from the rows in *.def, so that a member, its option, its
+ * JSON key and its sentence are one line. A kind `x` has struct x_conf, the table x_desc and a
+ * number ROW_x_<member> for each row. Rules between options are conf/check's, argv is conf/cli's.
+ * Plain data: whoever holds a struct owns it.
  */
 #pragma once
 
@@ -27,8 +28,8 @@
 
 /* the structs, and their tables by name */
 #define STRUCT(...)                                                                                \
-	extern const struct desc CONF_CAT(CONF_T, _desc);                                               \
-	struct CONF_CAT(CONF_T, _conf) {                                                                \
+	extern const struct desc CONF_CAT(CONF_T, _desc);                                          \
+	struct CONF_CAT(CONF_T, _conf) {                                                           \
 		uint64_t set;
 #define FIELD(type, name, ...) type name;
 #define LISTOF(type, name, ...) LIST(type) name;
@@ -84,15 +85,16 @@ void conf_copy(struct vm_conf *to, const struct vm_conf *from);
 /* Where the name and the place of a device lie in its configuration, whatever its kind. */
 struct conf_dev {
 	const char *kind;	/* its option: "disk" */
-	const char *prefix;	/* of a name made for it: "_disk"; NULL where there is one at most, with a fixed name */
+	const char *prefix;	/* of a name made for it: "_disk"; NULL where there is one at most */
 	uint32_t index;		/* among its kind */
 	char **id;		/* borrowed; *id is NULL without a name */
 	uint16_t segment;
 	int slot;		/* -1 = any */
 };
-/* All PCI devices in the order in which slots are given out; returns the count, the caller frees *out. */
+/* All PCI devices in the order in which slots are given out; returns the count, the caller frees
+ * *out. */
 uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c);
 
-/* Names each device that has none: _disk0, _net1, … by one counter over all kinds, from *next on. A name that is taken
- * already is passed over. */
+/* Names each device that has none: _disk0, _net1, … by one counter over all kinds, from *next
+ * on. A name that is taken already is passed over. */
 void conf_make_ids(struct vm_conf *c, uint32_t *next);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Documents printed from the rows. Each document is a const table of how headings, options and keys look, walked by
- * the same functions. The texts about the program as a whole stand here; those about options do not. No state.
+ * Documents printed from the rows: each has a function for an option, one for a key, and one that
+ * walks all options by their headings. Texts about the program as a whole stand here; those about
+ * options do not. No state.
  */
 #include "conf/doc.h"
 
@@ -29,14 +30,17 @@ static const char about[] =
 static const struct {
 	const char *what, *text;
 } syntax[] = {
-	{ "--option value", "or --option=value. An option shown with [...] takes several values and may be given "
-			    "again; each value is one more device." },
-	{ "key=value,...", "keys of an option in any order. Quotes protect commas; two quotes within quotes are "
-			   "one." },
+	{ "--option value",
+	  "or --option=value. An option shown with [...] takes several values and may be given "
+	  "again; each value is one more device." },
+	{ "key=value,...",
+	  "keys of an option in any order. Quotes protect commas; two quotes within quotes are "
+	  "one." },
 	{ "on|off", "or true|false." },
 	{ "<size>", "bytes, or a number with K, M or G behind it." },
-	{ "[1,2]", "a list; of numbers also with ranges: [1,3-5,8]. The brackets may be left out around a single "
-		   "item." },
+	{ "[1,2]",
+	  "a list; of numbers also with ranges: [1,3-5,8]. The brackets may be left out around a single "
+	  "item." },
 };
 
 bool doc_kind_of(enum doc_kind *out, const char *name)
@@ -197,8 +201,9 @@ void doc_help(FILE *f)
 				str_add(&unbuilt, "--%s ", opts[i].f->opt);
 		}
 	}
-	fprintf(f, "  -h, --help\n    print this\n  -V, --version\n    print the version\n"
-		   "  --doc help|man|md|openapi\n    print a document made from the descriptions of the options\n");
+	fprintf(f,
+		"  -h, --help\n    print this\n  -V, --version\n    print the version\n"
+		"  --doc help|man|md|openapi\n    print a document made from the descriptions of the options\n");
 	fprintf(f, "\nValues:\n");
 	for (size_t i = 0; i < ARRAY_LEN(syntax); i++) {
 		fprintf(f, "  %-16s", syntax[i].what);
@@ -206,8 +211,9 @@ void doc_help(FILE *f)
 	}
 	fprintf(f, "\nKnown, and not in this build:\n");
 	wrap_at(f, str_text(&unbuilt), 2);
-	fprintf(f, "\nExample:\n  virga --kernel vmlinux --cmdline \"console=hvc0 root=/dev/vda1\" \\\n"
-		   "        --cpus boot=2 --memory size=1G --disk path=disk.raw --net tap=tap0\n");
+	fprintf(f,
+		"\nExample:\n  virga --kernel vmlinux --cmdline \"console=hvc0 root=/dev/vda1\" \\\n"
+		"        --cpus boot=2 --memory size=1G --disk path=disk.raw --net tap=tap0\n");
 }
 
 /* Text for roff: what it would read as its own is escaped. */
@@ -268,12 +274,14 @@ static void doc_man(FILE *f)
 	uint32_t n = opt_all(opts);
 
 	fputs(".\\\" Printed by virga --doc man; edit src/conf/*.def in its place.\n", f);
-	fprintf(f, ".TH VIRGA 1 \"\" \"virga %s\" \"User Commands\"\n.SH NAME\nvirga \\- virtual machine monitor\n",
+	fprintf(f,
+		".TH VIRGA 1 \"\" \"virga %s\" \"User Commands\"\n.SH NAME\nvirga \\- virtual machine monitor\n",
 		VIRGA_VERSION);
 	fputs(".SH SYNOPSIS\n.B virga\n.RI [ options ]\n.SH DESCRIPTION\n", f);
 	roff(f, about);
 	fputs("\nIt ends with status 0 when the guest has powered off, and with status 1 and a sentence on standard "
-	      "error when it can not begin or go on.\n.SH VALUES\n", f);
+	      "error when it can not begin or go on.\n.SH VALUES\n",
+	      f);
 	for (size_t i = 0; i < ARRAY_LEN(syntax); i++) {
 		fputs(".TP\n.B ", f);
 		roff(f, syntax[i].what);
@@ -353,7 +361,9 @@ static void doc_md(FILE *f)
 	struct opt opts[OPT_MAX];
 	uint32_t n = opt_all(opts);
 
-	fprintf(f, "<!-- Printed by virga --doc md; edit src/conf/*.def in its place. -->\n# Options\n\n%s\n\n", about);
+	fprintf(f,
+		"<!-- Printed by virga --doc md; edit src/conf/*.def in its place. -->\n# Options\n\n%s\n\n",
+		about);
 	for (size_t i = 0; i < ARRAY_LEN(syntax); i++)
 		fprintf(f, "- `%s`: %s\n", syntax[i].what, syntax[i].text);
 	for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
@@ -384,7 +394,8 @@ static void doc_openapi(FILE *f)
 	add_schemas(schemas, &restore_desc);
 	json_set_str(root, "openapi", "3.0.3");
 	json_set_str(info, "title", "virga");
-	json_set_str(info, "description", "Printed by virga --doc openapi from the rows in src/conf/*.def.");
+	json_set_str(info, "description",
+		     "Printed by virga --doc openapi from the rows in src/conf/*.def.");
 	json_set_str(info, "version", VIRGA_VERSION);
 	json_set(root, "info", info);
 	json_set(root, "paths", json_obj());
@@ -397,7 +408,10 @@ static void doc_openapi(FILE *f)
 void doc_print(FILE *f, enum doc_kind kind)
 {
 	static void (*const print[])(FILE *) = {
-		[DOC_HELP] = doc_help, [DOC_MAN] = doc_man, [DOC_MD] = doc_md, [DOC_OPENAPI] = doc_openapi,
+		[DOC_HELP] = doc_help,
+		[DOC_MAN] = doc_man,
+		[DOC_MD] = doc_md,
+		[DOC_OPENAPI] = doc_openapi,
 	};
 
 	print[kind](f);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Documents printed from the rows: help for the terminal, the manual page, the list of options in Markdown, the
- * OpenAPI schemas. What they say of an option is in its row and nowhere else. Called by main, and by tests.
+ * Documents printed from the rows: help for the terminal, the manual page, the list of options in
+ * Markdown, the OpenAPI schemas. What they say of an option is in its row and nowhere else. Called
+ * by main, and by tests.
  */
 #pragma once
 
@@ -17,6 +18,6 @@ bool doc_kind_of(enum doc_kind *out, const char *name);
 /* Writes the document to f. */
 void doc_print(FILE *f, enum doc_kind kind);
 void doc_help(FILE *f);
-/* The line that --version answers. Started under the name cloud-hypervisor, the program answers as that, for those
- * who choose by the number what they may say. */
+/* The line that --version answers. Started under the name cloud-hypervisor, the program answers
+ * as that, for those who choose by the number what they may say. */
 void doc_version(FILE *f, const char *argv0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The options of the program, collected from the tables: every row with an .opt, wherever it lies. For conf/cli and
- * conf/doc. Any thread; no state.
+ * The options of the program, collected from the tables: every row with an .opt, wherever it lies.
+ * For conf/cli and conf/doc. Any thread; no state.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The grammar of the command line: the first byte picks a table, the rest is the value of its option. What is taken
- * must survive JSON, copying and the rules; what is refused must leave defaults behind. A byte above 127 stands for
- * a key of the table, or an option, and its sign.
+ * The grammar of the command line: the first byte picks a table, the rest is the value of its
+ * option. What is taken must survive JSON, copying and the rules; what is refused must leave
+ * defaults behind. A byte above 127 stands for a key of the table, or an option, and its sign.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -22,11 +22,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct desc *const tables[] = {
-	&cpus_desc,	  &memory_desc,	      &memory_zone_desc, &platform_desc, &disk_desc,
-	&net_desc,	  &console_desc,      &serial_desc,	 &debug_console_desc, &rng_desc,
-	&rate_group_desc, &fw_cfg_desc,	      &numa_desc,	 &pci_segment_desc, &fs_desc,
-	&generic_vhost_user_desc, &device_desc, &restore_desc,	 &api_socket_desc, &event_monitor_desc,
-	&vsock_desc,	  &pmem_desc,	      &landlock_desc,	 &ivshmem_desc,
+	&cpus_desc,	     &memory_desc,	&memory_zone_desc, &platform_desc,
+	&disk_desc,	     &net_desc,		&console_desc,	   &serial_desc,
+	&debug_console_desc, &rng_desc,		&rate_group_desc,  &fw_cfg_desc,
+	&numa_desc,	     &pci_segment_desc, &fs_desc,	   &generic_vhost_user_desc,
+	&device_desc,	     &restore_desc,	&api_socket_desc,  &event_monitor_desc,
+	&vsock_desc,	     &pmem_desc,	&landlock_desc,	   &ivshmem_desc,
 };
 
 /* An option's value, then what anyone does with a struct. */

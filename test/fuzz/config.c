@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM's configuration as JSON. What is taken is written out, read again and must be the same; then it is copied and
- * judged by the rules. The first byte says whether the rest is the text itself, or instructions to write one.
+ * A VM's configuration as JSON. What is taken is written out, read again and must be the same; then
+ * it is copied and judged by the rules. The first byte says whether the rest is the text itself, or
+ * instructions to write one.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -39,7 +40,8 @@ static void check_again(const struct vm_conf *c)
 	struct vm_conf back = { 0 }, copy;
 	struct err e = { 0 };
 
-	if (json_parse(&again, text, strlen(text), &e) || desc_from_json(&vm_desc, &back, again, &e))
+	if (json_parse(&again, text, strlen(text), &e) ||
+	    desc_from_json(&vm_desc, &back, again, &e))
 		abort();
 	conf_copy(&copy, &back);
 	if (!desc_equal(&vm_desc, c, &back) || !desc_equal(&vm_desc, &copy, &back))
@@ -52,8 +54,9 @@ static void check_again(const struct vm_conf *c)
 }
 
 /*
- * JSON from instructions, so that what is tried is well formed and mostly of the right shape. A stack of tables tells
- * whose keys are meant. Each step is two bytes: what to write, and for which row of the table.
+ * JSON from instructions, so that what is tried is well formed and mostly of the right shape. A
+ * stack of tables tells whose keys are meant. Each step is two bytes: what to write, and for which
+ * row of the table.
  */
 struct writer {
 	struct str text;
@@ -153,7 +156,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	log_init(LOG_ERROR, 2);
-	text = data[0] & 1 ? written(data + 1, size - 1) : mem_strn((const char *)data + 1, size - 1);
+	text = data[0] & 1 ? written(data + 1, size - 1)
+			   : mem_strn((const char *)data + 1, size - 1);
 	if (json_parse(&j, text, strlen(text), &e))
 		return 0;
 	if (!desc_from_json(&vm_desc, &c, j, &e)) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The engine of described data, on tables made for it: saved state here, configuration in test/unit/conf. */
+/* The engine of described data, on tables made for it: saved state here, configuration in
+ * test/unit/conf. */
 #include "test.h"
 
 #include <stdlib.h>
@@ -48,8 +49,15 @@ static const struct desc state_desc = DESC_OF(struct state, state_f, "state");
 static void fill(struct state *s)
 {
 	*s = (struct state){
-		.big = UINT64_MAX, .low = -5, .flags = 3, .on = true, .regs = { 1, 2, 65535 },
-		.blob = { 0xde, 0xad, 0, 1 }, .part = { 7, 8 }, .parts = { { 1, 2 }, { 3, 4 } }, .late = 1,
+		.big = UINT64_MAX,
+		.low = -5,
+		.flags = 3,
+		.on = true,
+		.regs = { 1, 2, 65535 },
+		.blob = { 0xde, 0xad, 0, 1 },
+		.part = { 7, 8 },
+		.parts = { { 1, 2 }, { 3, 4 } },
+		.late = 1,
 	};
 	s->list.items = mem_array(2, sizeof(*s->list.items));
 	s->list.count = 2;

@@ -38,8 +38,11 @@ TEST(a_key_said_twice_is_refused)
 
 TEST(broken_text_is_refused)
 {
-	static const char *const bad[] = { "", "{", "{\"a\":}", "[1,]", "{} {}", "{'a':1}", "\"\\ud800\"",
-					   "99999999999999999999", "nul" };
+	static const char *const bad[] = {
+		"",	 "{",	    "{\"a\":}",	   "[1,]",
+		"{} {}", "{'a':1}", "\"\\ud800\"", "99999999999999999999",
+		"nul"
+	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		assert_int_equal(parses(bad[i]), -1);
@@ -68,7 +71,8 @@ TEST(depth_is_limited)
 	memset(text + JSON_DEPTH_MAX + 1, ']', JSON_DEPTH_MAX + 1);
 	text[2 * (JSON_DEPTH_MAX + 1)] = 0;
 	assert_int_equal(parses(text), -1);
-	assert_int_equal(parses("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[\""), 0);
+	assert_int_equal(parses("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[[[[[[[[\""),
+			 0);
 }
 
 TEST(strings_that_are_no_utf8_are_written_all_the_same)

@@ -50,7 +50,8 @@ static void pieces_are(const char *text, char sep, const char *const *want)
 
 TEST(quotes_and_brackets_protect_commas)
 {
-	pieces_are("a=1,b=[2,3],c=\"4,5\"", ',', (const char *[]){ "a=1", "b=[2,3]", "c=\"4,5\"", NULL });
+	pieces_are("a=1,b=[2,3],c=\"4,5\"", ',',
+		   (const char *[]){ "a=1", "b=[2,3]", "c=\"4,5\"", NULL });
 	pieces_are("[a@[1,2],b@3],c", ',', (const char *[]){ "[a@[1,2],b@3]", "c", NULL });
 	pieces_are("a,,b", ',', (const char *[]){ "a", "", "b", NULL });
 	pieces_are("\"]\",b", ',', (const char *[]){ "\"]\"", "b", NULL });

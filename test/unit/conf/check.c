@@ -12,7 +12,8 @@
 #define WORDS_MAX 16
 
 /* Reads "virga <line>", words parted by blanks, and judges it. */
-static int judge(const char *line, struct err *e, int (*check)(const struct vm_conf *, struct err *))
+static int judge(const char *line, struct err *e,
+		 int (*check)(const struct vm_conf *, struct err *))
 {
 	char *copy = mem_str(line), *save = NULL;
 	char *argv[WORDS_MAX] = { copy };
@@ -68,12 +69,14 @@ static const struct a_case broken[] = {
 	{ "--kernel k --firmware f",
 	  "--kernel and --firmware: say one, the firmware finds the kernel by itself" },
 	{ "--kernel k --cpus boot=2,max=1", "--cpus: max is below boot: raise it or leave it out" },
-	{ "--kernel k --cpus boot=65", "--cpus: more than 64 vCPUs are not to be had: lower boot and max" },
+	{ "--kernel k --cpus boot=65",
+	  "--cpus: more than 64 vCPUs are not to be had: lower boot and max" },
 	{ "--kernel k --cpus boot=2,topology=1:1:1:1",
 	  "--cpus: the numbers of topology, multiplied, must be max: change one of them" },
 	{ "--kernel k --cpus boot=1,topology=65535:65535:65535:65535",
 	  "--cpus: the numbers of topology, multiplied, must be max: change one of them" },
-	{ "--kernel k --cpus boot=4,topology=4:1:1:1", "--cpus: topology: a core has one thread or two" },
+	{ "--kernel k --cpus boot=4,topology=4:1:1:1",
+	  "--cpus: topology: a core has one thread or two" },
 	{ "--kernel k --memory size=0", "--memory: size is 0: say how much the guest has" },
 	{ "--kernel k --memory size=4097", "--memory: size is not a multiple of 4K: round it" },
 	{ "--kernel k --memory size=40000G",
@@ -91,14 +94,16 @@ static const struct a_case broken[] = {
 	  "--memory-zone: size is not a multiple of 4K above 0: say one" },
 	{ "--kernel k --memory size=0 --memory-zone id=a id=a",
 	  "--memory-zone: the id 'a' is taken by a --memory-zone: choose another" },
-	{ "--kernel k --disk readonly=on", "--disk: it has no image: say path=<file or block device>" },
+	{ "--kernel k --disk readonly=on",
+	  "--disk: it has no image: say path=<file or block device>" },
 	{ "--kernel k --disk path=/a path=/b,num_queues=2",
 	  "--disk /b: more queues than vCPUs: lower num_queues or raise --cpus boot" },
 	{ "--kernel k --disk path=/a,queue_size=100",
 	  "--disk /a: queue_size is not a power of two above 2: say 128, for one" },
 	{ "--kernel k --disk path=/a,queue_size=2",
 	  "--disk /a: queue_size is not a power of two above 2: say 128, for one" },
-	{ "--kernel k --disk path=/a,socket=/s", "--disk /a: socket goes with vhost_user=on: say both or none" },
+	{ "--kernel k --disk path=/a,socket=/s",
+	  "--disk /a: socket goes with vhost_user=on: say both or none" },
 	{ "--kernel k --disk vhost_user=on,socket=/s",
 	  "--disk: vhost_user needs memory that others can map: say --memory shared=on" },
 	{ "--kernel k --memory shared=on --disk vhost_user=on,socket=/s,bw_size=1,bw_refill_time=1",
@@ -108,10 +113,12 @@ static const struct a_case broken[] = {
 	{ "--kernel k --net num_queues=3", "--net: queues come in pairs: say an even num_queues" },
 	{ "--kernel k --net num_queues=4,id=n",
 	  "--net n: more queue pairs than vCPUs: lower num_queues or raise --cpus boot" },
-	{ "--kernel k --net queue_size=100", "--net: queue_size is not a power of two: say 256, for one" },
+	{ "--kernel k --net queue_size=100",
+	  "--net: queue_size is not a power of two: say 256, for one" },
 	{ "--kernel k --net fd=[3,4]",
 	  "--net: a descriptor is needed for each pair of queues: say num_queues twice the fds" },
-	{ "--kernel k --net fd=3,tap=t", "--net t: fd is a tap already made: leave out tap, ip, mask and host_mac" },
+	{ "--kernel k --net fd=3,tap=t",
+	  "--net t: fd is a tap already made: leave out tap, ip, mask and host_mac" },
 	{ "--kernel k --net ip=10.0.0.1", "--net: ip and mask go together: say both or none" },
 	{ "--kernel k --net ip=10.0.0.1,mask=ffff::",
 	  "--net: ip and mask are not two IPv4 or two IPv6 addresses: correct them" },
@@ -119,23 +126,30 @@ static const struct a_case broken[] = {
 	  "--net: offload_tso and offload_ufo need checksums: switch them off too, or offload_csum on" },
 	{ "--kernel k --net tap=abcdefghijklmnop",
 	  "--net abcdefghijklmnop: the name of a tap has at most 15 bytes: shorten it" },
-	{ "--kernel k --fs tag=a,socket=/s", "--fs: it needs memory that others can map: say --memory shared=on" },
+	{ "--kernel k --fs tag=a,socket=/s",
+	  "--fs: it needs memory that others can map: say --memory shared=on" },
 	{ "--kernel k --pmem file=/a,size=3M", "--pmem: size is not a multiple of 2M: round it" },
 	{ "--kernel k --device iommu=on", "--device: say either path or fd" },
 	{ "--kernel k --rate-limit-group id=g",
 	  "--rate-limit-group: it limits nothing: say bw_size and bw_refill_time, or the same of ops" },
-	{ "--kernel k --balloon size=512M", "--balloon: size takes all the guest's memory: lower it" },
-	{ "--kernel k --ivshmem path=/a,size=3M", "--ivshmem: size is not a power of two: round it" },
-	{ "--kernel k --landlock-rules path=/a,access=x", "--landlock-rules: access is none of r, w and rw" },
+	{ "--kernel k --balloon size=512M",
+	  "--balloon: size takes all the guest's memory: lower it" },
+	{ "--kernel k --ivshmem path=/a,size=3M",
+	  "--ivshmem: size is not a power of two: round it" },
+	{ "--kernel k --landlock-rules path=/a,access=x",
+	  "--landlock-rules: access is none of r, w and rw" },
 	{ "--kernel k --disk path=/a,id=__x",
 	  "--disk: names that begin with __ are our own: choose another in place of '__x'" },
-	{ "--kernel k --disk path=/a,id=x --net id=x", "--net: the id 'x' is taken by a --disk: choose another" },
-	{ "--kernel k --rng id=x --disk path=/a,id=x", "--rng: the id 'x' is taken by a --disk: choose another" },
+	{ "--kernel k --disk path=/a,id=x --net id=x",
+	  "--net: the id 'x' is taken by a --disk: choose another" },
+	{ "--kernel k --rng id=x --disk path=/a,id=x",
+	  "--rng: the id 'x' is taken by a --disk: choose another" },
 	{ "--kernel k --disk path=/a,pci_device_id=0",
 	  "--disk: pci_device_id 0 is reserved for the host bridge: choose 1 to 31" },
 	{ "--kernel k --disk path=/a,pci_device_id=4 --net pci_device_id=4",
 	  "--net: pci_device_id 4 is in use by a --disk: choose another" },
-	{ "--kernel k --cpus affinity=[1@0]", "--cpus: affinity names vCPU 1, and there are 1: lower it" },
+	{ "--kernel k --cpus affinity=[1@0]",
+	  "--cpus: affinity names vCPU 1, and there are 1: lower it" },
 	{ "--kernel k --disk path=/a,queue_affinity=[1@0]",
 	  "--disk: queue_affinity names queue 1, and there are 1: lower it" },
 };
@@ -179,7 +193,8 @@ TEST(what_is_not_built_is_refused_by_name)
 	for (size_t i = 0; i < ARRAY_LEN(unbuilt); i++) {
 		assert_int_equal(judge(unbuilt[i].line, &e, conf_check), -1);
 		assert_int_equal(e.kind, ERR_UNBUILT);
-		snprintf(want, sizeof(want), "not in this build: %s; leave it out", unbuilt[i].sentence);
+		snprintf(want, sizeof(want), "not in this build: %s; leave it out",
+			 unbuilt[i].sentence);
 		assert_string_equal(err_line(&e, text, sizeof(text)), want);
 	}
 }
@@ -188,9 +203,12 @@ TEST(what_is_not_built_is_fine_at_its_default)
 {
 	struct err e;
 
-	assert_int_equal(judge("--kernel k --disk path=/a,iommu=off,sparse=on,pci_segment=0,vhost_user=false "
-			       "--cpus core_scheduling=vm,kvm_hyperv=off --platform num_pci_segments=1,tdx=off "
-			       "--memory hotplug_method=acpi", &e, conf_check), 0);
+	assert_int_equal(
+		judge("--kernel k --disk path=/a,iommu=off,sparse=on,pci_segment=0,vhost_user=false "
+		      "--cpus core_scheduling=vm,kvm_hyperv=off --platform num_pci_segments=1,tdx=off "
+		      "--memory hotplug_method=acpi",
+		      &e, conf_check),
+		0);
 }
 
 TEST(program_options_not_built_are_refused)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* argv into configuration: every option and key by its syntax, compared as JSON; and what is said of bad ones. */
+/* argv into configuration: every option and key by its syntax, compared as JSON; and what is
+ * said of bad ones. */
 #include "test.h"
 
 #include <stdlib.h>
@@ -66,7 +67,8 @@ static const struct a_case vm_cases[] = {
 	{ { "--cmdline", "a=b,c [x] -q" }, "{'payload':{'cmdline':'a=b,c [x] -q'}}" },
 	{ { "--cmdline", "-x --y" }, "{'payload':{'cmdline':'-x --y'}}" },
 	{ { "--igvm", "/g", "--host-data", "00" }, "{'payload':{'igvm':'/g','host_data':'00'}}" },
-	{ { "--fw-cfg-config", "e820=off,acpi_table=off,items=[name=a,file=/a:name=b,string=\"x,y:z\"]" },
+	{ { "--fw-cfg-config",
+	    "e820=off,acpi_table=off,items=[name=a,file=/a:name=b,string=\"x,y:z\"]" },
 	  "{'payload':{'fw_cfg_config':{'e820':false,'kernel':true,'acpi_tables':false,'items':{'item_list':["
 	  "{'name':'a','file':'/a'},{'name':'b','string':'x,y:z'}]}}}}" },
 	{ { "--cpus", "boot=4" }, "{'cpus':{'boot_vcpus':4,'max_vcpus':4,'max_phys_bits':46}}" },
@@ -76,19 +78,24 @@ static const struct a_case vm_cases[] = {
 	{ { "--cpus", "affinity=[0@[1,3-5],1@2],features=amx,core_scheduling=vcpu,profile=Host" },
 	  "{'cpus':{'affinity':[{'vcpu':0,'host_cpus':[1,3,4,5]},{'vcpu':1,'host_cpus':[2]}],"
 	  "'features':{'amx':true},'core_scheduling':'Vcpu'}}" },
-	{ { "--memory", "size=1G,mergeable=on,hugepages=on,hugepage_size=2M,prefault=TRUE,reserve=on,thp=off" },
+	{ { "--memory",
+	    "size=1G,mergeable=on,hugepages=on,hugepage_size=2M,prefault=TRUE,reserve=on,thp=off" },
 	  "{'memory':{'size':1073741824,'mergeable':true,'hugepages':true,'hugepage_size':2097152,'prefault':true,"
 	  "'reserve':true,'thp':false}}" },
-	{ { "--memory", "shared=on,hotplug_method=virtio-mem,hotplug_size=1K,hotplugged_size=1,file=/x" },
+	{ { "--memory",
+	    "shared=on,hotplug_method=virtio-mem,hotplug_size=1K,hotplugged_size=1,file=/x" },
 	  "{'memory':{'shared':true,'hotplug_method':'VirtioMem','hotplug_size':1024,'hotplugged_size':1}}" },
-	{ { "--memory-zone", "id=a,size=1G", "id=b,file=/f,host_numa_node=1", "--memory", "size=0" },
+	{ { "--memory-zone", "id=a,size=1G", "id=b,file=/f,host_numa_node=1", "--memory",
+	    "size=0" },
 	  "{'memory':{'size':0,'zones':[{'id':'a','size':1073741824},{'id':'b','size':536870912,'file':'/f',"
 	  "'host_numa_node':1}]}}" },
-	{ { "--platform", "num_pci_segments=4,iommu_segments=[1,2-3],iommu_address_width=39,serial_number=s,uuid=u" },
+	{ { "--platform",
+	    "num_pci_segments=4,iommu_segments=[1,2-3],iommu_address_width=39,serial_number=s,uuid=u" },
 	  "{'platform':{'num_pci_segments':4,'iommu_segments':[1,2,3],'iommu_address_width_bits':39,"
 	  "'system_serial_number':'s','system_uuid':'u'}}" },
-	{ { "--platform", "oem_strings=[a,\"b,c\"],system_manufacturer=m,system_product_name=p,system_version=v,"
-			  "system_family=f,system_sku_number=k,chassis_asset_tag=t,iommufd=on,vfio_p2p_dma=off" },
+	{ { "--platform",
+	    "oem_strings=[a,\"b,c\"],system_manufacturer=m,system_product_name=p,system_version=v,"
+	    "system_family=f,system_sku_number=k,chassis_asset_tag=t,iommufd=on,vfio_p2p_dma=off" },
 	  "{'platform':{'oem_strings':['a','b,c'],'system_manufacturer':'m','system_product_name':'p',"
 	  "'system_version':'v','system_family':'f','system_sku_number':'k','chassis_asset_tag':'t',"
 	  "'iommufd':true,'vfio_p2p_dma':false}}" },
@@ -98,20 +105,25 @@ static const struct a_case vm_cases[] = {
 	{ { "--disk=path=/a,direct=on,num_queues=2,queue_size=64,serial=s,id=i,pci_device_id=5,pci_segment=1,iommu=on" },
 	  "{'disks':[{'path':'/a','direct':true,'num_queues':2,'queue_size':64,'serial':'s','id':'i','pci_device_id':5,"
 	  "'pci_segment':1,'iommu':true}]}" },
-	{ { "--disk", "vhost_user=on,socket=/s,backing_files=on,sparse=off,image_type=vhd,lock_granularity=full,"
-		      "queue_affinity=[0@[1],1@[2,3]],_disable_io_uring=on,_disable_aio=on,rate_limit_group=g" },
+	{ { "--disk",
+	    "vhost_user=on,socket=/s,backing_files=on,sparse=off,image_type=vhd,lock_granularity=full,"
+	    "queue_affinity=[0@[1],1@[2,3]],_disable_io_uring=on,_disable_aio=on,rate_limit_group=g" },
 	  "{'disks':[{'vhost_user':true,'vhost_socket':'/s','backing_files':true,'sparse':false,'image_type':'FixedVhd',"
 	  "'lock_granularity':'Full','queue_affinity':[{'queue_index':0,'host_cpus':[1]},{'queue_index':1,"
 	  "'host_cpus':[2,3]}],'disable_io_uring':true,'disable_aio':true,'rate_limit_group':'g'}]}" },
-	{ { "--disk", "path=/a,bw_size=1,bw_one_time_burst=2,bw_refill_time=3,ops_size=4,ops_refill_time=5" },
+	{ { "--disk",
+	    "path=/a,bw_size=1,bw_one_time_burst=2,bw_refill_time=3,ops_size=4,ops_refill_time=5" },
 	  "{'disks':[{'rate_limiter_config':{'bandwidth':{'size':1,'one_time_burst':2,'refill_time':3},"
 	  "'ops':{'size':4,'refill_time':5}}}]}" },
-	{ { "--net", "tap=t0,ip=10.0.0.1,mask=255.0.0.0,mac=12:34:56:78:9A:bc,host_mac=02:00:00:00:00:01,mtu=1500" },
+	{ { "--net",
+	    "tap=t0,ip=10.0.0.1,mask=255.0.0.0,mac=12:34:56:78:9A:bc,host_mac=02:00:00:00:00:01,mtu=1500" },
 	  "{'net':[{'tap':'t0','ip':'10.0.0.1','mask':'255.0.0.0','mac':'12:34:56:78:9a:bc',"
 	  "'host_mac':'02:00:00:00:00:01','mtu':1500,'num_queues':2,'queue_size':256}]}" },
-	{ { "--net", "tap=,mac=,ip=,mask=" }, "{'net':[{'offload_tso':true,'offload_ufo':true,'offload_csum':true}]}" },
-	{ { "--net", "num_queues=4,queue_size=128,offload_tso=off,offload_ufo=off,offload_csum=off,id=n,vhost_mode=server,"
-		     "vhost_user=on,socket=/s,bw_size=1,bw_refill_time=1" },
+	{ { "--net", "tap=,mac=,ip=,mask=" },
+	  "{'net':[{'offload_tso':true,'offload_ufo':true,'offload_csum':true}]}" },
+	{ { "--net",
+	    "num_queues=4,queue_size=128,offload_tso=off,offload_ufo=off,offload_csum=off,id=n,vhost_mode=server,"
+	    "vhost_user=on,socket=/s,bw_size=1,bw_refill_time=1" },
 	  "{'net':[{'num_queues':4,'queue_size':128,'offload_tso':false,'offload_ufo':false,'offload_csum':false,'id':'n',"
 	  "'vhost_mode':'Server','vhost_user':true,'vhost_socket':'/s','rate_limiter_config':{'bandwidth':{'size':1}}}]}" },
 	{ { "--rng", "src=/dev/random,id=r,pci_device_id=31" },
@@ -120,7 +132,8 @@ static const struct a_case vm_cases[] = {
 	  "{'balloon':{'size':1048576,'deflate_on_oom':true,'free_page_reporting':true}}" },
 	{ { "--fs", "tag=t,socket=/s", "--fs", "tag=u,socket=/s,num_queues=2,queue_size=512" },
 	  "{'fs':[{'tag':'t','queue_size':1024},{'tag':'u','num_queues':2,'queue_size':512}]}" },
-	{ { "--generic-vhost-user", "socket=/s,queue_sizes=[128,64],device_type=gpio", "socket=/s,queue_sizes=2,virtio_id=7" },
+	{ { "--generic-vhost-user", "socket=/s,queue_sizes=[128,64],device_type=gpio",
+	    "socket=/s,queue_sizes=2,virtio_id=7" },
 	  "{'generic_vhost_user':[{'socket':'/s','queue_sizes':[128,64],'device_type':41},{'queue_sizes':[2],"
 	  "'device_type':7}]}" },
 	{ { "--pmem", "file=/p,size=2M,discard_writes=on" },
@@ -132,9 +145,12 @@ static const struct a_case vm_cases[] = {
 	{ { "--console", "file=/c,iommu=on,id=con" },
 	  "{'console':{'mode':'File','file':'/c','iommu':true,'id':'con'}}" },
 	{ { "--console", "pty" }, "{'console':{'mode':'Pty'}}" },
-	{ { "--console", "null,pci_device_id=3" }, "{'console':{'mode':'Null','pci_device_id':3}}" },
-	{ { "--debug-console", "tty,iobase=0x402" }, "{'debug_console':{'mode':'Tty','iobase':1026}}" },
-	{ { "--debug-console", "file=/d" }, "{'debug_console':{'mode':'File','file':'/d','iobase':233}}" },
+	{ { "--console", "null,pci_device_id=3" },
+	  "{'console':{'mode':'Null','pci_device_id':3}}" },
+	{ { "--debug-console", "tty,iobase=0x402" },
+	  "{'debug_console':{'mode':'Tty','iobase':1026}}" },
+	{ { "--debug-console", "file=/d" },
+	  "{'debug_console':{'mode':'File','file':'/d','iobase':233}}" },
 	{ { "--device", "path=/sys/d,x_nv_gpudirect_clique=3,x_exclude_mmap_bars=[0,5],iommu=on" },
 	  "{'devices':[{'path':'/sys/d','x_nv_gpudirect_clique':3,'x_exclude_mmap_bars':[0,5],'iommu':true}]}" },
 	{ { "--user-device", "socket=/u,id=x" }, "{'user_devices':[{'socket':'/u','id':'x'}]}" },
@@ -144,7 +160,8 @@ static const struct a_case vm_cases[] = {
 	{ { "--pvpanic", "--watchdog" }, "{'pvpanic':true,'watchdog':true}" },
 	{ { "--rtc" }, "{'rtc':{}}" },
 	{ { "--rtc", "id=r" }, "{'rtc':{'id':'r'}}" },
-	{ { "--numa", "guest_numa_id=0,cpus=[0-1],distances=[1@20,2@30],memory_zones=[a,b],pci_segments=[0]",
+	{ { "--numa",
+	    "guest_numa_id=0,cpus=[0-1],distances=[1@20,2@30],memory_zones=[a,b],pci_segments=[0]",
 	    "guest_numa_id=1,device_id=d" },
 	  "{'numa':[{'guest_numa_id':0,'cpus':[0,1],'distances':[{'destination':1,'distance':20},{'destination':2,"
 	  "'distance':30}],'memory_zones':['a','b'],'pci_segments':[0]},{'guest_numa_id':1,'device_id':'d'}]}" },
@@ -164,7 +181,8 @@ static const struct a_case vmm_cases[] = {
 	{ { "--api-socket", "fd=5" }, "{'api_socket':{'fd':5}}" },
 	{ { "--event-monitor", "path=/e" }, "{'event_monitor':{'path':'/e'}}" },
 	{ { "--event-monitor", "fd=3" }, "{'event_monitor':{'fd':3}}" },
-	{ { "--log-file", "/l", "--log-format", "{msg}" }, "{'log_file':'/l','log_format':'{msg}'}" },
+	{ { "--log-file", "/l", "--log-format", "{msg}" },
+	  "{'log_file':'/l','log_format':'{msg}'}" },
 	{ { "-v", "-vv" }, "{'verbosity':3}" },
 	{ { "--seccomp", "false" }, "{'seccomp':'false'}" },
 	{ { "--seccomp=log" }, "{'seccomp':'log'}" },
@@ -172,7 +190,8 @@ static const struct a_case vmm_cases[] = {
 	{ { "--gdb", "path=/g" }, "{'gdb':{'path':'/g'}}" },
 	{ { "--dbus-service-name", "a", "--dbus-object-path", "/b", "--dbus-system-bus" },
 	  "{'dbus_service_name':'a','dbus_object_path':'/b','dbus_system_bus':true}" },
-	{ { "--restore", "source_url=file:///s,prefault=on,memory_restore_mode=ondemand,resume=on,zone_updates=[a@1]" },
+	{ { "--restore",
+	    "source_url=file:///s,prefault=on,memory_restore_mode=ondemand,resume=on,zone_updates=[a@1]" },
 	  "{'restore':{'source_url':'file:///s','prefault':true,'memory_restore_mode':'OnDemand','resume':true,"
 	  "'zone_updates':[{'id':'a','host_numa_node':1}]}}" },
 	{ { "--restore", "source_url=x,net_fds=[n@[5,6],m@7],vfio_fds=[v@9],iommufd_fd=8" },
@@ -203,7 +222,8 @@ static void case_holds(const struct a_case *a, bool vmm)
 
 	if (parse(&c, &e, a->args)) {
 		if (a->want)
-			fail_msg("%s %s: %s", a->args[0], a->args[1], err_line(&e, line, sizeof(line)));
+			fail_msg("%s %s: %s", a->args[0], a->args[1],
+				 err_line(&e, line, sizeof(line)));
 		cli_free(&c);
 		return;
 	}
@@ -211,8 +231,8 @@ static void case_holds(const struct a_case *a, bool vmm)
 	want = wanted(a->want);
 	got = vmm ? desc_to_json(&vmm_desc, &c.vmm) : desc_to_json(&vm_desc, &c.vm);
 	if (!says(got, want))
-		fail_msg("%s %s is not %s but %s", a->args[0], a->args[1] ? a->args[1] : "", a->want,
-			 json_text(got, JSON_LINE));
+		fail_msg("%s %s is not %s but %s", a->args[0], a->args[1] ? a->args[1] : "",
+			 a->want, json_text(got, JSON_LINE));
 	json_put(want);
 	json_put(got);
 	cli_free(&c);
@@ -229,13 +249,16 @@ TEST(each_option_says_in_json_what_it_should)
 static bool is_tried(const char *opt)
 {
 	for (size_t i = 0; i < ARRAY_LEN(vm_cases) + ARRAY_LEN(vmm_cases); i++) {
-		const struct a_case *a = i < ARRAY_LEN(vm_cases) ? &vm_cases[i] : &vmm_cases[i - ARRAY_LEN(vm_cases)];
+		const struct a_case *a = i < ARRAY_LEN(vm_cases)
+						 ? &vm_cases[i]
+						 : &vmm_cases[i - ARRAY_LEN(vm_cases)];
 
 		for (size_t k = 0; k < ARRAY_LEN(a->args) && a->args[k]; k++) {
 			const char *arg = a->args[k];
 			size_t n = strlen(opt);
 
-			if (!strncmp(arg, "--", 2) && !strncmp(arg + 2, opt, n) && strchr("=", arg[2 + n]))
+			if (!strncmp(arg, "--", 2) && !strncmp(arg + 2, opt, n) &&
+			    strchr("=", arg[2 + n]))
 				return true;
 		}
 	}
@@ -281,7 +304,8 @@ static const struct {
 	const char *args[4];
 	const char *sentence;
 } bad[] = {
-	{ { "--disk", "num_queue=1" }, "--disk: unknown key 'num_queue' (did you mean 'num_queues'?)" },
+	{ { "--disk", "num_queue=1" },
+	  "--disk: unknown key 'num_queue' (did you mean 'num_queues'?)" },
 	{ { "--disk", "path=/a,qqqqqqqqq=1" }, "--disk: unknown key 'qqqqqqqqq'" },
 	{ { "--disk", "readonly" }, "--disk: 'readonly' needs a value: readonly=on|off" },
 	{ { "--disk", "readonly=maybe" }, "--disk: readonly: 'maybe' is neither on nor off" },
@@ -291,22 +315,29 @@ static const struct {
 	{ { "--disk", "path=/a,,direct=on" }, "--disk: nothing stands between two commas" },
 	{ { "--disk", "path=/a,path=/b" }, "--disk: 'path' is said twice" },
 	{ { "--disk", "path=\"/a" }, "--disk: a quote is not closed in 'path=\"/a'" },
-	{ { "--disk", "image_type=iso" }, "--disk: image_type: 'iso' is none of unknown, raw, qcow2, vhd, vhdx, vmdk" },
+	{ { "--disk", "image_type=iso" },
+	  "--disk: image_type: 'iso' is none of unknown, raw, qcow2, vhd, vhdx, vmdk" },
 	{ { "--disk", "queue_affinity=[0]" },
 	  "--disk: queue_affinity: '0' has too few parts: 'host_cpus' is missing after a '@'" },
 	{ { "--disk", "queue_affinity=[0@[5-3]]" },
 	  "--disk: queue_affinity: host_cpus: the range 5-3 ends before it begins" },
 	{ { "--disk", "bw_size=5,path=/a" }, "--disk: 'bw_refill_time' is missing" },
 	{ { "--disk" }, "--disk needs a value: --disk key=value,..." },
-	{ { "--memory", "size=1T" }, "--memory: size: '1T' is not a size: say bytes, or a number with K, M or G" },
-	{ { "--cpus", "topology=1:1:1:1:1" }, "--cpus: topology: '1:1:1:1:1' has too many parts at ':'" },
-	{ { "--cpus", "features=avx" }, "--cpus: features: unknown key 'avx' (did you mean 'amx'?)" },
+	{ { "--memory", "size=1T" },
+	  "--memory: size: '1T' is not a size: say bytes, or a number with K, M or G" },
+	{ { "--cpus", "topology=1:1:1:1:1" },
+	  "--cpus: topology: '1:1:1:1:1' has too many parts at ':'" },
+	{ { "--cpus", "features=avx" },
+	  "--cpus: features: unknown key 'avx' (did you mean 'amx'?)" },
 	{ { "--console", "of" }, "--console: unknown key 'of'" },
-	{ { "--console", "tty,off" }, "--console: 'off' comes after another value of the same kind: say one" },
-	{ { "--console", "tty,file=/a" }, "--console: a file and another place for the text: say one" },
+	{ { "--console", "tty,off" },
+	  "--console: 'off' comes after another value of the same kind: say one" },
+	{ { "--console", "tty,file=/a" },
+	  "--console: a file and another place for the text: say one" },
 	{ { "--console", "file" }, "--console: 'file' needs a value: file=<path>" },
 	{ { "--console", "id=x" }, "--console: one of off|tty|null is missing" },
-	{ { "--net", "mac=12:34:56:78:9a" }, "--net: mac: '12:34:56:78:9a' is not an address like 12:34:56:78:9a:bc" },
+	{ { "--net", "mac=12:34:56:78:9a" },
+	  "--net: mac: '12:34:56:78:9a' is not an address like 12:34:56:78:9a:bc" },
 	{ { "--net", "mac=00:00:00:00:00:00" }, "--net: mac: an address of zeros names no card" },
 	{ { "--net", "mtu=1000" }, "--net: mtu: 1000 is not within 1280 to 65535" },
 	{ { "--net", "fd=[0]" }, "--net: fd: 0 is not within 3 to 2147483647" },
@@ -320,10 +351,12 @@ static const struct {
 	{ { "--kernel", "a", "--kernel=b" }, "--kernel is said twice: it takes one value" },
 	{ { "--kernel", "a", "b" }, "'b' stands alone: say an option that begins with --" },
 	{ { "--watchdog=on" }, "--watchdog takes no value" },
-	{ { "--kernal", "a" }, "unknown option '--kernal' (did you mean '--kernel'?): --help lists all" },
+	{ { "--kernal", "a" },
+	  "unknown option '--kernal' (did you mean '--kernel'?): --help lists all" },
 	{ { "-x" }, "unknown option '-x': --help lists all" },
 	{ { "--seccomp", "maybe" }, "--seccomp: 'maybe' is none of true, false, log, errno" },
-	{ { "--debug-console", "tty,iobase=zz" }, "--debug-console: iobase: 'zz' is not a hexadecimal number" },
+	{ { "--debug-console", "tty,iobase=zz" },
+	  "--debug-console: iobase: 'zz' is not a hexadecimal number" },
 	{ { "--doc", "pdf" }, "--doc 'pdf': say openapi, man, md or help" },
 };
 

@@ -46,7 +46,8 @@ static bool row_is_place(const struct field *f)
 	return !strcmp(f->key, "file") || !strcmp(f->key, "socket");
 }
 
-static void object_text(struct str *s, const struct desc *d, const struct field *only, unsigned int depth)
+static void object_text(struct str *s, const struct desc *d, const struct field *only,
+			unsigned int depth)
 {
 	bool more = false;
 
@@ -98,7 +99,8 @@ static void other_value(struct str *s, const struct field *f, unsigned int depth
 		str_add(s, "\"%s\"", f->names[f->names[1] ? !f->def : 0]);
 		break;
 	case D_OBJ:
-		object_text(s, f->sub, f->sub->count ? &f->sub->fields[f->sub->count - 1] : NULL, depth + 1);
+		object_text(s, f->sub, f->sub->count ? &f->sub->fields[f->sub->count - 1] : NULL,
+			    depth + 1);
 		break;
 	case D_HEX:
 		fail();
@@ -170,7 +172,8 @@ TEST(every_row_survives_json_and_copying)
 		const struct desc *d = t.d[t.count];
 
 		for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
-			void *obj = made_with(d, f), *copy = mem_new(d->size), *plain = made_with(d, NULL);
+			void *obj = made_with(d, f), *copy = mem_new(d->size),
+			     *plain = made_with(d, NULL);
 
 			same_after_json(d, obj);
 			desc_copy(d, copy, obj);
@@ -200,7 +203,8 @@ TEST(every_row_has_a_sentence)
 		assert_true(d->count <= 64);	/* bits of `set` */
 		for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
 			if (!f->doc || !*f->doc || f->doc[strlen(f->doc) - 1] == '.')
-				fail_msg("%s: %s has no sentence, or a full stop behind it", d->name, f->key);
+				fail_msg("%s: %s has no sentence, or a full stop behind it",
+					 d->name, f->key);
 			if (f->opt && !f->group)
 				fail_msg("--%s stands under no heading", f->opt);
 			if (desc_field_type(f) == D_PATH && !f->access && d != &landlock_desc)
@@ -218,7 +222,8 @@ TEST(freeing_leaves_nothing_behind)
 		char *bytes = mem_new(d->size);
 		void *obj = made_with(d, NULL);
 
-		/* padding aside, which the compiler puts where it likes: no row reaches past the struct */
+		/* padding aside, which the compiler puts where it likes: no row reaches past the
+		 * struct */
 		for (const struct field *f = d->fields; f < d->fields + d->count; f++)
 			assert_true(f->off + f->size <= d->size);
 		desc_free(d, obj);
@@ -282,7 +287,8 @@ TEST(bad_json_is_refused_by_the_way_to_it)
 	refused(&vm_desc, "{}", "'payload' is missing");
 	refused(&vm_desc, "{\"payload\":{\"kernel\":1}}",
 		"payload: kernel: is a number, must be a string");
-	refused(&cpus_desc, "{\"boot_vcpus\":0,\"max_vcpus\":1}", "boot_vcpus: 0 is not within 1 to 8192");
+	refused(&cpus_desc, "{\"boot_vcpus\":0,\"max_vcpus\":1}",
+		"boot_vcpus: 0 is not within 1 to 8192");
 	refused(&disk_desc, "{\"image_type\":\"raw\"}",
 		"image_type: 'raw' is none of Unknown, Raw, Qcow2, FixedVhd, Vhdx, FlatVmdk");
 	refused(&disk_desc, "{\"serial\":\"123456789012345678901\"}",

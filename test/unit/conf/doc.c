@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Documents printed from the rows: those under docs/ are what the program prints, and help fits a terminal. */
+/* Documents printed from the rows: those under docs/ are what the program prints, and help fits
+ * a terminal. */
 #include "test.h"
 
 #include <stdlib.h>
@@ -41,7 +42,8 @@ static void is_in_docs(enum doc_kind kind, const char *name, const char *file)
 	if (fd_slurp(path, DOC_MAX, &got, &len, &e))
 		fail_msg("%s", err_line(&e, line, sizeof(line)));
 	if (strcmp(got, want))
-		fail_msg("docs/%s is not what the program prints: virga --doc %s > docs/%s", file, name, file);
+		fail_msg("docs/%s is not what the program prints: virga --doc %s > docs/%s", file,
+			 name, file);
 }
 
 TEST(docs_are_what_the_program_prints)
