@@ -107,7 +107,7 @@ static int run(struct program *p, struct err *e)
 {
 	const struct vm_up up = { .ended = on_vm_ended, .arg = p };
 
-	if (conf_check(&p->cli.vm, e) < 0)
+	if (conf_check_vmm(&p->cli.vmm, e) < 0 || conf_check(&p->cli.vm, e) < 0)
 		return -1;
 	if (start_words(&p->cli.vmm, e) < 0 || start_events(p->cli.vmm.event_monitor, e) < 0)
 		return -1;
