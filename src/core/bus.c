@@ -8,7 +8,6 @@
  */
 #include "core/bus.h"
 
-#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <string.h>
@@ -27,6 +26,16 @@ struct bus {
 	struct bus_range **range; /* sorted by base, never overlapping */
 	uint32_t count, room;
 };
+
+void bus_lock_init(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(lock, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
 
 /* Index of the first range that ends behind addr; count when there is none. */
 static uint32_t bus_find(const struct bus *b, uint64_t addr)
@@ -135,13 +144,9 @@ static int bus_check(const struct bus *b, const struct bus_range *self, uint64_t
 int bus_new(struct bus **out, const char *name, struct err *e)
 {
 	struct bus *b = NEW(struct bus);
-	int rc = pthread_rwlock_init(&b->lock, NULL);
 
-	if (rc) {
-		free(b);
-		errno = rc;
-		return err_os(e, ERR_IO, "make the lock of bus %s", name);
-	}
+	(void)e;
+	bus_lock_init(&b->lock);
 	b->name = mem_str(name);
 	*out = b;
 	return 0;

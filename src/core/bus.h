@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -30,6 +31,10 @@ struct bus_range {
 	void *arg;
 	uint32_t pins;		/* vCPUs inside, atomic */
 };
+
+/* A lock for tables that vCPUs read all the time: a writer that waits goes first, or guests could keep it out for good. It
+ * is not taken twice by one thread. */
+void bus_lock_init(pthread_rwlock_t *lock);
 
 MUST int bus_new(struct bus **out, const char *name, struct err *e);
 void bus_free(struct bus *b);

@@ -220,7 +220,7 @@ int pci_host_new(struct pci_host **out, const struct pci_host_args *a, struct er
 {
 	struct pci_host *h = NEW(struct pci_host);
 
-	pthread_rwlock_init(&h->lock, NULL);
+	bus_lock_init(&h->lock);
 	h->mmio = a->mmio;
 	h->count = a->segments;
 	h->segment = mem_array(a->segments, sizeof(h->segment[0]));

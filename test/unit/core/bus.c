@@ -158,6 +158,33 @@ struct traffic {
 	bool stop;
 };
 
+static void *reads_run(void *arg)
+{
+	struct traffic *t = arg;
+
+	while (!__atomic_load_n(&t->stop, __ATOMIC_RELAXED))
+		read_at(t->bus, 0x104, 4);
+	return NULL;
+}
+
+TEST(readers_do_not_keep_a_writer_out)
+{
+	struct traffic t = {.bus = bus_make()};
+	pthread_t thread[8];
+	struct reg r = {0};
+
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, reads_run, &t), 0);
+	for (int i = 0; i < 500; i++) {
+		assert_int_equal(reg_add(t.bus, &r, 0x200, 0x10), 0);
+		bus_drop(&r.range);
+	}
+	__atomic_store_n(&t.stop, true, __ATOMIC_RELAXED);
+	for (int i = 0; i < 8; i++)
+		pthread_join(thread[i], NULL);
+	bus_free(t.bus);
+}
+
 static void busy_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
 {
 	struct reg *r = arg;
@@ -228,6 +255,7 @@ int main(void)
 		T(the_last_byte_of_the_space_can_be_used),
 		T(ranges_that_meet_are_refused),
 		T(a_move_onto_another_stays_where_it_was),
+		T(readers_do_not_keep_a_writer_out),
 		T(who_drops_a_range_finds_nobody_inside),
 	};
 
