@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The io_uring engine: what the page cache can answer is answered at once by one system call (RWF_NOWAIT); the rest goes
+ * The io_uring engine: what the page cache can answer or take is done at once by one system call; the rest goes
  * on a ring, which is handed over once per turn of the loop. The loop watches an eventfd that the kernel signals when
  * something has ended; edge-triggered, so it is never read.
  *
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,6 +22,11 @@
 
 /* Entries handed over at a time; more requests than this wait here, in order. */
 #define RING_MAX 128
+
+#define WRITE_HERE_MAX KIB(256)
+#define WRITE_SLOW_NS 5000000ull	/* no copy takes that long */
+#define SLOW_MIN_NS 100000000ull
+#define SLOW_MAX_NS 2000000000ull
 
 /* Younger than the headers of some build hosts. Linux 6.1. */
 #ifndef IORING_SETUP_DEFER_TASKRUN
@@ -37,6 +43,7 @@ struct uring {
 	bool rung;			/* something has ended */
 	bool on;			/* the ring has been switched on */
 	bool read_at_once, write_at_once;	/* the file system knows RWF_NOWAIT */
+	uint64_t slow_until, slow_ns;	/* writes take the ring until then; for so long */
 };
 
 static const struct io_uring_restriction bounds[] = {
@@ -130,8 +137,7 @@ static int uring_open(struct blkq *q, struct err *e)
 	q->uring = u;
 	u->ring.ring_fd = -1;
 	list_init(&u->waiting);
-	u->read_at_once = !q->img->direct;
-	u->write_at_once = !q->img->direct;
+	u->read_at_once = u->write_at_once = true;
 	if (uring_make(q, e)) {
 		uring_close(q);
 		return -1;
@@ -169,6 +175,28 @@ static void fill(struct uring *u, struct blk_io *io)
 	u->fresh++;
 }
 
+/* Writes into the page cache in this thread, where the file system cannot say whether it would wait. Mostly that is a
+ * copy; handing it to a worker of the kernel costs many times as much. But a writer that has run ahead of its disk is
+ * held up for as long as 200 ms: then writes take the ring for a while, and longer each time it happens again. */
+static int64_t write_here(struct blkq *q, struct blk_io *io)
+{
+	struct uring *u = q->uring;
+	uint64_t start = loop_now_ns(), took;
+	int64_t r;
+
+	if (io->step.len > WRITE_HERE_MAX || start < u->slow_until)
+		return STEP_LATER;
+	r = sync_step(q->img, io, 0);
+	took = loop_now_ns() - start;
+	if (took > WRITE_SLOW_NS) {
+		u->slow_ns = min_u64(max_u64(u->slow_ns * 2, SLOW_MIN_NS), SLOW_MAX_NS);
+		u->slow_until = start + took + u->slow_ns;
+	} else if (start > u->slow_until + SLOW_MAX_NS) {
+		u->slow_ns = 0;
+	}
+	return r;
+}
+
 /* Tries without waiting; STEP_LATER when it would wait. */
 static int64_t at_once(struct blkq *q, struct blk_io *io)
 {
@@ -176,12 +204,15 @@ static int64_t at_once(struct blkq *q, struct blk_io *io)
 	bool *known = io->op == BLK_READ ? &u->read_at_once : &u->write_at_once;
 	int64_t r;
 
-	if ((io->op != BLK_READ && io->op != BLK_WRITE) || !*known)
+	if ((io->op != BLK_READ && io->op != BLK_WRITE) || q->img->direct)
 		return STEP_LATER;
-	r = sync_step(q->img, io, RWF_NOWAIT);
-	if (r == -EOPNOTSUPP)
+	if (*known) {
+		r = sync_step(q->img, io, RWF_NOWAIT);
+		if (r != -EOPNOTSUPP)
+			return r >= 0 ? r : STEP_LATER;
 		*known = false;
-	return r >= 0 ? r : STEP_LATER;
+	}
+	return io->op == BLK_WRITE ? write_here(q, io) : STEP_LATER;
 }
 
 static int64_t uring_start(struct blkq *q, struct blk_io *io)
