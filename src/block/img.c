@@ -200,6 +200,13 @@ static int probe_direct(struct img *i, struct err *e)
 	if (i->direct_off < SECTOR)
 		i->direct_off = SECTOR;
 	i->logical = i->direct_off;
+	if (i->size % i->logical)
+		log_warn("%s: the last %llu bytes are no whole block of %u, as direct=on needs, and stay hidden from the guest",
+			 i->path, (unsigned long long)(i->size % i->logical), i->logical);
+	i->size = align_down(i->size, i->logical);
+	if (!i->size)
+		return err_set(e, ERR_BAD, "%s is smaller than one block of %u; leave out direct=on",
+			       i->path, i->logical);
 	return 0;
 }
 

@@ -537,6 +537,8 @@ static int blk_init(struct dev *d, struct err *e)
 		return -1;
 	}
 	fill_config(b, c, &i);
+	log_info("%s: %s, %llu MiB, %u queues by %s", d->id, c->path,
+		 (unsigned long long)(i.size >> 20), c->num_queues, blkq_engine_name(b->queues[0].io));
 	return 0;
 }
 
