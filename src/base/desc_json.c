@@ -46,7 +46,9 @@ static int read_uint(const struct field *f, void *item, const struct json *j, st
 
 static int read_text(const struct field *f, void *item, const struct json *j, struct err *e)
 {
-	if (json_kind(j) == JSON_IS_NULL && !desc_is_list(f)) {
+	bool may_be_absent = !desc_is_list(f) && !(f->flags & (F_REQUIRED | F_JSON_REQUIRED));
+
+	if (json_kind(j) == JSON_IS_NULL && may_be_absent) {
 		free(*(char **)item);
 		*(char **)item = NULL;
 		return 0;
@@ -137,7 +139,10 @@ static int read_array(const struct field *f, void *obj, const struct json *j,
 /* May the member be absent, so that null says so? */
 static bool may_be_null(const struct desc *d, const struct field *f)
 {
-	return desc_is_pointer(f) || (d->has_set && (desc_is_list(f) || f->flags & F_OPTIONAL));
+	if (f->flags & (F_REQUIRED | F_JSON_REQUIRED))
+		return false;
+	return desc_is_pointer(f) ||
+	       (d->has_set && (desc_is_list(f) || row_is_text(f) || f->flags & F_OPTIONAL));
 }
 
 /* A member of any shape; errors name its key, and the item. */

@@ -296,13 +296,19 @@ TEST(bad_json_is_refused_by_the_way_to_it)
 	refused(&net_desc, "{\"mac\":\"01:02\"}",
 		"mac: '01:02' is not an address like 12:34:56:78:9a:bc");
 	refused(&serial_desc, "{\"mode\":\"Tty\",\"id\":\"x\"}", "unknown key 'id'");
+	refused(&pmem_desc, "{\"file\":null}", "file: is null, must be a string");
+	refused(&rng_desc, "{\"src\":null}", "src: is null, must be a string");
+	refused(&generic_vhost_user_desc,
+		"{\"socket\":\"s\",\"device_type\":1,\"queue_sizes\":null}",
+		"queue_sizes: is null, must be an array");
 	refused(&platform_desc, "{\"uuid\":\"a\",\"system_uuid\":\"b\"}",
 		"'uuid' and 'system_uuid' are the same key: say one");
 }
 
 TEST(null_says_that_a_thing_is_absent)
 {
-	struct json *j = parsed("{\"payload\":{},\"platform\":null,\"disks\":null}");
+	struct json *j = parsed("{\"payload\":{\"kernel\":null},\"platform\":null,"
+				"\"disks\":null}");
 	struct vm_conf c = { 0 };
 	struct err e = { 0 };
 
