@@ -227,7 +227,9 @@ def test_tap_that_somebody_else_has(bad, start_guest, tmp_path):
 
 @pytest.mark.parametrize("args", [
     ["--vsock", "cid=3,socket=/tmp/v"], ["--tpm", "socket=/tmp/t"], ["--fs", "tag=x,socket=/tmp/f"],
-    ["--gdb", "path=/tmp/g"], ["--balloon", "size=16M"],
+    ["--gdb", "path=/tmp/g"], ["--balloon", "size=16M"], ["--restore", "source_url=file:///tmp/r"],
+    ["--dbus-service-name", "x"], ["--watchdog"], ["--disk", "path=/dev/null,image_type=vhdx"],
+    ["--memory", "size=128M,hotplug_size=128M"], ["--platform", "num_pci_segments=2"],
 ])
 def test_what_is_not_built_yet_is_refused_and_not_ignored(bad, args):
     bad(args, "not in this build")
@@ -262,6 +264,14 @@ def test_terminal_is_restored_after_a_signal(start_guest, sig):
 def test_terminal_is_restored_after_power_off(start_guest):
     vm = start_guest("told", serial="tty", tty=True)
     assert vm.wait() == 0
+
+
+def test_guest_that_cannot_go_on_ends_virga_with_a_reason(start_guest):
+    """It runs off into a hole; the terminal is restored all the same."""
+    vm = start_guest("derail", serial="tty", tty=True)
+    assert vm.wait(20) == 1
+    assert "R3 DERAIL" in vm.text
+    assert "the guest cannot go on" in vm.text and "0xd8000000" in vm.text
 
 
 def test_file_that_is_locked_by_others_names_the_lock(bad, work):

@@ -33,6 +33,12 @@ def test_debug_ports_are_heard(guest):
     assert "debug port 402 here" in report.vm.text
 
 
+def test_debug_console_writes_to_its_file(guest, work):
+    guest("debug", "--debug-console", f"file={work}/debug")
+    with open(f"{work}/debug", encoding="ascii") as f:
+        assert f.read() == "debug console here\n"
+
+
 def test_serial_port_is_a_16550(guest):
     guest("serial")
 

@@ -54,6 +54,8 @@ void debug_run(void)
 	outb(0x80, 0x41);
 	for (const char *p = "debug port 402 here\n"; *p; p++)
 		outb(0x402, (uint8_t)*p);
+	for (const char *p = "debug console here\n"; *p; p++)
+		outb(0xe9, (uint8_t)*p);
 	print("R3 DEBUG written\n");
 }
 
@@ -76,6 +78,15 @@ void reset_run(void)
 		kcall(k_triple, 0, 0);
 	delay_us(5000000);
 	check(false, "reset %lu did nothing in 5 s", how);
+}
+
+/* Go on where no memory is: the processor cannot, and no host can do it for it. */
+void derail_run(void)
+{
+	void (*nowhere)(void) = (void (*)(void))0xd8000000ul;
+
+	print("R3 DERAIL\n");
+	nowhere();
 }
 
 void cpuid_run(void)

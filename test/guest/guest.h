@@ -200,6 +200,7 @@ void debug_run(void);
 void serial_run(void);
 void serial_echo(void);
 void reset_run(void);
+void derail_run(void);
 void pci_run(void);
 void pci_move(void);
 void smp_run(void);

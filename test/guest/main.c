@@ -21,7 +21,7 @@ static const struct verb verbs[] = {
 	{"net", net_run},	  {"con", con_run},	  {"conecho", con_echo},
 	{"rng", rng_run},	  {"attack", attack_run}, {"race", race_run},
 	{"storm", storm_run},	  {"speed", speed_run},	  {"touch", touch_run},
-	{"park", park_run},
+	{"park", park_run},	  {"derail", derail_run},
 };
 
 const char *cmdline(void)

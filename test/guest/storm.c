@@ -94,7 +94,7 @@ static void storm_config(void)
 	check(!changed, "storm on configuration space");
 }
 
-/* The register areas, byte by byte. */
+/* The register areas once more, byte by byte. */
 static void storm_registers(struct vdev *d)
 {
 	const uint64_t area[] = {d->common, d->isr, d->config, d->notify, d->msix};
@@ -104,10 +104,13 @@ static void storm_registers(struct vdev *d)
 			touch_one(area[i] + o, rnd());
 }
 
-/* Every byte of the BAR with the word `full`; else one in 509, for each byte is an exit. */
+/*
+ * Every byte of the BAR's registers and of the start of its MSI-X table; of the rest, which is one
+ * long table, one byte in 61, or every byte with the word `full`. Each is an exit.
+ */
 static void storm_bar(struct vdev *d)
 {
-	for (uint64_t o = 0; o < d->bar_size; o += word("full", NULL) ? 1 : 509)
+	for (uint64_t o = 0; o + 8 <= d->bar_size; o += o < 0x8400 || word("full", NULL) ? 1 : 61)
 		touch_one(d->bar + o, rnd());
 }
 
