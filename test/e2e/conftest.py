@@ -125,6 +125,8 @@ def virga(place, work):
         return vm
 
     yield start
+    if not started:
+        return
     try:
         for vm in started:
             if vm.status is None:
