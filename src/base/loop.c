@@ -253,11 +253,20 @@ void loop_post(struct loop *l, struct loop_msg *m, void (*fn)(void *arg), void *
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* The first message taken out; false when there is none. Copied, because m may be posted again, or be gone,
- * as soon as its function runs. The lock is held. */
-static bool take_posted(struct loop *l, struct loop_msg *copy)
+void loop_unpost(struct loop *l, struct loop_msg *m)
 {
-	struct link *first = list_take_first(&l->posted);
+	pthread_mutex_lock(&l->lock);
+	if (m->queued)
+		list_drop(&m->link);
+	m->queued = false;
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* The first message of a list taken out; false when there is none. Copied, because m may be posted again, or be
+ * gone, as soon as its function runs. The lock is held. */
+static bool take_message(struct link *from, struct loop_msg *copy)
+{
+	struct link *first = list_take_first(from);
 	struct loop_msg *m;
 
 	if (!first)
@@ -271,21 +280,19 @@ static bool take_posted(struct loop *l, struct loop_msg *copy)
 /* The loop is awake. Those posted until now; what they post in turn is for the next turn. */
 static void posted_serve(struct loop *l)
 {
-	struct link *last;
+	struct link now, *at;
 	struct loop_msg m;
-	bool more;
 
+	list_init(&now);
 	pthread_mutex_lock(&l->lock);
 	l->asleep = false;
-	last = l->posted.prev;
-	do {
-		more = l->posted.next != last;
-		if (!take_posted(l, &m))
-			break;
+	while ((at = list_take_first(&l->posted)))
+		list_add_tail(&now, at);
+	while (take_message(&now, &m)) {
 		pthread_mutex_unlock(&l->lock);
 		m.fn(m.arg);
 		pthread_mutex_lock(&l->lock);
-	} while (more);
+	}
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -379,7 +386,7 @@ static void run_down(struct loop *l)
 
 	pthread_mutex_lock(&l->lock);
 	l->ending = true;
-	while (take_posted(l, &m)) {
+	while (take_message(&l->posted, &m)) {
 		pthread_mutex_unlock(&l->lock);
 		m.fn(m.arg);
 		pthread_mutex_lock(&l->lock);

@@ -82,6 +82,9 @@ struct loop_msg {
 	void *arg;
 };
 void loop_post(struct loop *l, struct loop_msg *m, void (*fn)(void *arg), void *arg);
+/* Takes back a message that nobody posts any more, so that what it is embedded in can be freed: it is not delivered,
+ * whether it was on its way or not. For the loop's thread, or while the loop does not run. */
+void loop_unpost(struct loop *l, struct loop_msg *m);
 
 /* Runs fn(arg) in the loop's thread and waits for it; on the loop's own thread, or when the loop has no
  * thread running, calls it at once. Downward only: control -> any, vCPU -> device loop. */

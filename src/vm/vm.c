@@ -72,6 +72,14 @@ static void on_event(void *arg, const char *source, const char *name, const char
 	event(source, name, id);
 }
 
+/* With the machine goes what it has asked for and nobody has carried out: no thread of it is left to ask again. */
+static void end(struct vm *v)
+{
+	machine_free(take(&v->machine));
+	loop_unpost(v->ctl, &v->msg);
+	atomic_store(&v->after, AFTER_NOTHING);
+}
+
 static int start(struct vm *v, struct err *e)
 {
 	const struct machine_args a = {
@@ -83,7 +91,7 @@ static int start(struct vm *v, struct err *e)
 	if (machine_new(&v->machine, &a, e) < 0)
 		return -1;
 	if (machine_start(v->machine, e) < 0) {
-		machine_free(take(&v->machine));
+		end(v);
 		return -1;
 	}
 	v->state = VM_RUNNING;
@@ -95,7 +103,6 @@ int vm_boot(struct vm *v, struct err *e)
 	if (v->state == VM_RUNNING)
 		return err_set(e, ERR_STATE, "the VM runs already");
 	event("vm", "booting", NULL);
-	atomic_store(&v->after, AFTER_NOTHING);
 	if (start(v, e) < 0)
 		return err_in(e, "boot the VM");
 	event("vm", "booted", NULL);
@@ -107,8 +114,7 @@ static void reboot(struct vm *v)
 	struct err e = { 0 };
 
 	event("vm", "rebooting", NULL);
-	machine_free(take(&v->machine));
-	atomic_store(&v->after, AFTER_NOTHING);
+	end(v);
 	if (start(v, &e) < 0) {
 		char line[ERR_TEXT];
 
@@ -139,7 +145,7 @@ void vm_shutdown(struct vm *v)
 {
 	if (!v->machine)
 		return;
-	machine_free(take(&v->machine));
+	end(v);
 	v->state = VM_SHUTDOWN;
 	event("vm", "shutdown", NULL);
 }

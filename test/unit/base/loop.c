@@ -227,6 +227,39 @@ TEST(loop_free_runs_what_is_still_posted)
 	loop_free(NULL);
 }
 
+/* Takes back the message of another, which came in the same turn. */
+struct taker {
+	struct loop *l;
+	struct loop_msg msg, *other;
+};
+
+static void take_back(void *arg)
+{
+	struct taker *t = arg;
+
+	loop_unpost(t->l, t->other);
+}
+
+TEST(loop_message_taken_back_is_not_delivered)
+{
+	struct loop *l = loop_made("x");
+	struct count c = { .l = l };
+	struct loop_msg *m = mem_new(sizeof(*m)), last = { 0 };
+	struct taker t = { .l = l, .other = m };
+
+	loop_unpost(l, m);
+	loop_post(l, &t.msg, take_back, &t);
+	loop_post(l, m, count_up, &c);
+	loop_post(l, &last, count_up, &c);
+	run_for(l, 5 * MS);
+	assert_int_equal(c.n, 1);
+	loop_post(l, m, count_up, &c);
+	loop_unpost(l, m);
+	free(m);
+	loop_free(l);
+	assert_int_equal(c.n, 1);
+}
+
 struct repost {
 	struct loop *l;
 	struct loop_msg msg;
@@ -628,6 +661,7 @@ int main(void)
 		T(loop_post_of_a_message_on_its_way_is_delivered_once),
 		T(loop_posts_between_threads_lose_no_wakeup),
 		T(loop_free_runs_what_is_still_posted),
+		T(loop_message_taken_back_is_not_delivered),
 		T(loop_message_that_posts_itself_does_not_starve_timers),
 		T(loop_timers_run_in_the_order_of_their_time),
 		T(loop_timer_is_neither_early_nor_rounded_to_milliseconds),
