@@ -67,9 +67,15 @@ void x86_start(struct hv_x86_start *s, const struct arch_payload *p)
 		s->rsi = X86_ZERO_PAGE;
 }
 
+/* Not waiting for the other end of a FIFO, which is refused with all that is no file. */
+static int payload_open(const char *path, struct err *e)
+{
+	return fd_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, e);
+}
+
 static int load_kernel_at(struct load_kernel *k, const struct gmem *m, const char *path, struct err *e)
 {
-	AUTO_FD int fd = fd_open(path, O_RDONLY, 0, e);
+	AUTO_FD int fd = payload_open(path, e);
 
 	if (fd < 0)
 		return -1;
@@ -79,7 +85,7 @@ static int load_kernel_at(struct load_kernel *k, const struct gmem *m, const cha
 static int load_initrd_at(struct arch_payload *out, const struct load_kernel *k, const struct gmem *m,
 			  const char *path, struct err *e)
 {
-	AUTO_FD int fd = fd_open(path, O_RDONLY, 0, e);
+	AUTO_FD int fd = payload_open(path, e);
 	/* the first piece of RAM ends below the PCI window */
 	const struct load_range room = { k->end, min_u64(gmem_region(m, 0)->size, k->initrd_max + 1) };
 	struct load_range at;

@@ -193,6 +193,23 @@ TEST(a_command_line_of_64_kib_fits_and_one_more_does_not)
 	drop(m);
 }
 
+TEST(a_fifo_is_no_payload_and_nobody_waits_for_its_other_end)
+{
+	struct machine *m = machine(MIB(128), 1);
+	char dir[] = "/tmp/virga-boot-XXXXXX", path[64], line[400];
+	struct arch_payload out;
+	struct err e = { 0 };
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(arch_load(&out, m->b.mem, &(struct payload_conf){ .kernel = path }, &e), -1);
+	assert_non_null(strstr(err_line(&e, line, sizeof line), "neither a regular file"));
+	unlink(path);
+	rmdir(dir);
+	drop(m);
+}
+
 /* Table i of the XSDT, NULL behind the last. */
 static const uint8_t *table(const struct machine *m, uint32_t i)
 {
@@ -387,6 +404,7 @@ int main(void)
 		T(zero_page_holds_the_setup_header_and_what_the_loader_adds),
 		T(descriptors_are_flat_code_and_data_and_a_task),
 		T(a_command_line_of_64_kib_fits_and_one_more_does_not),
+		T(a_fifo_is_no_payload_and_nobody_waits_for_its_other_end),
 		T(acpi_tables_are_linked_and_sum_to_zero),
 		T(iasl_takes_the_tables_apart_and_puts_them_together),
 		T(tables_of_very_many_cpus_stop_before_smbios),
