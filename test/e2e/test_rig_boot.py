@@ -28,11 +28,12 @@ def test_debian_kernel_boots(virga, images, kernel, image):
     assert lines[4].startswith("virtio_rng")
 
 
-@pytest.mark.parametrize("image", ["vmlinux", "vmlinuz"])
-def test_kernel_boots_without_acpi(virga, images, image):
+# Debian's cloud kernels cannot read an MP table.
+@pytest.mark.parametrize("kernel, image", [("6.1", "vmlinuz"), ("6.12", "vmlinux")])
+def test_kernel_boots_without_acpi(virga, images, kernel, image):
     # Nothing can power such a guest off: it reboots, and is seen a second time.
-    vm = boot(virga, images, "nproc; ls -d /sys/firmware/acpi/tables; true", "--cpus", "boot=2", image=image,
-              cmdline="acpi=off reboot=k")
+    vm = boot(virga, images, "nproc; ls -d /sys/firmware/acpi/tables; true", "--cpus", "boot=2", kernel=kernel,
+              image=image, cmdline="acpi=off reboot=k")
     lines = finish(vm, power_off=False)
     assert lines[0] == "2"
     assert "/sys/firmware/acpi/tables" not in lines

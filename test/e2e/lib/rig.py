@@ -62,6 +62,11 @@ def qemu_arguments(images, command, throwaway):
     return args
 
 
+def qemu_environment(images):
+    """QEMU with its emulation of CR8 mended: see test/rig/crlock.c."""
+    return {**os.environ, "LD_PRELOAD": str(images.host / "crlock.so")}
+
+
 class Rig(Remote):
     """The nested host, started when made; calls go to the agent in it."""
 
@@ -80,7 +85,7 @@ class Rig(Remote):
                  "-device", "virtserialport,chardev=agent,name=agent"]
         began = time.monotonic()
         self.qemu = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                     stderr=open(self.dir / "qemu", "wb"))
+                                     stderr=open(self.dir / "qemu", "wb"), env=qemu_environment(images))
         stream, _ = listener.accept()
         listener.close()
         super().__init__(stream, lambda: self.qemu.poll() is None)
