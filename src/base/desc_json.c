@@ -301,7 +301,7 @@ static bool is_absent(const struct desc *d, unsigned int row, const void *obj)
 
 	if (f->flags & (F_FD | F_PAD))
 		return true;
-	if (!d->has_set)
+	if (!d->has_set || (desc_is_list(f) && f->flags & (F_REQUIRED | F_JSON_REQUIRED)))
 		return false;
 	if (f->flags & (F_HIDDEN | F_DEPRECATED) && row_is_default(d, f, obj))
 		return true;

@@ -318,6 +318,18 @@ TEST(null_says_that_a_thing_is_absent)
 	conf_free(&c);
 }
 
+TEST(an_empty_list_that_is_required_is_written_all_the_same)
+{
+	struct json *j = parsed("{\"vcpu\":0,\"host_cpus\":[]}");
+	struct cpu_affinity_conf c = { 0 };
+	struct err e = { 0 };
+
+	assert_int_equal(desc_from_json(&cpu_affinity_desc, &c, j, &e), 0);
+	same_after_json(&cpu_affinity_desc, &c);
+	json_put(j);
+	desc_free(&cpu_affinity_desc, &c);
+}
+
 TEST(former_keys_are_taken)
 {
 	struct json *j = parsed("{\"serial_number\":\"n\",\"uuid\":\"u\"}");
@@ -377,6 +389,7 @@ int main(void)
 		T(json_of_the_defaults_is_what_clients_expect),
 		T(bad_json_is_refused_by_the_way_to_it),
 		T(null_says_that_a_thing_is_absent),
+		T(an_empty_list_that_is_required_is_written_all_the_same),
 		T(former_keys_are_taken),
 		T(descriptors_do_not_travel_in_json),
 		T(made_names_count_over_all_kinds_and_pass_over_taken_ones),
