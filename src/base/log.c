@@ -114,7 +114,7 @@ void log_line(enum log_level level, const char *file, int line, const char *fmt,
  * A leaky bucket per site: ten lines at once, and one more for each second that went by. Who finds the site in
  * another thread's hands is counted as left out, so nobody ever waits here.
  */
-static bool site_admits(struct log_site *s, uint32_t *dropped)
+bool log_site_admits(struct log_site *s, uint64_t now, uint32_t *dropped)
 {
 	bool admitted;
 	uint64_t past;
@@ -123,7 +123,7 @@ static bool site_admits(struct log_site *s, uint32_t *dropped)
 		__atomic_fetch_add(&s->dropped, 1, __ATOMIC_RELAXED);
 		return false;
 	}
-	past = (now_ns() - s->window_ns) / SECOND_NS;
+	past = (now - s->window_ns) / SECOND_NS;
 	s->window_ns += past * SECOND_NS;
 	s->said -= past < s->said ? (uint32_t)past : s->said;
 	admitted = s->said < BURST;
@@ -143,7 +143,7 @@ void log_limited(struct log_site *site, enum log_level level, const char *file, 
 	uint32_t dropped = 0;
 	va_list args;
 
-	if (!site_admits(site, &dropped))
+	if (!log_site_admits(site, now_ns(), &dropped))
 		return;
 	va_start(args, fmt);
 	log_put(dropped, level, file, line, fmt, args);

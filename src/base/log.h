@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
@@ -22,6 +23,8 @@ struct log_site {
 	uint32_t dropped;	/* since the last line that was said */
 	uint32_t busy;		/* a thread is counting */
 };
+/* May this site say a line now (CLOCK_MONOTONIC)? If so, *dropped is how many it had to leave out before. */
+bool log_site_admits(struct log_site *s, uint64_t now, uint32_t *dropped);
 
 void log_line(enum log_level level, const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

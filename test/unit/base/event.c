@@ -31,6 +31,7 @@ TEST(event_is_a_json_object_and_an_empty_line)
 	struct err e = { 0 };
 	size_t len;
 
+	assert_true(fd >= 0);
 	assert_int_equal(event_to_path(path, &e), 0);
 	event("vm", "booted", NULL);
 	event("virtio-device", "activated", "a \"disk\"\n");
@@ -45,7 +46,7 @@ TEST(event_is_a_json_object_and_an_empty_line)
 
 		assert_int_equal(json_parse(&j, text, (size_t)(end - text), &e), 0);
 		t = checked(j, "timestamp", JSON_IS_OBJ);
-		assert_int_equal(json_int(checked(t, "secs", JSON_IS_INT)), 0);
+		assert_in_range(json_int(checked(t, "secs", JSON_IS_INT)), 0, 60);
 		assert_in_range(json_int(checked(t, "nanos", JSON_IS_INT)), 1, 999999999);
 		assert_string_equal(json_str(checked(j, "source", JSON_IS_STR)), "vm");
 		assert_string_equal(json_str(checked(j, "event", JSON_IS_STR)), "booted");
