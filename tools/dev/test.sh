@@ -77,6 +77,7 @@ part_fuzz() {
 	build_fuzzers
 	all=$(fuzzers)
 	say "fuzzing $(wc -w <<< "$all") readers of foreign bytes, $FUZZ_SECONDS s each"
+	mkdir -p "$OUT/fuzz"
 	rm -f "$OUT"/fuzz/*.status
 	for program in $all; do
 		if ((running == $(nproc))); then
