@@ -64,6 +64,15 @@ static void on_vm_ended(void *arg, bool failed)
 		loop_stop(p->loop);
 }
 
+/* One that is closed would become that of a file which we open, and take the words meant for a terminal. */
+static int fill_standard(struct err *e)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			return err_os(e, ERR_IO, "open /dev/null in place of closed descriptor %d", fd);
+	return 0;
+}
+
 static int watch_signals(struct program *p, struct err *e)
 {
 	sigset_t set;
@@ -151,7 +160,7 @@ int main(int argc, char **argv)
 	umask(077);
 	/* One heap for all threads: they allocate when a queue starts, if ever. */
 	mallopt(M_ARENA_MAX, 1);
-	if (cli_parse(&p.cli, argc, argv, &e) < 0 ||
+	if (fill_standard(&e) < 0 || cli_parse(&p.cli, argc, argv, &e) < 0 ||
 	    (p.cli.what == CLI_RUN ? run(&p, &e) : tell(&p.cli, argv[0])) < 0) {
 		char line[ERR_TEXT];
 

@@ -239,6 +239,18 @@ def test_rng_source_that_is_not_there(bad):
     bad(["--rng", "src=/nonexistent/random"], "/nonexistent/random")
 
 
+def test_closed_stdout_lets_the_guest_write_into_no_file_of_ours(virga, tmp_path):
+    events = tmp_path / "events"
+    program = tmp_path / "without-stdout"
+    program.write_text(f'#!/bin/sh\nexec {binary()} "$@" >&-\n')
+    program.chmod(0o755)
+    vm = virga("--kernel", guest_file("guest.elf"), "--cmdline", "told", "--serial", "tty",
+               "--console", "off", "--event-monitor", f"path={events}", program=str(program))
+    assert vm.wait(60) == 0, vm.tail()
+    text = events.read_text()
+    assert '"booted"' in text and "R3" not in text, text
+
+
 def test_serial_file_that_cannot_be_made(bad):
     bad(["--serial", "file=/nonexistent/serial"], "/nonexistent/serial")
 
