@@ -18,6 +18,7 @@
 #define CHUNK 4096
 #define TURN_BYTES 65536u
 #define TURN_CHAINS 256
+#define INPUT_CHAINS 64
 
 enum { VCON_RX, VCON_TX, VCON_QUEUES };
 
@@ -126,12 +127,17 @@ static size_t vcon_input(void *arg, const uint8_t *data, size_t len)
 	struct vqueue *q = &s->v.queues[VCON_RX];
 	size_t done = 0;
 
-	while (done < len && serving(q)) {
+	for (unsigned int i = 0; done < len && serving(q); i++) {
 		struct chain c;
+		enum vq_result r;
 		size_t n;
 
-		enum vq_result r = vq_pop(&q->q, &c);
-
+		/* A driver that brings buffers without room on and on keeps nobody else waiting. */
+		if (i == INPUT_CHAINS) {
+			vdev_kick(&s->v, VCON_RX);
+			break;
+		}
+		r = vq_pop(&q->q, &c);
 		if (r == VQ_BAD)
 			vdev_broken(&s->v, "an input buffer that is none");
 		if (r == VQ_EMPTY && vq_listen(&q->q))

@@ -211,6 +211,27 @@ TEST(an_input_buffer_without_room_is_given_back)
 	down(s);
 }
 
+TEST(many_input_buffers_without_room_take_several_turns)
+{
+	struct stream *s = up();
+
+	s->r.size = 128;
+	drv_start(&s->r, 0);
+	for (uint16_t head = 0; head < 100; head++) {
+		drv_desc(&s->r, 0, head, BUF, 8, 0, 0);
+		drv_offer(&s->r, 0, head);
+	}
+	room_for_input(s, 100, 16);
+	rig_turn(&s->r, 3);
+	s->wanted = false;
+	assert_int_equal(type(s, "abc"), 0);
+	rig_turn(&s->r, 3);
+	assert_true(s->wanted);			/* without another ring of the driver's */
+	assert_int_equal(type(s, "abc"), 3);
+	assert_int_equal(drv_used(&s->r, 0), 101);
+	down(s);
+}
+
 TEST(foul_rings_need_a_reset_in_both_directions)
 {
 	struct stream *s = up();
@@ -301,6 +322,7 @@ int main(void)
 		T(input_waits_for_the_guests_buffers),
 		T(input_before_the_driver_and_after_a_reset_is_not_taken),
 		T(an_input_buffer_without_room_is_given_back),
+		T(many_input_buffers_without_room_take_several_turns),
 		T(foul_rings_need_a_reset_in_both_directions),
 		T(the_windows_size_is_told_and_its_change_too),
 		T(removed_it_leaves_the_stream_alone),
