@@ -126,8 +126,8 @@ static void link_watch(struct net_pair *p)
 
 static void link_dead(struct net_pair *p)
 {
-	log_warn("%s: the %s behind queue pair %u is gone", p->n->v.dev.id, p->link.ops->name,
-		 p->index);
+	log_guest("%s: the %s behind queue pair %u is gone", p->n->v.dev.id, p->link.ops->name,
+		  p->index);
 	p->dead = true;
 	link_watch(p);
 }
@@ -144,8 +144,8 @@ static void link_refresh(void *arg)
 		p->resting = true;
 		link_watch(p);
 		if (p->link.ops->enable(&p->link, use))
-			log_warn("%s: queue pair %u cannot be switched %s", p->n->v.dev.id, p->index,
-				 use ? "on" : "off");
+			log_guest("%s: queue pair %u cannot be switched %s", p->n->v.dev.id, p->index,
+				  use ? "on" : "off");
 		p->resting = !use;
 	}
 	link_watch(p);
@@ -296,7 +296,8 @@ static void set_offloads(struct net_pair *p)
 		if (on & guest_offloads[i].feature)
 			bits |= guest_offloads[i].tun;
 	if (p->link.ops->offload(&p->link, bits))
-		log_warn("%s: the %s takes no offloads 0x%x", p->n->v.dev.id, p->link.ops->name, bits);
+		log_guest("%s: the %s takes no offloads 0x%x", p->n->v.dev.id, p->link.ops->name,
+			  bits);
 }
 
 static uint8_t ctrl_pairs(struct net_pair *p, const struct chain *c)

@@ -439,7 +439,7 @@ static void doorbells_off(struct vpci *p)
 
 		if (hv_ioevent(hv, p->v->queues[i].kick_fd, p->doorbells_at + i * NOTIFY_EACH,
 			       false, 0, false, &e))
-			log_warn("%s: a doorbell stays: %s", p->v->dev.id, err_frame(&e, 0));
+			log_guest("%s: a doorbell stays: %s", p->v->dev.id, err_frame(&e, 0));
 	}
 }
 
@@ -455,7 +455,7 @@ static void doorbells_on(struct vpci *p, uint64_t at)
 
 		if (hv_ioevent(hv, p->v->queues[i].kick_fd, at + i * NOTIFY_EACH, false, 0, true,
 			       &e)) {
-			log_warn("%s: slow doorbells: %s", p->v->dev.id, err_frame(&e, 0));
+			log_guest("%s: slow doorbells: %s", p->v->dev.id, err_frame(&e, 0));
 			return;
 		}
 	}
