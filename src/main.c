@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -73,6 +74,18 @@ static int fill_standard(struct err *e)
 	return 0;
 }
 
+/* Queues and interrupts have several descriptors each; the usual limit is low for the sake of select(2) only. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur == r.rlim_max)
+		return;
+	r.rlim_cur = r.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+		log_debug("the limit of descriptors stays: %s", strerror(errno));
+}
+
 static int watch_signals(struct program *p, struct err *e)
 {
 	sigset_t set;
@@ -120,6 +133,7 @@ static int run(struct program *p, struct err *e)
 		return -1;
 	if (start_words(&p->cli.vmm, e) < 0 || start_events(p->cli.vmm.event_monitor, e) < 0)
 		return -1;
+	raise_descriptor_limit();
 	event("vmm", "starting", NULL);
 	if (loop_new(&p->loop, "virga", e) < 0 || watch_signals(p, e) < 0)
 		return -1;

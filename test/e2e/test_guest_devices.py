@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib.guest import guest, pattern_disk, start_guest  # noqa: F401 (fixtures)
+from lib.virga import binary
 
 
 @pytest.fixture
@@ -26,6 +27,14 @@ def untouched(path):
 def test_disk_reads_writes_flushes(guest, disk):
     assert guest("blk", "--disk", f"path={disk}").one("BLK")["sectors"] == str(16 * 2048)
     assert untouched(disk)
+
+
+def test_many_queues_do_with_a_low_soft_limit_of_descriptors(guest, work, tmp_path):
+    program = tmp_path / "few-descriptors"
+    program.write_text(f'#!/bin/sh\nulimit -Sn 64\nexec {binary()} "$@"\n')
+    program.chmod(0o755)
+    disks = [f"path={pattern_disk(f'{work}/disk{i}', 1)},num_queues=4" for i in range(4)]
+    guest("told", "--disk", *disks, cpus=4, program=str(program))
 
 
 def test_disk_works_past_the_page_cache(guest, tmp_path):
