@@ -132,7 +132,7 @@ TEST(zero_page_holds_the_setup_header_and_what_the_loader_adds)
 
 	p.setup_len = 0x60;
 	memset(p.setup_header, 0x77, p.setup_len);
-	memcpy(p.setup_header + 0x202 - 0x1f1, "HdrS", 4);
+	memcpy(p.setup_header + (0x202 - 0x1f1), "HdrS", 4);
 	finish(m, &p);
 	const uint8_t *z = m->low + 0x7000;
 
