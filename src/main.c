@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The program: the order of things is its whole content. Read the command line; confine the control thread; build the
- * VM, so that everything is opened under the filter; run the control loop until the VM or a signal ends it.
+ * The program: the order of things is its whole content. Read the command line; confine the control
+ * thread; build the VM, so that everything is opened under the filter; run the control loop until
+ * the VM or a signal ends it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +37,8 @@ struct program {
 	int status;
 };
 
-/* Signals that end the program the normal way, and the one that says the terminal has another size. */
+/* Signals that end the program the normal way, and the one that says the terminal has another
+ * size. */
 static const int ending[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT };
 
 static void on_signal(void *arg, uint32_t events)
@@ -65,16 +67,19 @@ static void on_vm_ended(void *arg, bool failed)
 		loop_stop(p->loop);
 }
 
-/* One that is closed would become that of a file which we open, and take the words meant for a terminal. */
+/* One that is closed would become that of a file which we open, and take the words meant for a
+ * terminal. */
 static int fill_standard(struct err *e)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
-			return err_os(e, ERR_IO, "open /dev/null in place of closed descriptor %d", fd);
+			return err_os(e, ERR_IO, "open /dev/null in place of closed descriptor %d",
+				      fd);
 	return 0;
 }
 
-/* Queues and interrupts have several descriptors each; the usual limit is low for the sake of select(2) only. */
+/* Queues and interrupts have several descriptors each; the usual limit is low for the sake of
+ * select(2) only. */
 static void raise_descriptor_limit(void)
 {
 	struct rlimit r;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seam to the architecture: where memory and platform devices are, how a CPU is set up, how a payload is started, which
- * tables firmware would have made. One implementation is chosen at build (arch/x86). Control thread unless said.
+ * The seam to the architecture: where memory and platform devices are, how a CPU is set up, how a
+ * payload is started, which tables firmware would have made. One implementation is chosen at build
+ * (arch/x86). Control thread unless said.
  */
 #pragma once
 
@@ -20,40 +21,47 @@ struct arch_ram {
 };
 #define ARCH_RAM_MAX 4
 
-/* Where RAM of this total size lies; returns the number of pieces. Fails when it does not fit the physical address width. */
+/* Where RAM of this total size lies; returns the number of pieces. Fails when it does not fit the
+ * physical address width. */
 MUST int arch_ram(struct arch_ram out[ARCH_RAM_MAX], uint32_t *count, const struct vm_conf *c,
 		  uint8_t phys_bits, struct err *e);
 /* Arguments for hv_vm_new and pci_host_new. */
 void arch_hv_args(struct hv_vm_args *out, const struct vm_conf *c);
-MUST int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t phys_bits, struct err *e);
+MUST int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t phys_bits,
+		       struct err *e);
 
-/* Adds the platform's devices by dev_add: IOAPIC, CMOS, i8042, ACPI registers, debug ports, serial. */
+/* Adds the platform's devices by dev_add: IOAPIC, CMOS, i8042, ACPI registers, debug ports,
+ * serial. */
 struct chardev;
 struct arch_chars {
-	struct chardev *serial, *debug_console;	/* NULL = off */
+	struct chardev *serial, *debug_console; /* NULL = off */
 };
 MUST int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
 		      uint8_t phys_bits, struct err *e);
 
-/* The payload, loaded into RAM: may run on a thread of its own while devices are made (it touches RAM only). */
+/* The payload, loaded into RAM: may run on a thread of its own while devices are made (it touches
+ * RAM only). */
 enum boot_kind { BOOT_NONE, BOOT_PVH, BOOT_BZIMAGE };
 struct arch_payload {
 	enum boot_kind kind;
 	uint64_t entry;
 	uint64_t initrd, initrd_size;
-	uint64_t kernel_end;		/* first byte behind the kernel */
-	bool firmware;			/* by its marks; it wants processors as reset left them */
-	uint8_t setup_header[512];	/* of a bzImage */
+	uint64_t kernel_end;	   /* first byte behind the kernel */
+	bool firmware;		   /* by its marks; it wants processors as reset left them */
+	uint8_t setup_header[512]; /* of a bzImage */
 	uint32_t setup_len;
 };
-MUST int arch_load(struct arch_payload *out, const struct gmem *m, const struct payload_conf *p, struct err *e);
+MUST int arch_load(struct arch_payload *out, const struct gmem *m, const struct payload_conf *p,
+		   struct err *e);
 /* After devices: ACPI, SMBIOS, MP table, start info or zero page, page tables and GDT into RAM. */
 MUST int arch_finish(const struct arch_payload *p, struct board *b, const struct vm_conf *c,
 		     uint8_t phys_bits, struct err *e);
 
-/* vCPU set-up: CPUID, MSRs, LINT; the boot CPU also gets its registers. The table is computed once and shared. */
+/* vCPU set-up: CPUID, MSRs, LINT; the boot CPU also gets its registers. The table is computed once
+ * and shared. */
 struct arch_cpus;
-MUST int arch_cpus_new(struct arch_cpus **out, struct hv *h, const struct vm_conf *c, struct err *e);
+MUST int arch_cpus_new(struct arch_cpus **out, struct hv *h, const struct vm_conf *c,
+		       struct err *e);
 void arch_cpus_free(struct arch_cpus *a);
 uint32_t arch_apic_id(const struct arch_cpus *a, uint32_t index);
 MUST int arch_vcpu(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,

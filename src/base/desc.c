@@ -168,7 +168,7 @@ void desc_copy(const struct desc *d, void *to, const void *from)
 		size_t size = row_item_size(f);
 
 		if (apart ? !it.count : is_plain(f))
-			continue;	/* the bytes were all there is */
+			continue; /* the bytes were all there is */
 		if (apart) {
 			items = mem_array(it.count, size);
 			if (desc_is_list(f))

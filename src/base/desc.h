@@ -42,8 +42,8 @@
 
 #include "base/err.h"
 
-struct json;		/* base/json.h */
-struct str;		/* base/str.h: bounded builder */
+struct json; /* base/json.h */
+struct str;  /* base/str.h: bounded builder */
 
 #define LIST(type)                                                                                 \
 	struct {                                                                                   \
@@ -54,63 +54,64 @@ struct str;		/* base/str.h: bounded builder */
 enum desc_type { D_AUTO, D_BOOL, D_UINT, D_INT, D_SIZE, D_STR, D_PATH, D_ENUM, D_OBJ, D_HEX };
 
 enum {
-	F_POINTER = 1 << 0,	/* nested object held by an owned pointer */
-	F_LIST = 1 << 1,	/* LIST(type) */
-	F_OPTIONAL = 1 << 2,	/* left out of JSON unless said (see `set`) or non-NULL */
-	F_REQUIRED = 1 << 3,	/* must be said */
-	F_FLAT = 1 << 4,	/* on the command line the nested keys are the parent's */
-	F_FD = 1 << 5,		/* a passed descriptor: never in JSON out */
-	F_HIDDEN = 1 << 6,	/* for tests; not in help */
-	F_DEPRECATED = 1 << 7,	/* taken with a warning */
-	F_UNBUILT = 1 << 8,	/* known, refused as "not in this build" when it differs from the default */
-	F_HEXNUM = 1 << 9,	/* command line number in hex */
-	F_BARE = 1 << 10,	/* command line: the value may stand without its key */
-	F_WORDS = 1 << 11,	/* command line: an object of bools as a list of their names */
-	F_ITEMS = 1 << 12,	/* command line: a list of objects as key=value parted by ':' */
-	F_JSON_REQUIRED = 1 << 13,	/* must be said in JSON, has a default on the command line */
-	F_PAD = 1 << 14,	/* state: bytes that hold nothing; never written, always zero */
-	F_COUNTED = 1 << 15,	/* a flag whose number of times counts, as -v */
+	F_POINTER = 1 << 0,    /* nested object held by an owned pointer */
+	F_LIST = 1 << 1,       /* LIST(type) */
+	F_OPTIONAL = 1 << 2,   /* left out of JSON unless said (see `set`) or non-NULL */
+	F_REQUIRED = 1 << 3,   /* must be said */
+	F_FLAT = 1 << 4,       /* on the command line the nested keys are the parent's */
+	F_FD = 1 << 5,	       /* a passed descriptor: never in JSON out */
+	F_HIDDEN = 1 << 6,     /* for tests; not in help */
+	F_DEPRECATED = 1 << 7, /* taken with a warning */
+	F_UNBUILT =
+		1 << 8, /* known, refused as "not in this build" when it differs from the default */
+	F_HEXNUM = 1 << 9,	   /* command line number in hex */
+	F_BARE = 1 << 10,	   /* command line: the value may stand without its key */
+	F_WORDS = 1 << 11,	   /* command line: an object of bools as a list of their names */
+	F_ITEMS = 1 << 12,	   /* command line: a list of objects as key=value parted by ':' */
+	F_JSON_REQUIRED = 1 << 13, /* must be said in JSON, has a default on the command line */
+	F_PAD = 1 << 14,	   /* state: bytes that hold nothing; never written, always zero */
+	F_COUNTED = 1 << 15,	   /* a flag whose number of times counts, as -v */
 };
 
 struct desc;
 
 /* A text for plain data: addresses and the like. Copied and compared as bytes. */
 struct desc_text {
-	const char *what;	/* placeholder in help: "<mac>" */
-	bool cli_only;		/* JSON has the number */
+	const char *what; /* placeholder in help: "<mac>" */
+	bool cli_only;	  /* JSON has the number */
 	int (*parse)(void *member, const char *text, struct err *e);
-	void (*print)(const void *member, struct str *out);	/* NULL with cli_only */
-	bool (*absent)(const void *member);	/* left out of JSON then; NULL = never */
+	void (*print)(const void *member, struct str *out); /* NULL with cli_only */
+	bool (*absent)(const void *member); /* left out of JSON then; NULL = never */
 };
 
 struct field {
-	const char *key;		/* JSON key */
-	const char *cli;		/* command-line key where it differs; "" = not on the command line; of an
+	const char *key;   /* JSON key */
+	const char *cli;   /* command-line key where it differs; "" = not on the command line; of an
 					 * F_FLAT row: what stands in front of the nested keys */
-	const char *opt;		/* this row is an option of the program: --opt */
-	const char *group;		/* of an option: heading under which help lists it */
-	const char *what;		/* placeholder in help where the type's is not enough: "<iface>" */
-	const char *old;		/* former spelling, taken with a warning */
-	const char *doc;		/* one sentence without a full stop */
-	const char *access;		/* PATH rows: "r" or "rw", for Landlock */
-	const char *def_str;		/* default of a string */
-	const char *const *names;	/* of an enum, NULL-ended; JSON spelling */
-	const char *const *cli_names;	/* command-line spelling where it differs */
-	const struct desc *sub;		/* nested table */
+	const char *opt;   /* this row is an option of the program: --opt */
+	const char *group; /* of an option: heading under which help lists it */
+	const char *what;  /* placeholder in help where the type's is not enough: "<iface>" */
+	const char *old;   /* former spelling, taken with a warning */
+	const char *doc;   /* one sentence without a full stop */
+	const char *access;	      /* PATH rows: "r" or "rw", for Landlock */
+	const char *def_str;	      /* default of a string */
+	const char *const *names;     /* of an enum, NULL-ended; JSON spelling */
+	const char *const *cli_names; /* command-line spelling where it differs */
+	const struct desc *sub;	      /* nested table */
 	/* a type of its own: text in and out; returns -1 with a sentence. For addresses, cpu
 	 * lists... */
 	const struct desc_text *text;
-	uint64_t def, min, max;		/* numbers; max 0 = what the width holds */
-	uint64_t unbuilt;		/* of an enum: bit per value that is known and not in this build */
-	uint32_t off, size;		/* of the member */
-	uint32_t count;			/* of a fixed array; 0 = not an array */
-	uint32_t max_items;		/* of a list, or the bytes of a string; 0 = the engine's limit */
-	uint32_t since;			/* saved state: version that brought it */
+	uint64_t def, min, max; /* numbers; max 0 = what the width holds */
+	uint64_t unbuilt;	/* of an enum: bit per value that is known and not in this build */
+	uint32_t off, size;	/* of the member */
+	uint32_t count;		/* of a fixed array; 0 = not an array */
+	uint32_t max_items;	/* of a list, or the bytes of a string; 0 = the engine's limit */
+	uint32_t since;		/* saved state: version that brought it */
 	uint32_t flags;
-	uint8_t type;			/* enum desc_type; D_AUTO: names, sub, then the member tell */
-	uint8_t member;			/* enum desc_type of the C member, by the row macros */
-	uint8_t width;			/* bytes of a number or of a list's number */
-	bool is_list, is_pointer;	/* as F_LIST and F_POINTER, by the row macros */
+	uint8_t type;		  /* enum desc_type; D_AUTO: names, sub, then the member tell */
+	uint8_t member;		  /* enum desc_type of the C member, by the row macros */
+	uint8_t width;		  /* bytes of a number or of a list's number */
+	bool is_list, is_pointer; /* as F_LIST and F_POINTER, by the row macros */
 };
 
 /* What the compiler knows of a member. */
@@ -120,13 +121,13 @@ struct field {
 		 int32_t: D_INT, long: D_INT, long long: D_INT, char *: D_STR, default: D_AUTO)
 
 struct desc {
-	const char *name;		/* schema name, e.g. "DiskConfig" */
+	const char *name; /* schema name, e.g. "DiskConfig" */
 	const char *doc;
 	const struct field *fields;
 	uint32_t count;
-	uint32_t size;			/* sizeof the struct */
-	uint32_t version;		/* saved state: 1.. */
-	uint32_t set_off;		/* of `uint64_t set`; valid when has_set */
+	uint32_t size;	  /* sizeof the struct */
+	uint32_t version; /* saved state: 1.. */
+	uint32_t set_off; /* of `uint64_t set`; valid when has_set */
 	bool has_set;
 	/* relates fields after all were read; may refuse. NULL = nothing to relate */
 	int (*fix)(void *obj, struct err *e);
@@ -144,8 +145,7 @@ struct desc {
 #define S_ARRAY(type_, member_, ...)                                                               \
 	{                                                                                          \
 		.key = #member_, .off = offsetof(type_, member_),                                  \
-		.size = sizeof(((type_ *)0)->member_),                                             \
-		.width = sizeof(((type_ *)0)->member_[0]),                                         \
+		.size = sizeof(((type_ *)0)->member_), .width = sizeof(((type_ *)0)->member_[0]),  \
 		.count = sizeof(((type_ *)0)->member_) / sizeof(((type_ *)0)->member_[0]),         \
 		.member = DESC_MEMBER(((type_ *)0)->member_[0]), __VA_ARGS__                       \
 	}
@@ -192,8 +192,9 @@ struct desc {
 	}
 #define DESC_OF(type_, fields_, name_, ...)                                                        \
 	{                                                                                          \
-		.name = (name_), .fields = (fields_), .count = sizeof(fields_) / sizeof(fields_[0]), \
-		.size = sizeof(type_), .version = 1, __VA_ARGS__                                   \
+		.name = (name_), .fields = (fields_),                                              \
+		.count = sizeof(fields_) / sizeof(fields_[0]), .size = sizeof(type_),              \
+		.version = 1, __VA_ARGS__                                                          \
 	}
 
 /* Every member to its default; lists and pointers empty. obj is overwritten, not freed. */

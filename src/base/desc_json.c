@@ -16,7 +16,7 @@
 
 /* How strict a reading is about what is missing. */
 struct strict {
-	bool state;		/* every row up to the version must be there */
+	bool state; /* every row up to the version must be there */
 	uint32_t version;
 };
 
@@ -423,7 +423,7 @@ static struct json *schema_row(const struct field *f)
 		schema_default(s, f);
 	}
 	if (json_get(s, "$ref"))
-		return s;	/* OpenAPI 3.0: nothing may stand beside a reference */
+		return s; /* OpenAPI 3.0: nothing may stand beside a reference */
 	if (f->doc)
 		json_set_str(s, "description", f->doc);
 	if (f->flags & F_DEPRECATED)

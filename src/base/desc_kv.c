@@ -160,7 +160,7 @@ static bool range_from_text(const struct field *f, void *obj, const char *text, 
 			    int *result)
 {
 	enum desc_type t = desc_field_type(f);
-	const char *dash = *text ? strchr(text + 1, '-') : NULL;	/* a first one is a minus */
+	const char *dash = *text ? strchr(text + 1, '-') : NULL; /* a first one is a minus */
 	uint64_t from, to;
 	AUTO_FREE char *first = NULL;
 

@@ -13,8 +13,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define LIST_MAX 16384u		/* items, where the row says nothing */
-#define TEXT_MAX (64u << 10)	/* bytes of a string, where the row says nothing */
+#define LIST_MAX 16384u	     /* items, where the row says nothing */
+#define TEXT_MAX (64u << 10) /* bytes of a string, where the row says nothing */
 
 static int out_of_range(const struct field *f, const char *what, struct err *e)
 {

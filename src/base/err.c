@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The error value: sentences laid one behind the other in a fixed text, root first. Nothing is allocated and
- * nothing is logged here; who handles an error logs it. Called by any thread on an err of its own.
+ * The error value: sentences laid one behind the other in a fixed text, root first. Nothing is
+ * allocated and nothing is logged here; who handles an error logs it. Called by any thread on an
+ * err of its own.
  */
 #include "base/err.h"
 
@@ -43,7 +44,7 @@ static size_t sentence(char *buf, size_t size, const char *fmt, va_list args)
 
 int err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 {
-	char text[ERR_TEXT];	/* apart from e, because an argument may point into e */
+	char text[ERR_TEXT]; /* apart from e, because an argument may point into e */
 	va_list args;
 	size_t len;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The error value of the control path: what kind of failure, which errno, and a chain of sentences from
- * the outermost circumstance to the root cause. It lives on the caller's stack, has a fixed size and never
- * allocates. It is not for the data path, where results are plain values.
+ * The error value of the control path: what kind of failure, which errno, and a chain of sentences
+ * from the outermost circumstance to the root cause. It lives on the caller's stack, has a fixed
+ * size and never allocates. It is not for the data path, where results are plain values.
  *
  *	return err_os(e, ERR_IO, "open %s", path);	the root: kind, errno, sentence
  *	return err_in(e, "disk %s", id);		on the way up: one frame outward
@@ -17,15 +17,15 @@
 #define MUST __attribute__((warn_unused_result))
 
 enum err_kind {
-	ERR_NONE,	/* no error was set */
-	ERR_BAD,	/* what the user said is wrong: HTTP 400 */
-	ERR_ABSENT,	/* the thing named does not exist: 404 */
-	ERR_STATE,	/* not in this state of the VM: 405 */
-	ERR_TAKEN,	/* an id or path is in use: 409 */
-	ERR_BUSY,	/* try again later: 429 */
-	ERR_DENIED,	/* the host refuses a right: 500 */
-	ERR_IO,		/* the host failed: 500 */
-	ERR_UNBUILT,	/* known, and not in this build: 501 */
+	ERR_NONE,    /* no error was set */
+	ERR_BAD,     /* what the user said is wrong: HTTP 400 */
+	ERR_ABSENT,  /* the thing named does not exist: 404 */
+	ERR_STATE,   /* not in this state of the VM: 405 */
+	ERR_TAKEN,   /* an id or path is in use: 409 */
+	ERR_BUSY,    /* try again later: 429 */
+	ERR_DENIED,  /* the host refuses a right: 500 */
+	ERR_IO,	     /* the host failed: 500 */
+	ERR_UNBUILT, /* known, and not in this build: 501 */
 };
 
 #define ERR_FRAMES 12
@@ -34,9 +34,9 @@ enum err_kind {
 /* frame i (0 = the root cause) starts at text + at[i]; later frames are further outward */
 struct err {
 	enum err_kind kind;
-	int os;			/* errno of the root, or 0 */
-	unsigned int count;	/* frames */
-	unsigned int used;	/* bytes of text, including the ending zeros */
+	int os;		    /* errno of the root, or 0 */
+	unsigned int count; /* frames */
+	unsigned int used;  /* bytes of text, including the ending zeros */
 	unsigned int at[ERR_FRAMES];
 	char text[ERR_TEXT];
 };
@@ -48,8 +48,8 @@ void err_clear(struct err *e);
 int err_set(struct err *e, enum err_kind kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The same, with ": " and the text of errno (as it is at the call) at the end. EACCES and EPERM turn
- * ERR_IO into ERR_DENIED. Returns -1. */
+/* The same, with ": " and the text of errno (as it is at the call) at the end. EACCES and EPERM
+ * turn ERR_IO into ERR_DENIED. Returns -1. */
 int err_os(struct err *e, enum err_kind kind, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events for machines, one write(2) each, so that lines of two threads do not mix. Whether there is room is asked
- * before: the descriptor may be shared with others, whose way of waiting is not ours to change.
+ * Events for machines, one write(2) each, so that lines of two threads do not mix. Whether there is
+ * room is asked before: the descriptor may be shared with others, whose way of waiting is not ours
+ * to change.
  */
 #include "base/event.h"
 
@@ -24,7 +25,7 @@
 
 /* Written before there are threads, only read after that; but the lock. */
 static struct {
-	pthread_mutex_t lock;	/* asking for room and writing are one step */
+	pthread_mutex_t lock; /* asking for room and writing are one step */
 	int fd;
 	uint64_t start_ns;
 } event_to = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors: opening, whole reads and writes, sizes, eventfds. Nothing here waits except for the file itself;
- * sockets and readiness are base/loop. Any thread.
+ * Descriptors: opening, whole reads and writes, sizes, eventfds. Nothing here waits except for the
+ * file itself; sockets and readiness are base/loop. Any thread.
  */
 #include "base/fd.h"
 
@@ -48,7 +48,8 @@ int fd_read_at(int fd, void *buf, size_t len, uint64_t off, struct err *e)
 			return err_os(e, ERR_IO, "read %zu bytes at %llu", len,
 				      (unsigned long long)off);
 		if (n == 0)
-			return err_set(e, ERR_IO, "read %zu bytes at %llu: the file ends early, %zu short",
+			return err_set(e, ERR_IO,
+				       "read %zu bytes at %llu: the file ends early, %zu short",
 				       len, (unsigned long long)off, len - done);
 		done += (size_t)n;
 	}

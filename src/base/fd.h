@@ -29,7 +29,8 @@ MUST int fd_open(const char *path, int flags, mode_t mode, struct err *e);
 MUST int fd_read_at(int fd, void *buf, size_t len, uint64_t off, struct err *e);
 MUST int fd_write_all(int fd, const void *buf, size_t len, struct err *e);
 
-/* A whole small file (at most max bytes) into memory that the caller frees; a zero byte is added behind. */
+/* A whole small file (at most max bytes) into memory that the caller frees; a zero byte is added
+ * behind. */
 MUST int fd_slurp(const char *path, size_t max, char **out, size_t *len, struct err *e);
 
 /* Size in bytes of a regular file or block device. */

@@ -172,9 +172,9 @@ enum json_kind json_kind(const struct json *j)
 const char *json_kind_name(enum json_kind kind)
 {
 	static const char *const names[] = {
-		[JSON_IS_NULL] = "null",       [JSON_IS_BOOL] = "true or false",
-		[JSON_IS_INT] = "a number",    [JSON_IS_REAL] = "a fraction",
-		[JSON_IS_STR] = "a string",    [JSON_IS_ARR] = "an array",
+		[JSON_IS_NULL] = "null",     [JSON_IS_BOOL] = "true or false",
+		[JSON_IS_INT] = "a number",  [JSON_IS_REAL] = "a fraction",
+		[JSON_IS_STR] = "a string",  [JSON_IS_ARR] = "an array",
 		[JSON_IS_OBJ] = "an object",
 	};
 

@@ -16,8 +16,8 @@
 
 #include "base/err.h"
 
-#define JSON_TEXT_MAX (64u << 20)	/* bytes of a text that is read */
-#define JSON_DEPTH_MAX 32		/* objects and arrays within each other */
+#define JSON_TEXT_MAX (64u << 20) /* bytes of a text that is read */
+#define JSON_DEPTH_MAX 32	  /* objects and arrays within each other */
 
 struct json;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Intrusive doubly linked lists. A list is a link that points to itself when empty; an element embeds a
- * link and is found again by container_of. No allocation, no lock.
+ * Intrusive doubly linked lists. A list is a link that points to itself when empty; an element
+ * embeds a link and is found again by container_of. No allocation, no lock.
  */
 #pragma once
 

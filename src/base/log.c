@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Log lines: composed on the stack of whoever speaks and handed to the kernel by one write(2). The form is the
- * usual one of Cloud Hypervisor, "virga: 0.012345s: <thread> LEVEL:file:line -- message". Not here: events for
- * machines (base/event.h) and the answer to a user's command.
+ * Log lines: composed on the stack of whoever speaks and handed to the kernel by one write(2). The
+ * form is the usual one of Cloud Hypervisor, "virga: 0.012345s: <thread> LEVEL:file:line --
+ * message". Not here: events for machines (base/event.h) and the answer to a user's command.
  */
 #include "base/log.h"
 
@@ -16,7 +16,7 @@
 #include "base/mem.h"
 #include "base/thread.h"
 
-#define LINE_MAX_BYTES 2048	/* holds a whole struct err */
+#define LINE_MAX_BYTES 2048 /* holds a whole struct err */
 #define BURST 10
 #define SECOND_NS 1000000000ull
 
@@ -26,7 +26,7 @@ static const char *const level_names[] = { "ERROR", "WARN", "INFO", "DEBUG", "TR
 static struct {
 	enum log_level level;
 	int fd;
-	bool terminal;		/* raw mode is possible: lines end with CR LF */
+	bool terminal; /* raw mode is possible: lines end with CR LF */
 	uint64_t start_ns;
 } log_to = { .level = LOG_WARN, .fd = STDERR_FILENO };
 
@@ -76,21 +76,23 @@ static void __attribute__((format(printf, 5, 0)))
 log_put(uint32_t dropped, enum log_level level, const char *file, int line, const char *fmt,
 	va_list args)
 {
-	const size_t room = LINE_MAX_BYTES - 40;	/* for the count and CR LF */
+	const size_t room = LINE_MAX_BYTES - 40; /* for the count and CR LF */
 	uint64_t us = (now_ns() - log_to.start_ns) / 1000;
 	char text[LINE_MAX_BYTES];
 	int os = errno;
 	size_t n = 0;
 
-	n = advance(n, room, snprintf(text, room, "virga: %llu.%06llus: <%s> %s:%s:%d -- ",
-				      (unsigned long long)(us / 1000000),
-				      (unsigned long long)(us % 1000000), thread_name(),
-				      level_names[level % ARRAY_LEN(level_names)], file, line));
-	errno = os;	/* for %m */
+	n = advance(n, room,
+		    snprintf(text, room, "virga: %llu.%06llus: <%s> %s:%s:%d -- ",
+			     (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000),
+			     thread_name(), level_names[level % ARRAY_LEN(level_names)], file,
+			     line));
+	errno = os; /* for %m */
 	n = advance(n, room, vsnprintf(text + n, room - n, fmt, args));
 	if (dropped)
-		n = advance(n, sizeof(text) - 2, snprintf(text + n, sizeof(text) - 2 - n,
-							  " (%u more left out)", dropped));
+		n = advance(
+			n, sizeof(text) - 2,
+			snprintf(text + n, sizeof(text) - 2 - n, " (%u more left out)", dropped));
 	make_plain(text, n);
 	if (log_to.terminal)
 		text[n++] = '\r';
@@ -111,8 +113,8 @@ void log_line(enum log_level level, const char *file, int line, const char *fmt,
 }
 
 /*
- * A leaky bucket per site: ten lines at once, and one more for each second that went by. Who finds the site in
- * another thread's hands is counted as left out, so nobody ever waits here.
+ * A leaky bucket per site: ten lines at once, and one more for each second that went by. Who finds
+ * the site in another thread's hands is counted as left out, so nobody ever waits here.
  */
 bool log_site_admits(struct log_site *s, uint64_t now, uint32_t *dropped)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One line per event, tagged by itself with time, thread and file. Lines that a guest can provoke go
- * through log_guest, which is limited per call site (10 at once, then one a second, with a count of what was
- * left out). Any thread may call; a line is one write(2). Nothing here allocates.
+ * One line per event, tagged by itself with time, thread and file. Lines that a guest can provoke
+ * go through log_guest, which is limited per call site (10 at once, then one a second, with a count
+ * of what was left out). Any thread may call; a line is one write(2). Nothing here allocates.
  */
 #pragma once
 
@@ -11,19 +11,21 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
-/* Sets the level and the descriptor (borrowed, lives as long as the process). Once, before threads. */
+/* Sets the level and the descriptor (borrowed, lives as long as the process). Once, before
+ * threads. */
 void log_init(enum log_level level, int fd);
 enum log_level log_level(void);
 /* Where lines go; for a signal handler's last words. */
 int log_fd(void);
 
 struct log_site {
-	uint64_t window_ns;	/* when the present second began */
-	uint32_t said;		/* lines that no later second has paid for yet */
-	uint32_t dropped;	/* since the last line that was said */
-	uint32_t busy;		/* a thread is counting */
+	uint64_t window_ns; /* when the present second began */
+	uint32_t said;	    /* lines that no later second has paid for yet */
+	uint32_t dropped;   /* since the last line that was said */
+	uint32_t busy;	    /* a thread is counting */
 };
-/* May this site say a line now (CLOCK_MONOTONIC)? If so, *dropped is how many it had to leave out before. */
+/* May this site say a line now (CLOCK_MONOTONIC)? If so, *dropped is how many it had to leave out
+ * before. */
 bool log_site_admits(struct log_site *s, uint64_t now, uint32_t *dropped);
 
 void log_line(enum log_level level, const char *file, int line, const char *fmt, ...)

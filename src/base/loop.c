@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loop: epoll for descriptors, a sorted list for timers (there are few of them), a list under a mutex for
- * messages. Its eventfd is written only when the loop sleeps, and is edge-triggered, so it is never read.
- * Nothing is allocated after loop_new.
+ * The loop: epoll for descriptors, a sorted list for timers (there are few of them), a list under a
+ * mutex for messages. Its eventfd is written only when the loop sleeps, and is edge-triggered, so
+ * it is never read. Nothing is allocated after loop_new.
  *
- * Who may wait for whom: a thread that loop_start made answers calls and makes none, and a loop that runs in
- * its maker's thread (control) is never called from outside. So calls go control -> job or vCPU -> device
- * loop and cannot close a circle. Debug builds check it.
+ * Who may wait for whom: a thread that loop_start made answers calls and makes none, and a loop
+ * that runs in its maker's thread (control) is never called from outside. So calls go control ->
+ * job or vCPU -> device loop and cannot close a circle. Debug builds check it.
  */
 #include "base/loop.h"
 
@@ -23,7 +23,7 @@
 #include "base/mem.h"
 #include "base/thread.h"
 
-#define READY_MAX 32		/* descriptors per turn; the others come in the next */
+#define READY_MAX 32 /* descriptors per turn; the others come in the next */
 #define FREE_ROUNDS 64
 #define SECOND_NS 1000000000ull
 
@@ -31,21 +31,21 @@ struct loop {
 	char name[THREAD_NAME_MAX + 1];
 	int epoll, wake;
 	struct thread thread;
-	bool has_thread;		/* loop_start made it */
-	bool stopping;			/* atomic */
+	bool has_thread; /* loop_start made it */
+	bool stopping;	 /* atomic */
 
-	pthread_mutex_t lock;		/* over the next five */
+	pthread_mutex_t lock; /* over the next five */
 	struct link posted;
-	struct link later;		/* posted by the loop itself while it ends */
+	struct link later; /* posted by the loop itself while it ends */
 	bool ending;
-	bool asleep;			/* in epoll_pwait2, on the way there or back */
-	bool running;			/* from loop_start or loop_run until the last message is served */
+	bool asleep;  /* in epoll_pwait2, on the way there or back */
+	bool running; /* from loop_start or loop_run until the last message is served */
 
-	struct link timers;		/* soonest first */
+	struct link timers; /* soonest first */
 	struct link hooks;
-	struct link *next_hook;		/* the walk's next; moves on when that one is dropped */
+	struct link *next_hook; /* the walk's next; moves on when that one is dropped */
 	struct epoll_event ready[READY_MAX];
-	int ready_next, ready_count;	/* those of this turn not served yet */
+	int ready_next, ready_count; /* those of this turn not served yet */
 };
 
 /* The loop that the calling thread is in. */
@@ -175,7 +175,7 @@ static void timers_serve(struct loop *l)
 		return;
 	list_init(&due);
 	now = loop_now_ns();
-	list_each(it, &l->timers) {
+	list_each (it, &l->timers) {
 		if (container_of(it, struct loop_timer, link)->due_ns > now)
 			break;
 		list_drop(it);
@@ -262,8 +262,8 @@ void loop_unpost(struct loop *l, struct loop_msg *m)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* The first message of a list taken out; false when there is none. Copied, because m may be posted again, or be
- * gone, as soon as its function runs. The lock is held. */
+/* The first message of a list taken out; false when there is none. Copied, because m may be posted
+ * again, or be gone, as soon as its function runs. The lock is held. */
 static bool take_message(struct link *from, struct loop_msg *copy)
 {
 	struct link *first = list_take_first(from);
@@ -377,8 +377,8 @@ static void sleep_until_ready(struct loop *l, bool again)
 	l->ready_count = n > 0 ? n : 0;
 }
 
-/* Serves what was posted up to the moment from which loop_call no longer waits. What the messages themselves post,
- * one that always posts itself among them, is left for the next run. */
+/* Serves what was posted up to the moment from which loop_call no longer waits. What the messages
+ * themselves post, one that always posts itself among them, is left for the next run. */
 static void run_down(struct loop *l)
 {
 	struct link *own;
@@ -444,9 +444,9 @@ void loop_free(struct loop *l)
 		run_down(l);
 	my_loop = outer == l ? NULL : outer;
 	/* who stops a timer or drops a hook after this finds it stopped */
-	list_each(at, &l->timers)
+	list_each (at, &l->timers)
 		loop_timer_stop(container_of(at, struct loop_timer, link));
-	list_each(at, &l->hooks)
+	list_each (at, &l->hooks)
 		loop_hook_drop(container_of(at, struct loop_hook, link));
 	fd_close(&l->wake);
 	fd_close(&l->epoll);

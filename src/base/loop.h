@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One epoll loop is one thread: descriptors, timers, messages posted from other threads, calls that wait.
- * A loop owns its data; nothing else touches it but by loop_post and loop_call. Except for these two (and
- * loop_stop), every function is for the loop's own thread, or for its maker before it runs.
+ * One epoll loop is one thread: descriptors, timers, messages posted from other threads, calls that
+ * wait. A loop owns its data; nothing else touches it but by loop_post and loop_call. Except for
+ * these two (and loop_stop), every function is for the loop's own thread, or for its maker before
+ * it runs.
  *
- * One turn: run what was posted, run the descriptors that are ready, run the timers that are due, then the drain
- * hooks (batches are flushed there), then sleep. Handlers may add and drop anything, themselves included.
+ * One turn: run what was posted, run the descriptors that are ready, run the timers that are due,
+ * then the drain hooks (batches are flushed there), then sleep. Handlers may add and drop anything,
+ * themselves included.
  */
 #pragma once
 
@@ -27,16 +29,17 @@ MUST int loop_pin(struct loop *l, const uint32_t *cpus, unsigned int count, stru
 void loop_run(struct loop *l);
 /* Any thread: ask it to end after this turn. */
 void loop_stop(struct loop *l);
-/* Stops, joins its thread if it has one, runs what is still posted (and what that posts, up to 64 times over),
- * frees. NULL is fine. */
+/* Stops, joins its thread if it has one, runs what is still posted (and what that posts, up to 64
+ * times over), frees. NULL is fine. */
 void loop_free(struct loop *l);
 /* Is the caller this loop's thread? */
 bool loop_here(const struct loop *l);
 const char *loop_name(const struct loop *l);
 
-/* A watched descriptor; embedded by its owner, zeroed before first use. The descriptor stays the owner's. */
+/* A watched descriptor; embedded by its owner, zeroed before first use. The descriptor stays the
+ * owner's. */
 struct loop_fd {
-	struct loop *loop;	/* NULL when not watched */
+	struct loop *loop; /* NULL when not watched */
 	int fd;
 	void (*fn)(void *arg, uint32_t events);
 	void *arg;
@@ -50,9 +53,9 @@ void loop_unwatch(struct loop_fd *h);
 
 /* A timer; embedded, zeroed before first use. One shot: its function may set it again. */
 struct loop_timer {
-	struct loop *loop;	/* NULL when not set */
-	struct link link;	/* in the loop's list, sorted by time */
-	uint64_t due_ns;	/* CLOCK_MONOTONIC */
+	struct loop *loop; /* NULL when not set */
+	struct link link;  /* in the loop's list, sorted by time */
+	uint64_t due_ns;   /* CLOCK_MONOTONIC */
 	void (*fn)(void *arg);
 	void *arg;
 };
@@ -62,8 +65,8 @@ void loop_timer_stop(struct loop_timer *t);
 /* CLOCK_MONOTONIC now, in nanoseconds. */
 uint64_t loop_now_ns(void);
 
-/* Runs at the end of every turn, before the loop sleeps; returns true when there may be more to do now, then
- * the loop takes another turn without sleeping. Embedded, zeroed before first use. */
+/* Runs at the end of every turn, before the loop sleeps; returns true when there may be more to do
+ * now, then the loop takes another turn without sleeping. Embedded, zeroed before first use. */
 struct loop_hook {
 	struct link link;
 	struct loop *loop;
@@ -73,8 +76,8 @@ struct loop_hook {
 void loop_hook_add(struct loop *l, struct loop_hook *h, bool (*fn)(void *arg), void *arg);
 void loop_hook_drop(struct loop_hook *h);
 
-/* A message; embedded in what it speaks of, zeroed before first use. Posting one that is already on its way
- * does nothing: it is delivered once. Any thread. */
+/* A message; embedded in what it speaks of, zeroed before first use. Posting one that is already on
+ * its way does nothing: it is delivered once. Any thread. */
 struct loop_msg {
 	struct link link;
 	bool queued;
@@ -82,10 +85,11 @@ struct loop_msg {
 	void *arg;
 };
 void loop_post(struct loop *l, struct loop_msg *m, void (*fn)(void *arg), void *arg);
-/* Takes back a message that nobody posts any more, so that what it is embedded in can be freed: it is not delivered,
- * whether it was on its way or not. For the loop's thread, or while the loop does not run. */
+/* Takes back a message that nobody posts any more, so that what it is embedded in can be freed: it
+ * is not delivered, whether it was on its way or not. For the loop's thread, or while the loop does
+ * not run. */
 void loop_unpost(struct loop *l, struct loop_msg *m);
 
-/* Runs fn(arg) in the loop's thread and waits for it; on the loop's own thread, or when the loop has no
- * thread running, calls it at once. Downward only: control -> any, vCPU -> device loop. */
+/* Runs fn(arg) in the loop's thread and waits for it; on the loop's own thread, or when the loop
+ * has no thread running, calls it at once. Downward only: control -> any, vCPU -> device loop. */
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Allocation that cannot fail, and arenas: a chain of blocks, newest first, each served from its front. Not for
- * guest memory and not for the data path. Any thread; an arena belongs to one.
+ * Allocation that cannot fail, and arenas: a chain of blocks, newest first, each served from its
+ * front. Not for guest memory and not for the data path. Any thread; an arena belongs to one.
  */
 #include "base/mem.h"
 
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ARENA_BLOCK 4080	/* bytes of data: with malloc's own words just under a page */
+#define ARENA_BLOCK 4080 /* bytes of data: with malloc's own words just under a page */
 
 struct arena_block {
 	struct arena_block *next;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checked allocation of our own memory, clean-up of locals, and arenas. An allocation that the host cannot
- * serve ends the process with one sentence: sizes that a foreigner chooses are bounded before they get
- * here. Guest memory is elsewhere (mem/gmem.h). Any thread may call; an arena belongs to one.
+ * Checked allocation of our own memory, clean-up of locals, and arenas. An allocation that the host
+ * cannot serve ends the process with one sentence: sizes that a foreigner chooses are bounded
+ * before they get here. Guest memory is elsewhere (mem/gmem.h). Any thread may call; an arena
+ * belongs to one.
  */
 #pragma once
 
@@ -13,7 +14,8 @@
 void *mem_new(size_t size) __attribute__((malloc, returns_nonnull));
 void *mem_array(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 /* Grows or shrinks an array; the tail that is new is zeroed. */
-void *mem_resize(void *p, size_t old_count, size_t count, size_t size) __attribute__((returns_nonnull));
+void *mem_resize(void *p, size_t old_count, size_t count, size_t size)
+	__attribute__((returns_nonnull));
 char *mem_str(const char *s) __attribute__((malloc, returns_nonnull));
 char *mem_strn(const char *s, size_t n) __attribute__((malloc, returns_nonnull));
 char *mem_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2), malloc, returns_nonnull));
@@ -33,8 +35,7 @@ static inline void auto_free_(void *p)
 		took_;                                                                             \
 	})
 
-#define container_of(ptr, type, member)                                                            \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Things that die together. Zero-initialise to make one. */

@@ -15,7 +15,7 @@
 #include "base/mem.h"
 
 #define STR_MAX_DEFAULT MIB(1)
-#define WORD_MAX 48	/* longest word that str_distance compares */
+#define WORD_MAX 48 /* longest word that str_distance compares */
 
 void str_fini(struct str *s)
 {

@@ -47,11 +47,12 @@ const char *str_find(const char *piece, size_t len, char c);
 char *str_unquote(const char *piece, size_t len) __attribute__((returns_nonnull));
 
 /* Whole values. Each refuses what is left over behind, by a sentence that quotes the text. */
-MUST int str_to_uint(uint64_t *out, const char *text, struct err *e);	/* decimal */
-MUST int str_to_int(int64_t *out, const char *text, struct err *e);	/* decimal, perhaps with - */
-MUST int str_to_hex(uint64_t *out, const char *text, struct err *e);	/* with or without 0x */
-MUST int str_to_size(uint64_t *out, const char *text, struct err *e);	/* decimal with K, M or G behind */
-MUST int str_to_bool(bool *out, const char *text, struct err *e);	/* on true / off false "" */
+MUST int str_to_uint(uint64_t *out, const char *text, struct err *e); /* decimal */
+MUST int str_to_int(int64_t *out, const char *text, struct err *e);   /* decimal, perhaps with - */
+MUST int str_to_hex(uint64_t *out, const char *text, struct err *e);  /* with or without 0x */
+MUST int str_to_size(uint64_t *out, const char *text,
+		     struct err *e); /* decimal with K, M or G behind */
+MUST int str_to_bool(bool *out, const char *text, struct err *e); /* on true / off false "" */
 
 /* How many letters must be added, dropped, changed or swapped with their neighbour to turn a
  * into b. */

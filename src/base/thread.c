@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Threads: named, with signals blocked, confined before they run anything of their owner's. What a profile
- * allows is not known here; guard/ hands the hook down. The starter waits on a futex until the new thread has
- * its filter, so that a filter which cannot be loaded is an error of thread_start.
+ * Threads: named, with signals blocked, confined before they run anything of their owner's. What a
+ * profile allows is not known here; guard/ hands the hook down. The starter waits on a futex until
+ * the new thread has its filter, so that a filter which cannot be loaded is an error of
+ * thread_start.
  */
 #include "base/thread.h"
 
@@ -20,11 +21,13 @@
 #include "base/bits.h"
 #include "base/mem.h"
 
-/* Small enough that no huge page is ever put under a stack. Sanitizers make frames several times as large. */
+/* Small enough that no huge page is ever put under a stack. Sanitizers make frames several times as
+ * large. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define STACK_BYTES MIB(8)
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+	__has_feature(memory_sanitizer)
 #define STACK_BYTES MIB(8)
 #endif
 #endif
@@ -63,8 +66,8 @@ static void kicked(int sig __attribute__((unused)))
 {
 }
 
-/* Without SA_RESTART: the point of the kick is that KVM_RUN comes back. The same action each time, so setting
- * it for every thread needs no memory of whether it is set. */
+/* Without SA_RESTART: the point of the kick is that KVM_RUN comes back. The same action each time,
+ * so setting it for every thread needs no memory of whether it is set. */
 static int kick_prepare(void)
 {
 	struct sigaction sa = { .sa_handler = kicked };
@@ -73,8 +76,8 @@ static int kick_prepare(void)
 	return sigaction(thread_kick_signal(), &sa, NULL);
 }
 
-/* Signals that the kernel raises for the thread's own fault stay open: blocked, they would end the process
- * without the words of the one who handles them. */
+/* Signals that the kernel raises for the thread's own fault stay open: blocked, they would end the
+ * process without the words of the one who handles them. */
 static void signals_for_thread(sigset_t *set)
 {
 	static const int open[] = { SIGSYS, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT };
@@ -139,8 +142,8 @@ int thread_start(struct thread *t, const char *name, const char *profile, void (
 	if (t->failed) {
 		pthread_join(t->id, NULL);
 		errno = t->failed;
-		return err_os(e, ERR_IO, "start thread %s: load the system-call filter \"%s\"", name,
-			      profile);
+		return err_os(e, ERR_IO, "start thread %s: load the system-call filter \"%s\"",
+			      name, profile);
 	}
 	return 0;
 }
@@ -163,12 +166,13 @@ int thread_pin(struct thread *t, const uint32_t *cpus, unsigned int count, struc
 		return 0;
 	for (unsigned int i = 0; i < count; i++) {
 		if (cpus[i] >= CPUS_MAX)
-			return err_set(e, ERR_BAD, "pin %s: host CPU %u does not exist", t->name, cpus[i]);
+			return err_set(e, ERR_BAD, "pin %s: host CPU %u does not exist", t->name,
+				       cpus[i]);
 		bit_set(set, cpus[i]);
 	}
 	if (syscall(SYS_sched_setaffinity, t->tid, sizeof(set), set) < 0)
-		return err_os(e, errno == EINVAL ? ERR_BAD : ERR_IO, "pin %s to host CPU %u%s", t->name,
-			      cpus[0], count > 1 ? " and others" : "");
+		return err_os(e, errno == EINVAL ? ERR_BAD : ERR_IO, "pin %s to host CPU %u%s",
+			      t->name, cpus[0], count > 1 ? " and others" : "");
 	return 0;
 }
 

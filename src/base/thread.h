@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A named thread that is born under its system-call filter: the filter is loaded before the thread's own
- * function sees its first instruction. Loops (base/loop.h), vCPUs and jobs are made of these. The filter
- * itself comes from a hook that guard/ sets, because base/ knows no policy.
+ * A named thread that is born under its system-call filter: the filter is loaded before the
+ * thread's own function sees its first instruction. Loops (base/loop.h), vCPUs and jobs are made of
+ * these. The filter itself comes from a hook that guard/ sets, because base/ knows no policy.
  */
 #pragma once
 
@@ -16,23 +16,25 @@
 struct thread {
 	pthread_t id;
 	char name[THREAD_NAME_MAX + 1];
-	const char *profile;		/* name of a filter, e.g. "vcpu", "blk"; static */
+	const char *profile; /* name of a filter, e.g. "vcpu", "blk"; static */
 	void (*fn)(void *arg);
 	void *arg;
-	int tid;			/* set when it runs */
-	int ready;			/* internal: futex of the start */
-	int failed;			/* internal: errno of a filter that could not be loaded */
+	int tid;    /* set when it runs */
+	int ready;  /* internal: futex of the start */
+	int failed; /* internal: errno of a filter that could not be loaded */
 };
 
-/* Loads the filter of a profile into the calling thread; 0 or an errno. The default does nothing. */
+/* Loads the filter of a profile into the calling thread; 0 or an errno. The default does
+ * nothing. */
 typedef int thread_filter_fn(const char *profile);
 /* Once, before the first thread. */
 void thread_set_filter(thread_filter_fn *fn);
 /* Loads a profile's filter into the calling thread. */
 MUST int thread_confine(const char *profile, struct err *e);
 
-/* Starts t (zeroed by the caller, at a stable address until thread_join). Names longer than 15 bytes are cut
- * for the kernel. All signals but SIGSYS and the kick are blocked in it. Returns when the thread is named and confined, or fails. */
+/* Starts t (zeroed by the caller, at a stable address until thread_join). Names longer than 15
+ * bytes are cut for the kernel. All signals but SIGSYS and the kick are blocked in it. Returns when
+ * the thread is named and confined, or fails. */
 MUST int thread_start(struct thread *t, const char *name, const char *profile,
 		      void (*fn)(void *arg), void *arg, struct err *e);
 void thread_join(struct thread *t);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A queue of disk requests on a loop: it checks bounds, asks the format for extents, hands steps to an engine, goes on
- * after short ones, and tells the end of each request once, never from inside submit. It knows no virtio.
- * For the queue's loop; blkq_new and blkq_free for its maker, while the loop does not run or is idle.
+ * A queue of disk requests on a loop: it checks bounds, asks the format for extents, hands steps to
+ * an engine, goes on after short ones, and tells the end of each request once, never from inside
+ * submit. It knows no virtio. For the queue's loop; blkq_new and blkq_free for its maker, while the
+ * loop does not run or is idle.
  *
- * With O_DIRECT, a request whose memory is not aligned goes through one aligned buffer of the queue, a chunk at a
- * time; those who find it taken wait in line.
+ * With O_DIRECT, a request whose memory is not aligned goes through one aligned buffer of the
+ * queue, a chunk at a time; those who find it taken wait in line.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 #define SECTOR 512
 #define BOUNCE_SIZE KIB(256)
 #define BOUNCE_ALIGN 4096
-#define TRIES_MAX 1000		/* EINTR and EAGAIN in a row */
+#define TRIES_MAX 1000 /* EINTR and EAGAIN in a row */
 
 static bool op_moves(enum blk_op op)
 {
@@ -31,7 +32,7 @@ static void end(struct blkq *q, struct blk_io *io, enum blk_status s)
 	io->status = s;
 	list_add_tail(&q->ended, &io->link);
 	if (q->bouncing == io)
-		q->bouncing = NULL;	/* the next in line starts in blkq_turn */
+		q->bouncing = NULL; /* the next in line starts in blkq_turn */
 }
 
 static enum blk_status refuse(const struct blkq *q, const struct blk_io *io)
@@ -53,7 +54,8 @@ static enum blk_status refuse(const struct blkq *q, const struct blk_io *io)
 	return BLK_OK;
 }
 
-/* Makes the step go through the aligned buffer. False when the buffer is taken (io waits) or io has ended. */
+/* Makes the step go through the aligned buffer. False when the buffer is taken (io waits) or io has
+ * ended. */
 static bool bounce(struct blkq *q, struct blk_io *io)
 {
 	struct blk_step *s = &io->step;
@@ -68,10 +70,12 @@ static bool bounce(struct blkq *q, struct blk_io *io)
 		return false;
 	}
 	if (io->op == BLK_WRITE && span != part) {
-		/* Reading the block first and writing it back whole could undo a neighbour's write in flight. */
-		log_guest("%s: a write of %llu bytes at %llu is not in whole blocks of %u, as direct=on needs",
-			  q->img->path, (unsigned long long)s->len, (unsigned long long)s->off,
-			  align);
+		/* Reading the block first and writing it back whole could undo a neighbour's write
+		 * in flight. */
+		log_guest(
+			"%s: a write of %llu bytes at %llu is not in whole blocks of %u, as direct=on needs",
+			q->img->path, (unsigned long long)s->len, (unsigned long long)s->off,
+			align);
 		end(q, io, BLK_IOERR);
 		return false;
 	}
@@ -99,8 +103,8 @@ static bool next_step(struct blkq *q, struct blk_io *io)
 		return true;
 	io->step.iov = io->iov;
 	io->step.iovs = io->iovs;
-	if (i->direct && ((x.off | x.len) % i->direct_off ||
-			  !step_aligned(io->iov, io->iovs, i->direct_mem)))
+	if (i->direct &&
+	    ((x.off | x.len) % i->direct_off || !step_aligned(io->iov, io->iovs, i->direct_mem)))
 		return bounce(q, io);
 	return true;
 }
@@ -153,7 +157,8 @@ static bool settle(struct blkq *q, struct blk_io *io, int64_t res)
 	if ((res == -EINTR || res == -EAGAIN) && io->tries++ < TRIES_MAX)
 		return false;
 	if (res == -EOPNOTSUPP && io->op == BLK_ZERO && !io->tries) {
-		/* This file system knows only one of the two ways (tmpfs: holes). Either reads as zeros. */
+		/* This file system knows only one of the two ways (tmpfs: holes). Either reads as
+		 * zeros. */
 		io->unmap = !io->unmap;
 		io->tries = 1;
 		return false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside block/: what an image, a format and an engine owe each other. A format maps an offset of the disk to an
- * extent of the host file; an engine moves one step of a request between the file and memory. Neither knows the other:
- * N formats + M engines. Nobody outside block/ includes this.
+ * Inside block/: what an image, a format and an engine owe each other. A format maps an offset of
+ * the disk to an extent of the host file; an engine moves one step of a request between the file
+ * and memory. Neither knows the other: N formats + M engines. Nobody outside block/ includes this.
  *
  *	submit -> [map -> engine: one step] -> done        short steps and further extents go round again
  */
@@ -33,12 +33,12 @@ extern const struct img_fmt img_raw;
 struct img {
 	char *path;
 	int fd;
-	int lock_fd;			/* the lock's own description of the file */
+	int lock_fd; /* the lock's own description of the file */
 	const struct img_fmt *fmt;
-	uint64_t size;			/* of the disk as the guest sees it */
-	bool readonly, device;		/* device: a block device */
-	bool direct;			/* O_DIRECT: offsets, lengths and memory in units of the two below */
-	bool in_ram;			/* the file system is memory: nothing ever waits for a disk */
+	uint64_t size;	       /* of the disk as the guest sees it */
+	bool readonly, device; /* device: a block device */
+	bool direct;	       /* O_DIRECT: offsets, lengths and memory in units of the two below */
+	bool in_ram;	       /* the file system is memory: nothing ever waits for a disk */
 	uint32_t direct_off, direct_mem;
 	uint32_t logical, physical, min_io, opt_io;
 	bool can_punch, can_zero;
@@ -53,7 +53,8 @@ struct img_eng {
 	/* By the maker of the queue; start and the others by the loop. */
 	int (*open)(struct blkq *q, struct err *e);
 	void (*close)(struct blkq *q);
-	/* Does io->step, or begins it: bytes moved (0 for what moves none), -errno, or STEP_LATER. */
+	/* Does io->step, or begins it: bytes moved (0 for what moves none), -errno, or
+	 * STEP_LATER. */
 	int64_t (*start)(struct blkq *q, struct blk_io *io);
 	/* Hands over what was begun and collects what has ended. */
 	void (*turn)(struct blkq *q);
@@ -70,13 +71,13 @@ struct blkq {
 	struct loop_hook hook;
 	const struct img_eng *eng;
 	unsigned int depth;
-	unsigned int flying;		/* submitted, done not yet called */
-	bool again;			/* the engine could not hand over everything */
-	struct link ended;		/* their done is to be called */
-	void *bounce;			/* O_DIRECT: one aligned buffer, for one request at a time */
+	unsigned int flying; /* submitted, done not yet called */
+	bool again;	     /* the engine could not hand over everything */
+	struct link ended;   /* their done is to be called */
+	void *bounce;	     /* O_DIRECT: one aligned buffer, for one request at a time */
 	struct blk_io *bouncing;
 	struct link bounce_wait;
-	struct uring *uring;		/* enguring's */
+	struct uring *uring; /* enguring's */
 };
 
 /* A step that was begun has ended: bytes moved or -errno. */

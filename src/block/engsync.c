@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The engine that does each step at once, by system calls in the queue's own thread. It serves images whose file system
- * is memory, where that is the quickest way, and hosts without io_uring, where it is the only one. Its steps
- * also answer from the page cache for the other engine (RWF_NOWAIT). For the queue's loop.
+ * The engine that does each step at once, by system calls in the queue's own thread. It serves
+ * images whose file system is memory, where that is the quickest way, and hosts without io_uring,
+ * where it is the only one. Its steps also answer from the page cache for the other engine
+ * (RWF_NOWAIT). For the queue's loop.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #include "base/bits.h"
 #include "block/eng.h"
 
-#define PIECES_MAX 1024	/* UIO_MAXIOV */
+#define PIECES_MAX 1024 /* UIO_MAXIOV */
 
 int step_hole_mode(const struct blk_io *io)
 {

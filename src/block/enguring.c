@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The io_uring engine: what the page cache can answer or take is done at once by one system call; the rest goes
- * on a ring, which is handed over once per turn of the loop. The loop watches an eventfd that the kernel signals when
- * something has ended; edge-triggered, so it is never read.
+ * The io_uring engine: what the page cache can answer or take is done at once by one system call;
+ * the rest goes on a ring, which is handed over once per turn of the loop. The loop watches an
+ * eventfd that the kernel signals when something has ended; edge-triggered, so it is never read.
  *
- * System-call filters do not see what a ring carries. So the maker of the queue makes the ring, on its own thread, and
- * binds it first: four operations, on the one file registered, and no further registering. The queue's
- * thread only switches it on and enters it; it has no right to make another. io_uring_register(2),
- * IORING_REGISTER_RESTRICTIONS.
+ * System-call filters do not see what a ring carries. So the maker of the queue makes the ring, on
+ * its own thread, and binds it first: four operations, on the one file registered, and no further
+ * registering. The queue's thread only switches it on and enters it; it has no right to make
+ * another. io_uring_register(2), IORING_REGISTER_RESTRICTIONS.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -24,7 +24,7 @@
 #define RING_MAX 128
 
 #define WRITE_HERE_MAX KIB(256)
-#define WRITE_SLOW_NS 5000000ull	/* no copy takes that long */
+#define WRITE_SLOW_NS 5000000ull /* no copy takes that long */
 #define SLOW_MIN_NS 100000000ull
 #define SLOW_MAX_NS 2000000000ull
 
@@ -35,15 +35,15 @@
 
 struct uring {
 	struct io_uring ring;
-	int bell;			/* eventfd */
+	int bell; /* eventfd */
 	struct loop_fd watch;
-	struct link waiting;		/* no entry free */
-	unsigned int room;		/* entries free */
-	unsigned int fresh;		/* filled, not handed over */
-	bool rung;			/* something has ended */
-	bool on;			/* the ring has been switched on */
-	bool read_at_once, write_at_once;	/* the file system knows RWF_NOWAIT */
-	uint64_t slow_until, slow_ns;	/* writes take the ring until then; for so long */
+	struct link waiting;		  /* no entry free */
+	unsigned int room;		  /* entries free */
+	unsigned int fresh;		  /* filled, not handed over */
+	bool rung;			  /* something has ended */
+	bool on;			  /* the ring has been switched on */
+	bool read_at_once, write_at_once; /* the file system knows RWF_NOWAIT */
+	uint64_t slow_until, slow_ns;	  /* writes take the ring until then; for so long */
 };
 
 static const struct io_uring_restriction bounds[] = {
@@ -55,7 +55,8 @@ static const struct io_uring_restriction bounds[] = {
 	{ .opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_ENABLE_RINGS },
 };
 
-/* The best ring first; older kernels refuse flags they do not know. All of them start switched off. */
+/* The best ring first; older kernels refuse flags they do not know. All of them start switched
+ * off. */
 static const unsigned int kinds[] = {
 	IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 	IORING_SETUP_R_DISABLED,
@@ -73,7 +74,8 @@ static int make_ring(struct uring *u, unsigned int entries)
 	return r;
 }
 
-/* Registers the one file and the bell, and closes the ring to everything but our four operations on that file. */
+/* Registers the one file and the bell, and closes the ring to everything but our four operations on
+ * that file. */
 static int bind_ring(struct uring *u, int fd)
 {
 	struct io_uring_restriction rows[ARRAY_LEN(bounds)];
@@ -93,7 +95,7 @@ static void ring_ready(void *arg, uint32_t events)
 	struct blkq *q = arg;
 
 	(void)events;
-	q->uring->rung = true;	/* blkq_turn collects at the end of this turn */
+	q->uring->rung = true; /* blkq_turn collects at the end of this turn */
 }
 
 static void uring_close(struct blkq *q)
@@ -142,7 +144,7 @@ static int uring_open(struct blkq *q, struct err *e)
 		uring_close(q);
 		return -1;
 	}
-	u->room = u->ring.sq.ring_entries;	/* rounded up to a power of two */
+	u->room = u->ring.sq.ring_entries; /* rounded up to a power of two */
 	return 0;
 }
 
@@ -175,9 +177,10 @@ static void fill(struct uring *u, struct blk_io *io)
 	u->fresh++;
 }
 
-/* Writes into the page cache in this thread, where the file system cannot say whether it would wait. Mostly that is a
- * copy; handing it to a worker of the kernel costs many times as much. But a writer that has run ahead of its disk is
- * held up for as long as 200 ms: then writes take the ring for a while, and longer each time it happens again. */
+/* Writes into the page cache in this thread, where the file system cannot say whether it would
+ * wait. Mostly that is a copy; handing it to a worker of the kernel costs many times as much. But a
+ * writer that has run ahead of its disk is held up for as long as 200 ms: then writes take the ring
+ * for a while, and longer each time it happens again. */
 static int64_t write_here(struct blkq *q, struct blk_io *io)
 {
 	struct uring *u = q->uring;
@@ -233,7 +236,8 @@ static void switch_on(struct uring *u)
 {
 	u->on = true;
 	/* Here, because the thread that switches it on becomes the one that may enter it. */
-	if (io_uring_register((unsigned int)u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0)
+	if (io_uring_register((unsigned int)u->ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL,
+			      0) < 0)
 		log_error("io_uring cannot be switched on: %s", strerror(errno));
 }
 
@@ -277,7 +281,8 @@ static bool enter(struct blkq *q, unsigned int wait)
 
 	if (!u->on)
 		switch_on(u);
-	r = wait ? io_uring_submit_and_wait(&u->ring, wait) : io_uring_submit_and_get_events(&u->ring);
+	r = wait ? io_uring_submit_and_wait(&u->ring, wait)
+		 : io_uring_submit_and_get_events(&u->ring);
 	if (r > 0)
 		u->fresh -= (unsigned int)r;
 	if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY)

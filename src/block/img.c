@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A disk image on the host: opening with a sentence for everything that can be wrong, the kind of file, the lock,
- * what direct I/O demands, what the file can give back. It moves no data (block/blkq.c). Control thread.
+ * A disk image on the host: opening with a sentence for everything that can be wrong, the kind of
+ * file, the lock, what direct I/O demands, what the file can give back. It moves no data
+ * (block/blkq.c). Control thread.
  *
- * The lock is an open-file-description lock, fcntl(2) F_OFD_SETLK: shared for readers, exclusive for a writer, over the
- * bytes of the disk or over the whole file. It has a description of its own: a ring that has the other one registered is
- * taken down by the kernel some time after it was closed, and a lock must not linger.
+ * The lock is an open-file-description lock, fcntl(2) F_OFD_SETLK: shared for readers, exclusive
+ * for a writer, over the bytes of the disk or over the whole file. It has a description of its own:
+ * a ring that has the other one registered is taken down by the kernel some time after it was
+ * closed, and a lock must not linger.
  */
 #include "block/img.h"
 
@@ -34,16 +36,15 @@
 #define BLOCK_MAX 4096
 #define PROBE_BYTES 4096
 
-/* Marks of formats that would be taken for raw bytes by mistake. at < 0: from the end of the file. */
+/* Marks of formats that would be taken for raw bytes by mistake. at < 0: from the end of the
+ * file. */
 static const struct mark {
 	const char *name;
 	int64_t at;
 	const char *bytes;
 } marks[] = {
-	{ "a qcow2", 0, "QFI\xfb" },
-	{ "a vhdx", 0, "vhdxfile" },
-	{ "a vmdk", 0, "KDMV" },
-	{ "a vmdk", 0, "# Disk DescriptorFile" },
+	{ "a qcow2", 0, "QFI\xfb" },	  { "a vhdx", 0, "vhdxfile" },
+	{ "a vmdk", 0, "KDMV" },	  { "a vmdk", 0, "# Disk DescriptorFile" },
 	{ "a vhd", -SECTOR, "conectix" },
 };
 
@@ -75,22 +76,23 @@ static int refuse_open(const struct img *i, int os, struct err *e)
 	switch (os) {
 	case ENOENT:
 	case ENOTDIR:
-		return err_set(e, ERR_ABSENT,
-			       "there is no disk image %s; make it (truncate -s 10G %s) or correct the path",
-			       i->path, i->path);
+		return err_set(
+			e, ERR_ABSENT,
+			"there is no disk image %s; make it (truncate -s 10G %s) or correct the path",
+			i->path, i->path);
 	case EACCES:
 	case EPERM:
-		return err_set(e, ERR_DENIED,
-			       "no right to %s %s; change its owner or mode%s", wish, i->path,
-			       i->readonly ? "" : ", or say readonly=on");
+		return err_set(e, ERR_DENIED, "no right to %s %s; change its owner or mode%s", wish,
+			       i->path, i->readonly ? "" : ", or say readonly=on");
 	case EROFS:
 		return err_set(e, ERR_DENIED, "%s cannot be written (%s); say readonly=on", i->path,
 			       strerror(os));
 	case EINVAL:
 		if (i->direct)
-			return err_set(e, ERR_BAD,
-				       "the file system of %s does no direct I/O; leave out direct=on",
-				       i->path);
+			return err_set(
+				e, ERR_BAD,
+				"the file system of %s does no direct I/O; leave out direct=on",
+				i->path);
 		break;
 	default:
 		break;
@@ -98,7 +100,8 @@ static int refuse_open(const struct img *i, int os, struct err *e)
 	return err_os(e, ERR_IO, "open %s to %s it", i->path, wish);
 }
 
-/* Regular file or block device, asked before opening: opening a FIFO would wait, opening a tape would wind it. */
+/* Regular file or block device, asked before opening: opening a FIFO would wait, opening a tape
+ * would wind it. */
 static int check_kind(const struct img *i, const struct stat *st, struct err *e)
 {
 	if (S_ISREG(st->st_mode) || S_ISBLK(st->st_mode))
@@ -145,7 +148,8 @@ static int open_lock(struct img *i, const struct img_args *a, struct err *e)
 	if (i->lock_fd < 0)
 		return refuse_open(i, errno, e);
 	if (fstat(i->lock_fd, &st) || st.st_dev != i->dev || st.st_ino != i->ino)
-		return err_set(e, ERR_BUSY, "%s was replaced while it was opened; try again", i->path);
+		return err_set(e, ERR_BUSY, "%s was replaced while it was opened; try again",
+			       i->path);
 	return 0;
 }
 
@@ -162,8 +166,7 @@ static int lock(const struct img *i, bool whole, uint64_t size, struct err *e)
 	if (errno == EAGAIN || errno == EACCES)
 		return err_set(e, ERR_TAKEN,
 			       "%s is in use by another program (locked); end that one first%s",
-			       i->path,
-			       i->readonly ? "" : ", or open it with readonly=on in both");
+			       i->path, i->readonly ? "" : ", or open it with readonly=on in both");
 	log_warn("%s: its file system has no locks (%s); take care that nobody else writes it",
 		 i->path, strerror(errno));
 	return 0;
@@ -196,21 +199,25 @@ static int probe_direct(struct img *i, struct err *e)
 	if (!is_pow2(i->direct_off) || !is_pow2(i->direct_mem) || i->direct_off > BLOCK_MAX ||
 	    i->direct_mem > BLOCK_MAX)
 		return err_set(e, ERR_BAD,
-			       "the file system of %s does no direct I/O; leave out direct=on", i->path);
+			       "the file system of %s does no direct I/O; leave out direct=on",
+			       i->path);
 	if (i->direct_off < SECTOR)
 		i->direct_off = SECTOR;
 	i->logical = i->direct_off;
 	if (i->size % i->logical)
-		log_warn("%s: the last %llu bytes are no whole block of %u, as direct=on needs, and stay hidden from the guest",
-			 i->path, (unsigned long long)(i->size % i->logical), i->logical);
+		log_warn(
+			"%s: the last %llu bytes are no whole block of %u, as direct=on needs, and stay hidden from the guest",
+			i->path, (unsigned long long)(i->size % i->logical), i->logical);
 	i->size = align_down(i->size, i->logical);
 	if (!i->size)
-		return err_set(e, ERR_BAD, "%s is smaller than one block of %u; leave out direct=on",
-			       i->path, i->logical);
+		return err_set(e, ERR_BAD,
+			       "%s is smaller than one block of %u; leave out direct=on", i->path,
+			       i->logical);
 	return 0;
 }
 
-/* A number from /sys about a device's queue; 0 when there is none. Partitions have it in their parent. */
+/* A number from /sys about a device's queue; 0 when there is none. Partitions have it in their
+ * parent. */
 static uint64_t queue_limit(const struct img *i, const char *name)
 {
 	static const char *const where[] = { "queue", "../queue" };
@@ -291,9 +298,10 @@ static int probe_format(const struct img *i, uint64_t file_size, struct err *e)
 			return err_os(e, ERR_IO, "read %s", i->path);
 		if ((uint64_t)n >= off + strlen(m->bytes) &&
 		    !memcmp(buf + off, m->bytes, strlen(m->bytes)))
-			return err_set(e, ERR_UNBUILT,
-				       "%s is %s image, and this build reads raw ones only; convert it (qemu-img convert -O raw), or say image_type=raw when the guest is to see it as it is",
-				       i->path, m->name);
+			return err_set(
+				e, ERR_UNBUILT,
+				"%s is %s image, and this build reads raw ones only; convert it (qemu-img convert -O raw), or say image_type=raw when the guest is to see it as it is",
+				i->path, m->name);
 	}
 	return 0;
 }
@@ -317,7 +325,7 @@ int img_open(struct img **out, const struct img_args *a, struct err *e)
 	else
 		probe_file(i, size);
 	if (i->in_ram)
-		i->direct = false;	/* nothing to go around */
+		i->direct = false; /* nothing to go around */
 	if (i->direct && probe_direct(i, e))
 		return -1;
 	if (i->physical < i->logical)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Disk images: a format maps (offset, length, intent) to extents of a host file, an engine moves extents.
- * blk_io.done is called exactly once, always from the queue's loop, never from inside submit: what ends at once
- * (page cache, error) goes on a list that the loop drains before it sleeps.
+ * Disk images: a format maps (offset, length, intent) to extents of a host file, an engine moves
+ * extents. blk_io.done is called exactly once, always from the queue's loop, never from inside
+ * submit: what ends at once (page cache, error) goes on a list that the loop drains before it
+ * sleeps.
  *
- * img_* is for the control thread; blkq_* for the loop that owns the queue. One image serves several queues.
+ * img_* is for the control thread; blkq_* for the loop that owns the queue. One image serves
+ * several queues.
  */
 #pragma once
 
@@ -21,48 +23,50 @@ struct loop;
 struct img_args {
 	const char *path;
 	bool readonly;
-	bool direct;		/* O_DIRECT */
-	bool lock_whole;	/* lock_granularity=full; else the byte range [0, size) */
-	bool raw;		/* said to be raw: do not look for another format's mark */
-	int fd;			/* an open descriptor (borrowed) instead of path, or -1; path names it in sentences */
+	bool direct;	 /* O_DIRECT */
+	bool lock_whole; /* lock_granularity=full; else the byte range [0, size) */
+	bool raw;	 /* said to be raw: do not look for another format's mark */
+	int fd; /* an open descriptor (borrowed) instead of path, or -1; path names it in sentences */
 };
-/* Opens, looks at the kind (regular file or block device), takes an OFD lock. Sentences: missing, no right, a directory, locked by another, empty. */
+/* Opens, looks at the kind (regular file or block device), takes an OFD lock. Sentences: missing,
+ * no right, a directory, locked by another, empty. */
 MUST int img_open(struct img **out, const struct img_args *a, struct err *e);
 void img_free(struct img *i);
 
 struct img_info {
-	uint64_t size;			/* bytes, whole 512-byte sectors; a tail is hidden with a warning */
-	uint32_t logical_block;		/* 512 or 4096 */
+	uint64_t size;		/* bytes, whole 512-byte sectors; a tail is hidden with a warning */
+	uint32_t logical_block; /* 512 or 4096 */
 	uint32_t physical_block;
-	uint32_t min_io, opt_io;	/* bytes, 0 = unknown */
+	uint32_t min_io, opt_io; /* bytes, 0 = unknown */
 	bool can_discard, can_zero;
-	char default_serial[21];	/* from the file's device and inode */
+	char default_serial[21]; /* from the file's device and inode */
 };
 void img_info(const struct img *i, struct img_info *out);
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO };
 enum blk_status { BLK_OK, BLK_IOERR, BLK_UNSUPP };
 
-/* One request; embedded in the device's slot. Bounds were checked by the device; blkq checks them again. */
+/* One request; embedded in the device's slot. Bounds were checked by the device; blkq checks them
+ * again. */
 struct blk_io {
 	enum blk_op op;
-	uint64_t off, len;		/* bytes */
-	struct kiov *iov;		/* stays valid until done; used up on the way */
+	uint64_t off, len; /* bytes */
+	struct kiov *iov;  /* stays valid until done; used up on the way */
 	unsigned int iovs;
-	bool unmap;			/* BLK_ZERO: the host may take the space back */
+	bool unmap; /* BLK_ZERO: the host may take the space back */
 	void (*done)(struct blk_io *io, enum blk_status s);
 	void *priv;
 	/* The queue's, from submit until done. */
 	struct link link;
 	enum blk_status status;
-	uint32_t tries;			/* how often the host said "again" */
-	uint64_t moved;			/* short reads and writes go on */
-	struct blk_step {		/* what the engine is to do next, in bytes of the host file */
+	uint32_t tries;	  /* how often the host said "again" */
+	uint64_t moved;	  /* short reads and writes go on */
+	struct blk_step { /* what the engine is to do next, in bytes of the host file */
 		uint64_t off, len;
 		struct kiov *iov;
 		unsigned int iovs;
 	} step;
-	struct kiov bounce;		/* when step goes through the queue's aligned buffer */
+	struct kiov bounce; /* when step goes through the queue's aligned buffer */
 };
 
 /* A queue: an engine on a loop. depth bounds the requests in flight. */
@@ -73,8 +77,8 @@ MUST int blkq_new(struct blkq **out, struct img *i, struct loop *l, unsigned int
 /* All requests must have ended. */
 void blkq_free(struct blkq *q);
 void blkq_submit(struct blkq *q, struct blk_io *io);
-/* Hands the batch to the kernel and runs the done functions of what has ended. The loop does it before it sleeps; a
- * device may do it earlier. True when there is more to do at once. */
+/* Hands the batch to the kernel and runs the done functions of what has ended. The loop does it
+ * before it sleeps; a device may do it earlier. True when there is more to do at once. */
 bool blkq_turn(struct blkq *q);
 /* Waits until nothing is in flight; done functions run meanwhile. For stop and pause. */
 void blkq_drain(struct blkq *q);

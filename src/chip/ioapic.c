@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The IOAPIC: a window of two registers, 24 redirection entries, and what each pin is at. A pin's interrupt is sent as a message
- * when its line rises (edge) or while it is high and the last one has been ended (level). The routes told to core/irq
- * make the hypervisor report ends of level interrupts. Any thread; one lock, under which messages are sent.
- * Intel 82093AA: version 0x11, so without an EOI register.
+ * The IOAPIC: a window of two registers, 24 redirection entries, and what each pin is at. A pin's
+ * interrupt is sent as a message when its line rises (edge) or while it is high and the last one
+ * has been ended (level). The routes told to core/irq make the hypervisor report ends of level
+ * interrupts. Any thread; one lock, under which messages are sent. Intel 82093AA: version 0x11, so
+ * without an EOI register.
  */
 #include "chip/ioapic.h"
 
@@ -36,7 +37,8 @@
 #define RED_LEVEL (1ull << 15)
 #define RED_MASKED (1ull << 16)
 #define RED_DEST_SHIFT 56
-#define RED_DEST_EXT_SHIFT 48 /* 55..49: destination id bits 14..8; 48: format of interrupt remapping */
+#define RED_DEST_EXT_SHIFT                                                                         \
+	48 /* 55..49: destination id bits 14..8; 48: format of interrupt remapping */
 #define RED_READ_ONLY (RED_SENT | RED_REMOTE_IRR)
 #define RED_WRITABLE 0xffff00000001ffffull
 
@@ -95,7 +97,8 @@ static struct message entry_message(uint64_t red)
 	return m;
 }
 
-/* A level pin whose interrupt can be ended: fixed or lowest priority, with a vector that a LAPIC takes. */
+/* A level pin whose interrupt can be ended: fixed or lowest priority, with a vector that a LAPIC
+ * takes. */
 static bool entry_is_level(uint64_t red)
 {
 	return red & RED_LEVEL && (red & RED_MODE) >> RED_MODE_SHIFT <= MODE_LOWEST &&
@@ -179,10 +182,10 @@ static void red_write(struct ioapic *c, uint32_t pin, bool high, uint32_t v)
 {
 	uint64_t was = c->s.redirection[pin], now;
 
-	now = high ? (was & 0xffffffffull) | (uint64_t)v << 32
-		   : (was & ~0xffffffffull) | v;
+	now = high ? (was & 0xffffffffull) | (uint64_t)v << 32 : (was & ~0xffffffffull) | v;
 	now = (now & RED_WRITABLE & ~RED_READ_ONLY) | (was & RED_READ_ONLY);
-	/* as an edge pin it has nothing to wait for; guests without an EOI register clear it this way */
+	/* as an edge pin it has nothing to wait for; guests without an EOI register clear it this
+	 * way */
 	if (!(now & RED_LEVEL))
 		now &= ~RED_REMOTE_IRR;
 	/* an edge that came while the pin was level-triggered is part of that level */
@@ -203,11 +206,12 @@ static void reg_write(struct ioapic *c, uint32_t v)
 		red_write(c, pin, reg % 2, v);
 }
 
-/* Registers are 32 bits wide; a narrower or wider access takes what it covers of the one it begins at. */
+/* Registers are 32 bits wide; a narrower or wider access takes what it covers of the one it begins
+ * at. */
 static void win_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
 {
 	struct ioapic *c = ioapic_of(arg);
-	uint8_t reg[8] = {0};
+	uint8_t reg[8] = { 0 };
 
 	memset(data, 0, len);
 	pthread_mutex_lock(&c->lock);
@@ -243,7 +247,7 @@ static int ioapic_init(struct dev *d, struct err *e)
 	for (uint32_t pin = 0; pin < IRQ_PINS && d->restored; pin++)
 		pin_route(c, pin);
 	irqs_set_chip(d->board->irqs,
-		      &(struct irq_chip){.pin = ioapic_pin, .eoi = ioapic_eoi, .arg = c});
+		      &(struct irq_chip){ .pin = ioapic_pin, .eoi = ioapic_eoi, .arg = c });
 	return 0;
 }
 
@@ -278,7 +282,7 @@ static const struct field ioapic_state_f[] = {
 static const struct desc ioapic_state_desc =
 	DESC_OF(struct ioapic_state, ioapic_state_f, "IoapicState", .fix = ioapic_fix);
 
-static const struct bus_ops win_ops = {.read = win_read, .write = win_write};
+static const struct bus_ops win_ops = { .read = win_read, .write = win_write };
 
 const struct fixed_class ioapic_class = {
 	.dev = {

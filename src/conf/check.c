@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "conf/rules.h"
 
-#define ID_RESERVED "__"	/* begins the names of devices of which there is one at most */
+#define ID_RESERVED "__" /* begins the names of devices of which there is one at most */
 
 /* All rules of one kind of thing: members of a list, or one thing. */
 struct group {
@@ -21,7 +21,7 @@ struct group {
 	uint32_t count;
 	size_t size;
 	const struct rule_table *table;
-	const char *(*name)(const void *thing);	/* NULL = things have no name of their own */
+	const char *(*name)(const void *thing); /* NULL = things have no name of their own */
 };
 
 static const char *disk_name(const void *thing)
@@ -205,7 +205,10 @@ static int check_affinity(const struct vm_conf *c, struct err *e)
 int conf_check_rules(const struct vm_conf *c, struct err *e)
 {
 	static int (*const checks[])(const struct vm_conf *, struct err *) = {
-		check_groups, check_names, check_slots, check_affinity,
+		check_groups,
+		check_names,
+		check_slots,
+		check_affinity,
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(checks); i++)

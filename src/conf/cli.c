@@ -30,7 +30,7 @@ struct parse {
 	uint32_t opt_count;
 	int argc, at;
 	char **argv;
-	bool lists;	/* the second pass */
+	bool lists; /* the second pass */
 };
 
 static void *base_of(struct parse *p, const struct opt *o)
@@ -189,7 +189,7 @@ static int take_argument(struct parse *p, struct err *e)
 	if (o)
 		return take_option(p, o, arg, e);
 	if (is_ask(arg, &p->out->what)) {
-		p->at = p->argc;	/* whatever else was said */
+		p->at = p->argc; /* whatever else was said */
 		return 0;
 	}
 	if (!strcmp(arg, "--doc"))

@@ -14,16 +14,16 @@
 
 enum cli_what {
 	CLI_RUN,
-	CLI_HELP,	/* doc_help */
-	CLI_VERSION,	/* doc_version */
-	CLI_DOC,	/* doc_print of .doc */
+	CLI_HELP,    /* doc_help */
+	CLI_VERSION, /* doc_version */
+	CLI_DOC,     /* doc_print of .doc */
 };
 
 struct cli {
 	enum cli_what what;
 	enum doc_kind doc;
-	struct vmm_conf vmm;	/* what the program itself is told */
-	struct vm_conf vm;	/* the virtual machine; judged by conf_check, not here */
+	struct vmm_conf vmm; /* what the program itself is told */
+	struct vm_conf vm;   /* the virtual machine; judged by conf_check, not here */
 };
 
 /* Overwrites *out; the caller calls cli_free, also after a failure. */

@@ -21,7 +21,8 @@ static int mac_parse(void *member, const char *text, struct err *e)
 
 	if (strlen(text) != 17 ||
 	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
-		   &end) != 6 || end != 17)
+		   &end) != 6 ||
+	    end != 17)
 		return err_set(e, ERR_BAD, "'%s' is not an address like 12:34:56:78:9a:bc", text);
 	for (unsigned int i = 0; i < 6; i++)
 		mac[i] = (uint8_t)b[i];
@@ -57,22 +58,53 @@ static const struct {
 	const char *name;
 	uint8_t type;
 } device_types[] = {
-	{ "net", 1 },		  { "block", 2 },	  { "console", 3 },
-	{ "rng", 4 },		  { "balloon", 5 },	  { "iomem", 6 },
-	{ "rpmsg", 7 },		  { "scsi", 8 },	  { "9p", 9 },
-	{ "mac80211_wlan", 10 },  { "rproc_serial", 11 }, { "caif", 12 },
-	{ "memory_balloon", 13 }, { "gpu", 16 },	  { "clock", 17 },
-	{ "input", 18 },	  { "vsock", 19 },	  { "crypto", 20 },
-	{ "signal_dist", 21 },	  { "pstore", 22 },	  { "iommu", 23 },
-	{ "mem", 24 },		  { "sound", 25 },	  { "fs", 26 },
-	{ "pmem", 27 },		  { "rpmb", 28 },	  { "mac80211_hwsim", 29 },
-	{ "video_encoder", 30 },  { "video_decoder", 31 }, { "scmi", 32 },
-	{ "nitro_sec_mod", 33 },  { "i2c", 34 },	  { "watchdog", 35 },
-	{ "can", 36 },		  { "dmabuf", 37 },	  { "param_serv", 38 },
-	{ "audio_policy", 39 },	  { "bt", 40 },		  { "gpio", 41 },
-	{ "rdma", 42 },		  { "camera", 43 },	  { "ism", 44 },
-	{ "spi", 45 },		  { "tee", 46 },	  { "cpu_balloon", 47 },
-	{ "media", 48 },	  { "usb", 49 },
+	{ "net", 1 },
+	{ "block", 2 },
+	{ "console", 3 },
+	{ "rng", 4 },
+	{ "balloon", 5 },
+	{ "iomem", 6 },
+	{ "rpmsg", 7 },
+	{ "scsi", 8 },
+	{ "9p", 9 },
+	{ "mac80211_wlan", 10 },
+	{ "rproc_serial", 11 },
+	{ "caif", 12 },
+	{ "memory_balloon", 13 },
+	{ "gpu", 16 },
+	{ "clock", 17 },
+	{ "input", 18 },
+	{ "vsock", 19 },
+	{ "crypto", 20 },
+	{ "signal_dist", 21 },
+	{ "pstore", 22 },
+	{ "iommu", 23 },
+	{ "mem", 24 },
+	{ "sound", 25 },
+	{ "fs", 26 },
+	{ "pmem", 27 },
+	{ "rpmb", 28 },
+	{ "mac80211_hwsim", 29 },
+	{ "video_encoder", 30 },
+	{ "video_decoder", 31 },
+	{ "scmi", 32 },
+	{ "nitro_sec_mod", 33 },
+	{ "i2c", 34 },
+	{ "watchdog", 35 },
+	{ "can", 36 },
+	{ "dmabuf", 37 },
+	{ "param_serv", 38 },
+	{ "audio_policy", 39 },
+	{ "bt", 40 },
+	{ "gpio", 41 },
+	{ "rdma", 42 },
+	{ "camera", 43 },
+	{ "ism", 44 },
+	{ "spi", 45 },
+	{ "tee", 46 },
+	{ "cpu_balloon", 47 },
+	{ "media", 48 },
+	{ "usb", 49 },
 };
 
 static int device_type_parse(void *member, const char *text, struct err *e)
@@ -196,7 +228,7 @@ void conf_copy(struct vm_conf *to, const struct vm_conf *from)
 /* Where the devices of a kind lie. */
 struct kind {
 	const char *name, *prefix;
-	char *first;		/* first struct */
+	char *first; /* first struct */
 	uint32_t count;
 	size_t size, id_off, segment_off, slot_off;
 	unsigned int slot_row;
@@ -222,7 +254,7 @@ static struct conf_dev dev_of(const struct kind *k, uint32_t i)
 	struct conf_dev d = { k->name, k->prefix, i, (char **)(void *)(at + k->id_off), 0, -1 };
 	uint64_t set;
 
-	memcpy(&set, at, sizeof(set));	/* the first member of each */
+	memcpy(&set, at, sizeof(set)); /* the first member of each */
 	memcpy(&d.segment, at + k->segment_off, sizeof(d.segment));
 	if (set >> k->slot_row & 1)
 		d.slot = *(uint8_t *)(at + k->slot_off);
@@ -286,7 +318,10 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 /* the words */
 #define ENUM_BEGIN static const char *const CONF_CAT(CONF_T, _names)[] = {
 #define VALUE(constant, json, cli) [constant] = (json),
-#define ENUM_END NULL };
+#define ENUM_END                                                                                   \
+	NULL                                                                                       \
+	}                                                                                          \
+	;
 #include "conf/enums.def"
 #undef ENUM_BEGIN
 #undef VALUE
@@ -303,30 +338,33 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 	.key = #name_, .off = offsetof(struct CONF_CAT(CONF_T, _conf), name_),                     \
 	.size = sizeof(OF_T(name_))
 #define TABLE(kind, schema, rows, ...)                                                             \
-	const struct desc CONF_CAT(kind, _desc) = {                                                \
-		.name = (schema),                                                                  \
-		.fields = (rows),                                                                  \
-		.count = sizeof(rows) / sizeof((rows)[0]),                                         \
-		.size = sizeof(struct CONF_CAT(CONF_T, _conf)),                                    \
-		.version = 1,                                                                      \
-		.has_set = true,                                                                   \
-		.set_off = offsetof(struct CONF_CAT(CONF_T, _conf), set),                          \
-		__VA_ARGS__                                                                        \
-	}
+	const struct desc CONF_CAT(                                                                \
+		kind, _desc) = { .name = (schema),                                                 \
+				 .fields = (rows),                                                 \
+				 .count = sizeof(rows) / sizeof((rows)[0]),                        \
+				 .size = sizeof(struct CONF_CAT(CONF_T, _conf)),                   \
+				 .version = 1,                                                     \
+				 .has_set = true,                                                  \
+				 .set_off = offsetof(struct CONF_CAT(CONF_T, _conf), set),         \
+				 __VA_ARGS__ }
 
 #define CONF_VIEWS
 #define STRUCT(...) static const struct field CONF_CAT(CONF_T, _rows)[] = {
 #define VIEW(kind, ...) static const struct field CONF_CAT(kind, _rows)[] = {
 #define FIELD(type_, name, ...)                                                                    \
-	{ ROW(name), .width = (uint8_t)sizeof(OF_T(name)),                                         \
-	  .member = DESC_MEMBER(OF_T(name)), __VA_ARGS__ },
+	{ ROW(name), .width = (uint8_t)sizeof(OF_T(name)), .member = DESC_MEMBER(OF_T(name)),      \
+	  __VA_ARGS__ },
 #define LISTOF(type_, name, ...)                                                                   \
 	{ ROW(name), .width = (uint8_t)sizeof(type_), .is_list = true,                             \
 	  .member = DESC_MEMBER(*(type_ *)0), __VA_ARGS__ },
 #define POINTER(type_, name, ...) { ROW(name), .is_pointer = true, __VA_ARGS__ },
 #define BYTES(name, n, ...) { ROW(name), .width = (n), .type = D_HEX, __VA_ARGS__ },
-#define END };
-#define VIEW_END(kind) };
+#define END                                                                                        \
+	}                                                                                          \
+	;
+#define VIEW_END(kind)                                                                             \
+	}                                                                                          \
+	;
 #include "conf/all.def"
 #undef STRUCT
 #undef VIEW

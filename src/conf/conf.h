@@ -20,7 +20,9 @@
 /* the words */
 #define ENUM_BEGIN enum CONF_T {
 #define VALUE(constant, json, cli) constant,
-#define ENUM_END };
+#define ENUM_END                                                                                   \
+	}                                                                                          \
+	;
 #include "conf/enums.def"
 #undef ENUM_BEGIN
 #undef VALUE
@@ -45,7 +47,7 @@
 #undef POINTER
 #undef BYTES
 #undef END
-extern const struct desc serial_desc;	/* struct console_conf without its place on PCI */
+extern const struct desc serial_desc; /* struct console_conf without its place on PCI */
 
 /* the numbers of the rows */
 #define CONF_ROW(name) CONF_CAT3(CONF_CAT(ROW_, CONF_T), _, name)
@@ -54,7 +56,10 @@ extern const struct desc serial_desc;	/* struct console_conf without its place o
 #define LISTOF(type, name, ...) CONF_ROW(name),
 #define POINTER(type, name, ...) CONF_ROW(name),
 #define BYTES(name, n, ...) CONF_ROW(name),
-#define END CONF_CAT3(ROW_, CONF_T, _count) };
+#define END                                                                                        \
+	CONF_CAT3(ROW_, CONF_T, _count)                                                            \
+	}                                                                                          \
+	;
 #include "conf/all.def"
 #undef STRUCT
 #undef FIELD
@@ -84,12 +89,12 @@ void conf_copy(struct vm_conf *to, const struct vm_conf *from);
 
 /* Where the name and the place of a device lie in its configuration, whatever its kind. */
 struct conf_dev {
-	const char *kind;	/* its option: "disk" */
-	const char *prefix;	/* of a name made for it: "_disk"; NULL where there is one at most */
-	uint32_t index;		/* among its kind */
-	char **id;		/* borrowed; *id is NULL without a name */
+	const char *kind;   /* its option: "disk" */
+	const char *prefix; /* of a name made for it: "_disk"; NULL where there is one at most */
+	uint32_t index;	    /* among its kind */
+	char **id;	    /* borrowed; *id is NULL without a name */
 	uint16_t segment;
-	int slot;		/* -1 = any */
+	int slot; /* -1 = any */
 };
 /* All PCI devices in the order in which slots are given out; returns the count, the caller frees
  * *out. */

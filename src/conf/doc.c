@@ -15,11 +15,11 @@
 #include "conf/conf.h"
 #include "conf/opt.h"
 
-#define WIDTH 100		/* columns of help */
-#define KEY_COLUMN 6		/* where keys begin in help */
-#define TEXT_COLUMN 40		/* where their sentences begin */
+#define WIDTH 100      /* columns of help */
+#define KEY_COLUMN 6   /* where keys begin in help */
+#define TEXT_COLUMN 40 /* where their sentences begin */
 #define PEER_NAME "cloud-hypervisor"
-#define PEER_VERSION "53.0.0"	/* whose command line and API this is */
+#define PEER_VERSION "53.0.0" /* whose command line and API this is */
 
 static const char *const groups[] = { "Payload", "Machine", "Devices", "Consoles", "Program" };
 
@@ -46,7 +46,10 @@ static const struct {
 bool doc_kind_of(enum doc_kind *out, const char *name)
 {
 	static const char *const names[] = {
-		[DOC_HELP] = "help", [DOC_MAN] = "man", [DOC_MD] = "md", [DOC_OPENAPI] = "openapi",
+		[DOC_HELP] = "help",
+		[DOC_MAN] = "man",
+		[DOC_MD] = "md",
+		[DOC_OPENAPI] = "openapi",
 	};
 
 	for (unsigned int i = 0; i < ARRAY_LEN(names); i++) {
@@ -137,7 +140,7 @@ static void wrap_at(FILE *f, const char *text, unsigned int indent)
 
 struct help {
 	FILE *f;
-	struct str unbuilt;	/* keys left for the last line */
+	struct str unbuilt; /* keys left for the last line */
 };
 
 static void help_key(void *arg, const struct field *f, const char *key, uint32_t flags)
@@ -301,7 +304,8 @@ static void doc_man(FILE *f)
 	fputs(".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nprint the options.\n"
 	      ".TP\n\\fB\\-V\\fR, \\fB\\-\\-version\\fR\nprint the version.\n"
 	      ".TP\n\\fB\\-\\-doc\\fR help|man|md|openapi\n"
-	      "print a document made from the descriptions of the options.\n", f);
+	      "print a document made from the descriptions of the options.\n",
+	      f);
 }
 
 /* A cell of a Markdown table. */

@@ -14,9 +14,9 @@
 
 struct opt {
 	const struct field *f;
-	const struct desc *owner;	/* the table that holds the row */
-	bool vmm;			/* in struct vmm_conf, else in struct vm_conf */
-	uint32_t off;			/* of the owner's struct in it */
+	const struct desc *owner; /* the table that holds the row */
+	bool vmm;		  /* in struct vmm_conf, else in struct vm_conf */
+	uint32_t off;		  /* of the owner's struct in it */
 };
 
 /* Fills out[OPT_MAX]; returns how many there are. */

@@ -12,7 +12,7 @@
 #include "base/bits.h"
 #include "base/mem.h"
 
-#define VCPUS_MAX 64	/* in this build */
+#define VCPUS_MAX 64 /* in this build */
 #define PAGE KIB(4)
 #define PMEM_ALIGN MIB(2)
 
@@ -408,7 +408,7 @@ static bool net_tap_is_long(const struct look *l)
 {
 	const struct net_conf *n = l->thing;
 
-	return n->tap && strlen(n->tap) > 15;	/* IFNAMSIZ - 1 */
+	return n->tap && strlen(n->tap) > 15; /* IFNAMSIZ - 1 */
 }
 
 static bool net_has_no_socket(const struct look *l)
@@ -601,7 +601,10 @@ static const struct rule ivshmem_rules[] = {
 	{ ivshmem_is_odd, false, "size is not a power of two: round it" },
 };
 
-#define TABLE(rows) { .rules = (rows), .count = ARRAY_LEN(rows) }
+#define TABLE(rows)                                                                                \
+	{                                                                                          \
+		.rules = (rows), .count = ARRAY_LEN(rows)                                          \
+	}
 
 const struct rule_table rules_vm = TABLE(vm_rules);
 const struct rule_table rules_zone = TABLE(zone_rules);

@@ -13,7 +13,7 @@
 /* What a predicate looks at. */
 struct look {
 	const struct vm_conf *vm;
-	const void *thing;	/* a struct of the table's kind; of rules_vm nothing */
+	const void *thing; /* a struct of the table's kind; of rules_vm nothing */
 };
 
 struct rule {

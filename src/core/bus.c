@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Buses: a sorted array of ranges behind a read-write lock, and a count of the vCPUs inside each range. The lock is
- * held for the lookup only; the handler runs with the range pinned, so it may itself add, hide and move ranges.
- * Nothing is allocated on an access.
+ * Buses: a sorted array of ranges behind a read-write lock, and a count of the vCPUs inside each
+ * range. The lock is held for the lookup only; the handler runs with the range pinned, so it may
+ * itself add, hide and move ranges. Nothing is allocated on an access.
  *
- * pins: the low 31 bits count who is inside, the top bit says that bus_drop sleeps until they are gone.
+ * pins: the low 31 bits count who is inside, the top bit says that bus_drop sleeps until they are
+ * gone.
  */
 #include "core/bus.h"
 
@@ -54,7 +55,8 @@ static uint32_t bus_find(const struct bus *b, uint64_t addr)
 	return lo;
 }
 
-/* The range at addr with the caller counted in, or NULL. *off and *room are the place within and the bytes left. */
+/* The range at addr with the caller counted in, or NULL. *off and *room are the place within and
+ * the bytes left. */
 static struct bus_range *bus_pin(struct bus *b, uint64_t addr, uint64_t *off, uint64_t *room)
 {
 	struct bus_range *r = NULL;
@@ -92,7 +94,8 @@ static void bus_wait_empty(struct bus_range *r)
 	__atomic_store_n(&r->pins, 0, __ATOMIC_RELEASE);
 }
 
-/* The one that [base, base+len) would meet, other than self; NULL when the place is free. Lock held. */
+/* The one that [base, base+len) would meet, other than self; NULL when the place is free. Lock
+ * held. */
 static const struct bus_range *bus_meets(const struct bus *b, const struct bus_range *self,
 					 uint64_t base, uint64_t len)
 {
@@ -124,8 +127,8 @@ static void bus_link(struct bus *b, struct bus_range *r)
 	b->count++;
 }
 
-static int bus_check(const struct bus *b, const struct bus_range *self, uint64_t base,
-		     uint64_t len, struct err *e)
+static int bus_check(const struct bus *b, const struct bus_range *self, uint64_t base, uint64_t len,
+		     struct err *e)
 {
 	const struct bus_range *other;
 	uint64_t last;

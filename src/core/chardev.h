@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A stream of bytes to and from the outside, as serial port and console see it. vm/tty makes them from the
- * config (off, null, tty, file; pty and socket later); a device borrows one through its conf struct.
+ * A stream of bytes to and from the outside, as serial port and console see it. vm/tty makes them
+ * from the config (off, null, tty, file; pty and socket later); a device borrows one through its
+ * conf struct.
  */
 #pragma once
 
@@ -18,13 +19,13 @@ struct chardev_ops {
 };
 struct chardev {
 	const struct chardev_ops *ops;
-	/* Set by the device in init, cleared in fini; called on the board's io loop. Returns the bytes taken; the rest is
-	 * offered again after want_input(true). */
+	/* Set by the device in init, cleared in fini; called on the board's io loop. Returns the
+	 * bytes taken; the rest is offered again after want_input(true). */
 	size_t (*input)(void *arg, const uint8_t *data, size_t len);
 	/* A write was cut short and there is room again; on the board's io loop; may be NULL. */
 	void (*writable)(void *arg);
 	/* Window size changed; on the control thread; may be NULL. */
 	void (*resized)(void *arg, uint16_t cols, uint16_t rows);
 	void *arg;
-	uint16_t cols, rows;	/* 0 = not a terminal */
+	uint16_t cols, rows; /* 0 = not a terminal */
 };

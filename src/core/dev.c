@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one road in and out of a board. Every step of the way in has its step back, and a failure takes the steps back
- * that were gone, in turn. Control thread.
+ * The one road in and out of a board. Every step of the way in has its step back, and a failure
+ * takes the steps back that were gone, in turn. Control thread.
  *
  *	in:   id -> claim -> saved state -> init -> saved state of the plug -> plug in -> list
  *	out:  list -> plug out -> fini -> unclaim -> id
@@ -15,13 +15,13 @@
 
 void board_init(struct board *b)
 {
-	*b = (struct board){0};
+	*b = (struct board){ 0 };
 	list_init(&b->devs);
 }
 
 struct dev *dev_find(struct board *b, const char *id)
 {
-	list_each(l, &b->devs) {
+	list_each (l, &b->devs) {
 		struct dev *d = container_of(l, struct dev, link);
 
 		if (!strcmp(d->id, id))

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Devices: the class that describes a kind, the instance, the board it is plugged into, and the one road in and
- * out. A device never sees the VM: all it may reach is its board, and what it has to say upward it says
- * through board->up. Adding and removing is for the control thread.
+ * Devices: the class that describes a kind, the instance, the board it is plugged into, and the one
+ * road in and out. A device never sees the VM: all it may reach is its board, and what it has to
+ * say upward it says through board->up. Adding and removing is for the control thread.
  */
 #pragma once
 
@@ -18,8 +18,8 @@
 
 struct hv_vm;
 struct loop;
-struct pci_host;	/* pci/seg.h */
-struct aml;		/* fw/acpi.h */
+struct pci_host; /* pci/seg.h */
+struct aml;	 /* fw/acpi.h */
 struct json;
 struct dev;
 
@@ -42,9 +42,9 @@ struct board {
 	struct dma dma;
 	struct hv_vm *hv;
 	struct pci_host *pci;
-	struct loop *io;	/* the shared loop of quiet devices */
+	struct loop *io; /* the shared loop of quiet devices */
 	struct board_up up;
-	struct link devs;	/* struct dev, in order of adding */
+	struct link devs; /* struct dev, in order of adding */
 };
 void board_init(struct board *b);
 
@@ -59,7 +59,8 @@ struct plug {
 	/* the way back from in, then from claim; each is called once if its half succeeded */
 	void (*out)(struct dev *d);
 	void (*unclaim)(struct dev *d);
-	/* saved state of the plug itself, at state(d); NULL = none. before_save gathers, after_load applies. */
+	/* saved state of the plug itself, at state(d); NULL = none. before_save gathers, after_load
+	 * applies. */
 	const struct desc *state;
 	void *(*state_at)(struct dev *d);
 	void (*before_save)(struct dev *d);
@@ -67,39 +68,42 @@ struct plug {
 };
 
 struct dev_class {
-	const char *name;		/* JSON key, log tag */
-	const struct desc *conf;	/* what a user may say of it; NULL = nothing */
-	const struct desc *state;	/* what a snapshot says of it; NULL = stateless */
-	size_t size;			/* of the instance; struct dev is its first member */
-	size_t state_off;		/* of the state struct in the instance */
-	int (*init)(struct dev *d, struct err *e);	/* conf set; state filled iff d->restored */
-	int (*quiesce)(struct dev *d, struct err *e);	/* after: nothing in flight */
-	void (*resume)(struct dev *d);	/* after quiesce; and after a restored machine is whole, which is born quiet */
-	void (*fini)(struct dev *d);			/* once init returned 0, and only then */
-	void (*reset)(struct dev *d);			/* NULL: a reboot rebuilds the device */
-	int (*describe)(struct dev *d, struct aml *a);	/* its AML; NULL = none */
+	const char *name;	  /* JSON key, log tag */
+	const struct desc *conf;  /* what a user may say of it; NULL = nothing */
+	const struct desc *state; /* what a snapshot says of it; NULL = stateless */
+	size_t size;		  /* of the instance; struct dev is its first member */
+	size_t state_off;	  /* of the state struct in the instance */
+	int (*init)(struct dev *d, struct err *e);    /* conf set; state filled iff d->restored */
+	int (*quiesce)(struct dev *d, struct err *e); /* after: nothing in flight */
+	void (*resume)(
+		struct
+		dev *d); /* after quiesce; and after a restored machine is whole, which is born quiet */
+	void (*fini)(struct dev *d);		       /* once init returned 0, and only then */
+	void (*reset)(struct dev *d);		       /* NULL: a reboot rebuilds the device */
+	int (*describe)(struct dev *d, struct aml *a); /* its AML; NULL = none */
 	const struct plug *plug;
-	const char *profile;		/* name of its loops' system-call filter */
+	const char *profile; /* name of its loops' system-call filter */
 };
 
 struct dev {
 	const struct dev_class *class;
 	char *id;
 	struct board *board;
-	const void *conf;	/* borrowed from the VM's config, outlives the device */
-	void *plug;		/* what the plug made */
+	const void *conf; /* borrowed from the VM's config, outlives the device */
+	void *plug;	  /* what the plug made */
 	bool restored;
 	struct link link;
 };
 
 /* The caller's wishes; zeros mean "choose". */
 struct dev_args {
-	const char *id;		/* required, unique */
-	const void *conf;	/* described by class->conf, or a platform struct the class names in its header */
-	const struct json *saved;	/* {"state":…,"plug":…} or NULL */
+	const char *id; /* required, unique */
+	const void *
+		conf; /* described by class->conf, or a platform struct the class names in its header */
+	const struct json *saved; /* {"state":…,"plug":…} or NULL */
 	uint16_t segment;
-	int slot;		/* PCI slot, -1 = next free */
-	bool bar32;		/* put the BAR below 4 GiB */
+	int slot;   /* PCI slot, -1 = next free */
+	bool bar32; /* put the BAR below 4 GiB */
 };
 
 /* The only road in. On failure nothing is left. *out may be NULL. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the address a device uses to guest-physical memory. Without an IOMMU both are the same; this is the one place
- * where a virtual IOMMU will stand between. Any thread.
+ * From the address a device uses to guest-physical memory. Without an IOMMU both are the same; this
+ * is the one place where a virtual IOMMU will stand between. Any thread.
  */
 #pragma once
 

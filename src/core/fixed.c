@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fixed places: claim copies the places out of the conf, in puts the banks on the buses, out takes them off and
- * waits for the vCPUs inside. Control thread.
+ * Fixed places: claim copies the places out of the conf, in puts the banks on the buses, out takes
+ * them off and waits for the vCPUs inside. Control thread.
  */
 #include "core/fixed.h"
 
@@ -70,7 +70,7 @@ struct fixed_place fixed_place(const struct dev *d, unsigned int n)
 {
 	const struct fixed *f = d->plug;
 
-	return n < FIXED_BANKS_MAX ? f->place[n] : (struct fixed_place){0};
+	return n < FIXED_BANKS_MAX ? f->place[n] : (struct fixed_place){ 0 };
 }
 
 const struct plug fixed_plug = {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plug of devices that sit at fixed ports or addresses. A class says which banks of registers it has; its conf
- * struct says where each bank is, as its first member. A bank that is nowhere is left out. The conf of such a
- * class is read during dev_add only and may live on the caller's stack. Control thread.
+ * The plug of devices that sit at fixed ports or addresses. A class says which banks of registers
+ * it has; its conf struct says where each bank is, as its first member. A bank that is nowhere is
+ * left out. The conf of such a class is read during dev_add only and may live on the caller's
+ * stack. Control thread.
  */
 #pragma once
 

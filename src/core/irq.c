@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of routes from GSIs to messages, and who may change it. Pins are handed to the interrupt chip, which sends
- * messages itself; their rows in the table exist for the hypervisor's sake only, which has to know the
- * vectors whose EOI it must report. Message vectors get GSIs behind the pins, lazily. Any thread; one lock,
- * held across the system call that replaces the table, so that tables reach the hypervisor in order.
+ * The table of routes from GSIs to messages, and who may change it. Pins are handed to the
+ * interrupt chip, which sends messages itself; their rows in the table exist for the hypervisor's
+ * sake only, which has to know the vectors whose EOI it must report. Message vectors get GSIs
+ * behind the pins, lazily. Any thread; one lock, held across the system call that replaces the
+ * table, so that tables reach the hypervisor in order.
  */
 #include "core/irq.h"
 
@@ -60,7 +61,7 @@ void irqs_free(struct irqs *q)
 
 void irqs_set_chip(struct irqs *q, const struct irq_chip *chip)
 {
-	q->chip = chip ? *chip : (struct irq_chip){0};
+	q->chip = chip ? *chip : (struct irq_chip){ 0 };
 }
 
 void irq_pin(struct irqs *q, uint32_t gsi, bool level)
@@ -127,7 +128,7 @@ static void route_log(const struct err *e)
 
 void irq_pin_route(struct irqs *q, uint32_t gsi, uint64_t addr, uint32_t data, bool masked)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 
 	if (gsi >= IRQ_PINS)
 		return;
@@ -158,7 +159,7 @@ static int gsi_take(struct irqs *q, uint32_t *gsi, struct err *e)
 		q->room += ROWS_STEP;
 	}
 	bit_set(q->taken, i);
-	q->row[i] = (struct hv_irq_route){.gsi = i, .masked = true};
+	q->row[i] = (struct hv_irq_route){ .gsi = i, .masked = true };
 	if (i >= q->count)
 		q->count = i + 1;
 	*gsi = i;
@@ -208,7 +209,7 @@ int irq_vec_route(struct irq_vec *v, struct irqs *q, uint64_t addr, uint32_t dat
 void irq_vec_mask(struct irq_vec *v)
 {
 	struct irqs *q = v->irqs;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	if (!q)
 		return;
@@ -227,7 +228,7 @@ void irq_vec_fire(struct irq_vec *v)
 void irq_vec_fini(struct irq_vec *v)
 {
 	struct irqs *q = v->irqs;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	if (!q)
 		return;
@@ -239,5 +240,5 @@ void irq_vec_fini(struct irq_vec *v)
 	gsi_give(q, v->gsi);
 	pthread_mutex_unlock(&q->lock);
 	fd_close(&v->fd);
-	*v = (struct irq_vec){.fd = -1};
+	*v = (struct irq_vec){ .fd = -1 };
 }

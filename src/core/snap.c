@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Saving and loading by the state tables. A member that the plug gathers just for saving lives only from before_save to
- * the end of the save; a plug without before_save keeps live state, which stays untouched. Control thread.
+ * Saving and loading by the state tables. A member that the plug gathers just for saving lives only
+ * from before_save to the end of the save; a plug without before_save keeps live state, which stays
+ * untouched. Control thread.
  */
 #include "core/snap.h"
 
@@ -63,7 +64,8 @@ static int saved_version(uint32_t *out, const struct json *j, const char *key, u
 		return err_set(e, ERR_BAD, "the saved state says no version \"%s\"", key);
 	n = json_int(v);
 	if (n < 1 || n > ours)
-		return err_set(e, ERR_BAD, "the saved state has version %lld, this program knows 1 to %u",
+		return err_set(e, ERR_BAD,
+			       "the saved state has version %lld, this program knows 1 to %u",
 			       (long long)n, ours);
 	*out = (uint32_t)n;
 	return 0;
@@ -122,7 +124,7 @@ struct json *board_save(struct board *b, const char *arch)
 
 	json_set_int(j, "virga", SNAP_VERSION);
 	json_set_str(j, "arch", arch);
-	list_each(l, &b->devs)
+	list_each (l, &b->devs)
 		json_add(devices, dev_save(container_of(l, struct dev, link)));
 	json_set(j, "devices", devices);
 	return j;
@@ -137,11 +139,13 @@ int board_saved_devices(const struct json **out, const struct json *j, const cha
 	if (!version || json_kind(version) != JSON_IS_INT)
 		return err_set(e, ERR_BAD, "this is no saved machine: it has no \"virga\"");
 	if (json_int(version) != SNAP_VERSION)
-		return err_set(e, ERR_BAD, "the machine was saved in form %lld, this program reads %d",
+		return err_set(e, ERR_BAD,
+			       "the machine was saved in form %lld, this program reads %d",
 			       (long long)json_int(version), SNAP_VERSION);
 	if (!from || json_kind(from) != JSON_IS_STR || strcmp(json_str(from), arch) != 0)
 		return err_set(e, ERR_BAD, "the machine was saved on %s, this is %s",
-			       from && json_kind(from) == JSON_IS_STR ? json_str(from) : "nothing known",
+			       from && json_kind(from) == JSON_IS_STR ? json_str(from)
+								      : "nothing known",
 			       arch);
 	if (!devices || json_kind(devices) != JSON_IS_ARR)
 		return err_set(e, ERR_BAD, "the saved machine has no list of devices");

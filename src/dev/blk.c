@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-blk, virtio 1.3 §5.2. Each queue has a loop of its own; nothing is shared between them but the image
- * and one word that says whether writes may be cached.
+ * virtio-blk, virtio 1.3 §5.2. Each queue has a loop of its own; nothing is shared between them but
+ * the image and one word that says whether writes may be cached.
  *
  *	kick -> vq_pop -> blk_submit -> blkq ... -> blk_done -> vq_push -> vqueue_notify
  *
- * Submit runs down, completion runs up, and they meet only in the slot of the chain's head. A request that is refused
- * has its status byte for an answer; a chain without room for one breaks the device.
+ * Submit runs down, completion runs up, and they meet only in the slot of the chain's head. A
+ * request that is refused has its status byte for an answer; a chain without room for one breaks
+ * the device.
  */
 #include "dev/blk.h"
 
@@ -25,27 +26,27 @@
 #include "virtio/vpci.h"
 
 #define SECTOR 512
-#define HEADER_BYTES 16		/* type, priority, sector */
-#define SEGMENT_BYTES 16	/* sector, count, flags of discard and write zeroes */
+#define HEADER_BYTES 16	 /* type, priority, sector */
+#define SEGMENT_BYTES 16 /* sector, count, flags of discard and write zeroes */
 #define ID_BYTES VIRTIO_BLK_ID_BYTES
-#define BATCH 16		/* chains taken before the driver hears of those that are done */
-#define ROUNDS 8		/* batches served before the loop looks at anything else */
+#define BATCH 16 /* chains taken before the driver hears of those that are done */
+#define ROUNDS 8 /* batches served before the loop looks at anything else */
 #define POLL_MIN_NS 4000
-#define POLL_MAX_NS 32000	/* about what an exit and a wake cost */
+#define POLL_MAX_NS 32000 /* about what an exit and a wake cost */
 
 struct blk_state {
 	uint64_t sectors;
-	uint64_t writeback;	/* 1: writes may stay in the host's cache until a flush. Atomic */
+	uint64_t writeback; /* 1: writes may stay in the host's cache until a flush. Atomic */
 };
 
 struct blk_req {
 	struct blk_io io;
 	struct blk_queue *q;
-	struct kiov status;	/* the last writable byte */
+	struct kiov status; /* the last writable byte */
 	uint64_t began_ns;
 	uint16_t head;
-	bool counted;		/* a read or write of the guest, for the counters */
-	enum blk_op asked;	/* io.op becomes a flush on write-through's second leg */
+	bool counted;	   /* a read or write of the guest, for the counters */
+	enum blk_op asked; /* io.op becomes a flush on write-through's second leg */
 };
 
 struct latency {
@@ -57,25 +58,25 @@ struct blk_queue {
 	struct vqueue *vq;
 	struct loop *loop;
 	struct blkq *io;
-	struct blk_req *reqs;	/* one per head, while the queue runs */
+	struct blk_req *reqs; /* one per head, while the queue runs */
 	struct loop_hook hook;
-	bool awake;		/* there may be chains to take */
-	bool pushed;		/* the driver has not heard yet */
-	bool dead;		/* the ring is broken */
-	uint64_t now_ns;	/* of this round; 0 = not asked yet */
-	uint64_t poll_ns;	/* how long to look at the ring before sleeping */
-	uint64_t asleep_ns;	/* since when */
-	uint64_t bytes[2];	/* read, written */
+	bool awake;	    /* there may be chains to take */
+	bool pushed;	    /* the driver has not heard yet */
+	bool dead;	    /* the ring is broken */
+	uint64_t now_ns;    /* of this round; 0 = not asked yet */
+	uint64_t poll_ns;   /* how long to look at the ring before sleeping */
+	uint64_t asleep_ns; /* since when */
+	uint64_t bytes[2];  /* read, written */
 	struct latency latency[2];
 };
 
 struct blk {
-	struct vdev v;		/* first member */
+	struct vdev v; /* first member */
 	struct img *img;
 	struct blk_state state;
 	struct blk_queue *queues;
 	char serial[ID_BYTES];
-	bool may_poll;		/* the host has a processor to spare for it */
+	bool may_poll; /* the host has a processor to spare for it */
 };
 
 static struct blk *blk_of(struct vdev *v)
@@ -107,7 +108,8 @@ static void count(struct blk_queue *q, const struct blk_req *r)
 	l->count++;
 }
 
-/* data: bytes written before the status byte. §2.7.8: the used length counts from the first writable byte. */
+/* data: bytes written before the status byte. §2.7.8: the used length counts from the first
+ * writable byte. */
 static void finish(struct blk_req *r, uint8_t status, uint32_t data, bool whole)
 {
 	struct blk_queue *q = r->q;
@@ -119,7 +121,8 @@ static void finish(struct blk_req *r, uint8_t status, uint32_t data, bool whole)
 	q->pushed = true;
 }
 
-/* §5.2.6.2: without FLUSH the driver cannot ask for its writes to be kept, so each is kept at once. */
+/* §5.2.6.2: without FLUSH the driver cannot ask for its writes to be kept, so each is kept at
+ * once. */
 static bool write_through(const struct blk *b)
 {
 	if (!(b->v.features & 1ull << VIRTIO_BLK_F_FLUSH))
@@ -263,16 +266,17 @@ static int take_chains(struct blk_queue *q)
 			break;
 		if (got == VQ_BAD || blk_submit(q, &c)) {
 			q->dead = true;
-			vdev_broken(&q->b->v, got == VQ_BAD ? "its ring breaks the rules" :
-							      "a request has no room for a status");
+			vdev_broken(&q->b->v, got == VQ_BAD ? "its ring breaks the rules"
+							    : "a request has no room for a status");
 			break;
 		}
 	}
 	return n;
 }
 
-/* A driver that sends one request after another spares its exit, and we our wake, when we look at the ring for a short
- * time before we sleep. The time grows while drivers ring soon after we slept, and starts anew when it was in vain. */
+/* A driver that sends one request after another spares its exit, and we our wake, when we look at
+ * the ring for a short time before we sleep. The time grows while drivers ring soon after we slept,
+ * and starts anew when it was in vain. */
 static bool poll_ring(struct blk_queue *q)
 {
 	uint64_t start, spent = 0;
@@ -310,8 +314,8 @@ static void blk_kick(struct vqueue *vq)
 	take_chains(q);
 }
 
-/* Before the loop sleeps: what has ended goes to the driver before the next batch is taken, so that the first of a long
- * line does not wait for the last. */
+/* Before the loop sleeps: what has ended goes to the driver before the next batch is taken, so that
+ * the first of a long line does not wait for the last. */
 static bool blk_turn(void *arg)
 {
 	struct blk_queue *q = arg;
@@ -395,8 +399,9 @@ static uint64_t features(const struct disk_conf *c, const struct img_info *i)
 	return f;
 }
 
-#define PUT(bits, member, value) \
-	le##bits##_put(v->config + offsetof(struct virtio_blk_config, member), (uint##bits##_t)(value))
+#define PUT(bits, member, value)                                                                   \
+	le##bits##_put(v->config + offsetof(struct virtio_blk_config, member),                     \
+		       (uint##bits##_t)(value))
 
 static void fill_config(struct blk *b, const struct disk_conf *c, const struct img_info *i)
 {
@@ -430,7 +435,8 @@ static int take_state(struct blk *b, const struct img_info *i, struct err *e)
 	if (!b->v.dev.restored)
 		b->state = (struct blk_state){ .sectors = sectors, .writeback = 1 };
 	else if (b->state.sectors != sectors)
-		return err_set(e, ERR_BAD, "the image has %llu sectors, and had %llu when it was saved",
+		return err_set(e, ERR_BAD,
+			       "the image has %llu sectors, and had %llu when it was saved",
 			       (unsigned long long)sectors, (unsigned long long)b->state.sectors);
 	return 0;
 }
@@ -538,7 +544,8 @@ static int blk_init(struct dev *d, struct err *e)
 	}
 	fill_config(b, c, &i);
 	log_info("%s: %s, %llu MiB, %u queues by %s", d->id, c->path,
-		 (unsigned long long)(i.size >> 20), c->num_queues, blkq_engine_name(b->queues[0].io));
+		 (unsigned long long)(i.size >> 20), c->num_queues,
+		 blkq_engine_name(b->queues[0].io));
 	return 0;
 }
 
@@ -623,8 +630,7 @@ static const struct field counters_fields[] = {
 	S(struct blk_counters, write_latency_max, .doc = "longest write in microseconds"),
 	S(struct blk_counters, write_latency_avg, .doc = "mean of all writes in microseconds"),
 };
-const struct desc blk_counters_desc =
-	DESC_OF(struct blk_counters, counters_fields, "BlkCounters");
+const struct desc blk_counters_desc = DESC_OF(struct blk_counters, counters_fields, "BlkCounters");
 
 static const struct field state_fields[] = {
 	S(struct blk_state, sectors),

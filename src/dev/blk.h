@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-blk, virtio 1.3 §5.2. The class is configured by struct disk_conf (conf/conf.h). It knows requests and status
- * bytes; how bytes reach a file is block/'s.
+ * virtio-blk, virtio 1.3 §5.2. The class is configured by struct disk_conf (conf/conf.h). It knows
+ * requests and status bytes; how bytes reach a file is block/'s.
  */
 #pragma once
 

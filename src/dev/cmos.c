@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CMOS memory: 128 bytes of which the clock's are made when they are read. The clock is the host's and cannot be set: writes to its
- * registers are dropped. vCPU threads; one lock. Motorola MC146818A; the places of memory sizes are those that QEMU
- * made common among firmware.
+ * CMOS memory: 128 bytes of which the clock's are made when they are read. The clock is the host's
+ * and cannot be set: writes to its registers are dropped. vCPU threads; one lock. Motorola
+ * MC146818A; the places of memory sizes are those that QEMU made common among firmware.
  */
 #include "dev/cmos.h"
 
@@ -69,14 +69,17 @@ static struct cmos *cmos_of(struct dev *d)
 
 /* A moment of UTC in the calendar; year counts from 0. */
 struct calendar {
-	uint32_t year, month, day, weekday; /* month, day and weekday count from 1, weekday 1 is Sunday */
+	uint32_t year, month, day,
+		weekday; /* month, day and weekday count from 1, weekday 1 is Sunday */
 	uint32_t hour, minute, second;
 };
 
-/* The C library's way reads time zone files first, which a vCPU thread may not. Seconds are since 1970. */
+/* The C library's way reads time zone files first, which a vCPU thread may not. Seconds are since
+ * 1970. */
 static struct calendar calendar_of(uint64_t seconds)
 {
-	/* years begin in March, so that the leap day is the last; eras are 400 years from March of year 0 */
+	/* years begin in March, so that the leap day is the last; eras are 400 years from March of
+	 * year 0 */
 	uint64_t days = seconds / 86400, from0 = days + 719468;
 	uint32_t rest = (uint32_t)(seconds % 86400);
 	uint64_t era = from0 / 146097;
@@ -222,7 +225,7 @@ static const struct field cmos_state_f[] = {
 };
 static const struct desc cmos_state_desc = DESC_OF(struct cmos_state, cmos_state_f, "CmosState");
 
-static const struct bus_ops cmos_ops = {.read = cmos_read, .write = cmos_write};
+static const struct bus_ops cmos_ops = { .read = cmos_read, .write = cmos_write };
 
 const struct fixed_class cmos_class = {
 	.dev = {

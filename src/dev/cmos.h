@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The clock and the 128 bytes of memory behind ports 0x70 and 0x71. Motorola MC146818. The time is the host's, in UTC, when it
- * is read; setting it, alarms and its interrupt are not there. Memory size is told where firmware looks for it.
- * Index 0x8f, the shutdown code with NMI held off, resets the machine when zero is written. vCPU threads.
+ * The clock and the 128 bytes of memory behind ports 0x70 and 0x71. Motorola MC146818. The time is
+ * the host's, in UTC, when it is read; setting it, alarms and its interrupt are not there. Memory
+ * size is told where firmware looks for it. Index 0x8f, the shutdown code with NMI held off, resets
+ * the machine when zero is written. vCPU threads.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Three ports that only talk. Lines that a guest can cause are limited as any such line, but the codes of kernel and user space,
- * which people measure starts with, have a limit of their own, so that a kernel which uses port 0x80 for delays does
- * not drown them. vCPU threads; one lock.
+ * Three ports that only talk. Lines that a guest can cause are limited as any such line, but the
+ * codes of kernel and user space, which people measure starts with, have a limit of their own, so
+ * that a kernel which uses port 0x80 for delays does not drown them. vCPU threads; one lock.
  */
 #include "dev/debugport.h"
 
@@ -34,7 +34,7 @@ static struct debugport *debugport_of(struct dev *d)
 
 static const char *code_owner(uint8_t code)
 {
-	static const char *const owner[] = {"Firmware", "Bootloader", "Kernel", "Userspace"};
+	static const char *const owner[] = { "Firmware", "Bootloader", "Kernel", "Userspace" };
 
 	return code < 0x80 ? owner[code >> 5] : "Custom";
 }
@@ -66,8 +66,9 @@ static void code_write(void *arg, uint64_t off, const uint8_t *data, uint32_t le
 		return;
 	pthread_mutex_lock(&p->lock);
 	log_limited(mark ? &p->marks : &p->others, LOG_WARN, __FILE_NAME__, __LINE__,
-		    "[Debug I/O port: %s code 0x%x] %llu.%06llu seconds", code_owner(data[0]), data[0],
-		    (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000));
+		    "[Debug I/O port: %s code 0x%x] %llu.%06llu seconds", code_owner(data[0]),
+		    data[0], (unsigned long long)(us / 1000000),
+		    (unsigned long long)(us % 1000000));
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -76,7 +77,8 @@ static void firmware_flush(struct debugport *p)
 {
 	p->line[p->len] = '\0';
 	if (p->len && LOG_INFO <= log_level())
-		log_limited(&p->firmware, LOG_INFO, __FILE_NAME__, __LINE__, "firmware: %s", p->line);
+		log_limited(&p->firmware, LOG_INFO, __FILE_NAME__, __LINE__, "firmware: %s",
+			    p->line);
 	p->len = 0;
 }
 
@@ -125,9 +127,9 @@ static void debugport_fini(struct dev *d)
 	pthread_mutex_destroy(&p->lock);
 }
 
-static const struct bus_ops code_ops = {.read = code_read, .write = code_write};
-static const struct bus_ops firmware_ops = {.read = magic_read, .write = firmware_write};
-static const struct bus_ops console_ops = {.read = magic_read, .write = console_write};
+static const struct bus_ops code_ops = { .read = code_read, .write = code_write };
+static const struct bus_ops firmware_ops = { .read = magic_read, .write = firmware_write };
+static const struct bus_ops console_ops = { .read = magic_read, .write = console_write };
 
 const struct fixed_class debugport_class = {
 	.dev = {

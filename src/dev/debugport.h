@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ports for those who debug a guest's start: codes at 0x80, each a line in the log with the seconds since the device was made;
- * bytes of firmware at 0x402, gathered to lines on the log; and the debug console at 0xe9, byte by byte to a
- * stream. None has state that a guest can see. vCPU threads.
+ * Ports for those who debug a guest's start: codes at 0x80, each a line in the log with the seconds
+ * since the device was made; bytes of firmware at 0x402, gathered to lines on the log; and the
+ * debug console at 0xe9, byte by byte to a stream. None has state that a guest can see. vCPU
+ * threads.
  */
 #pragma once
 

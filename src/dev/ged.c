@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Registers of ACPI on reduced hardware: the flag byte that the interrupt's method reads, sleep control, and the PM timer, which
- * counts the monotonic clock of the host and stands still while the VM is paused. Registers: vCPU threads. Raising:
- * any thread. One lock. ACPI 6.5 §4.8.3.3 (timer), §4.8.3.7 (sleep), §5.6.9 (events).
+ * Registers of ACPI on reduced hardware: the flag byte that the interrupt's method reads, sleep
+ * control, and the PM timer, which counts the monotonic clock of the host and stands still while
+ * the VM is paused. Registers: vCPU threads. Raising: any thread. One lock. ACPI 6.5 §4.8.3.3
+ * (timer), §4.8.3.7 (sleep), §5.6.9 (events).
  */
 #include "dev/ged.h"
 
@@ -212,9 +213,9 @@ static const struct field ged_state_f[] = {
 };
 static const struct desc ged_state_desc = DESC_OF(struct ged_state, ged_state_f, "GedState");
 
-static const struct bus_ops flags_ops = {.read = flags_read, .write = nothing_written};
-static const struct bus_ops sleep_ops = {.read = sleep_read, .write = sleep_write};
-static const struct bus_ops timer_ops = {.read = timer_read, .write = nothing_written};
+static const struct bus_ops flags_ops = { .read = flags_read, .write = nothing_written };
+static const struct bus_ops sleep_ops = { .read = sleep_read, .write = sleep_write };
+static const struct bus_ops timer_ops = { .read = timer_read, .write = nothing_written };
 
 const struct fixed_class ged_class = {
 	.dev = {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The registers behind ACPI on reduced hardware: the generic event device's flag byte with its interrupt, sleep control and
- * status with the reset value, and the power management timer. ACPI 6.5 §4.8.3, §4.8.3.7, §5.6.9. Registers: vCPU
- * threads. Raising an event: any thread.
+ * The registers behind ACPI on reduced hardware: the generic event device's flag byte with its
+ * interrupt, sleep control and status with the reset value, and the power management timer. ACPI
+ * 6.5 §4.8.3, §4.8.3.7, §5.6.9. Registers: vCPU threads. Raising an event: any thread.
  *
- * The flag byte reads as the events since the last read. The AML that reads it is written by describe().
+ * The flag byte reads as the events since the last read. The AML that reads it is written by
+ * describe().
  */
 #pragma once
 

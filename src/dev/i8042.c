@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ports 0x61 to 0x64: the status that says "nothing to read, ready to be written", the two low bits of the speaker's port, and
- * the command that pulls the reset line. The timer's output at 0x61 is always high, so that a guest which calibrates
- * by the PIT that is not there gives up at once. vCPU threads; the one byte of state is atomic.
+ * Ports 0x61 to 0x64: the status that says "nothing to read, ready to be written", the two low bits
+ * of the speaker's port, and the command that pulls the reset line. The timer's output at 0x61 is
+ * always high, so that a guest which calibrates by the PIT that is not there gives up at once. vCPU
+ * threads; the one byte of state is atomic.
  */
 #include "dev/i8042.h"
 
@@ -61,7 +62,7 @@ static const struct field i8042_state_f[] = {
 static const struct desc i8042_state_desc =
 	DESC_OF(struct i8042_state, i8042_state_f, "I8042State");
 
-static const struct bus_ops i8042_ops = {.read = i8042_read, .write = i8042_write};
+static const struct bus_ops i8042_ops = { .read = i8042_read, .write = i8042_write };
 
 const struct fixed_class i8042_class = {
 	.dev = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is left of the keyboard controller: no keyboard, an output buffer that is always empty, the speaker's port 0x61 as
- * memory, and the reset line: command 0xfe at port 0x64. vCPU threads.
+ * What is left of the keyboard controller: no keyboard, an output buffer that is always empty, the
+ * speaker's port 0x61 as memory, and the reset line: command 0xfe at port 0x64. vCPU threads.
  */
 #pragma once
 

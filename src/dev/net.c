@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-net, virtio 1.3 §5.1. Each pair of a receive and a transmit queue has a loop and a link of its own; the control
- * queue lies on the first pair's loop. Nothing is shared between pairs but the link's host side.
+ * virtio-net, virtio 1.3 §5.1. Each pair of a receive and a transmit queue has a loop and a link of
+ * its own; the control queue lies on the first pair's loop. Nothing is shared between pairs but the
+ * link's host side.
  *
  *	link readable -> vq_pop(rx) -> link rx -> vq_push        one chain a frame, no merged buffers
  *	kick          -> vq_pop(tx) -> link tx -> vq_push
  *
- * Without receive buffers the link is not watched until the driver brings some; when the link takes no more, the chain
- * is put back and the link is watched for room. So nothing ever spins and nothing piles up here.
+ * Without receive buffers the link is not watched until the driver brings some; when the link takes
+ * no more, the chain is put back and the link is watched for room. So nothing ever spins and
+ * nothing piles up here.
  *
  * Loops never take v->lock: a vCPU may hold it and wait for them.
  */
@@ -29,10 +31,10 @@
 
 #define MAC_BYTES 6
 #define HEADER_BYTES 12
-#define NUM_BUFFERS_AT 10	/* in the header: chains that a received frame takes */
-#define FRAME_MIN 14		/* an Ethernet header */
-#define FRAME_MAX (65535 + 18)	/* a segmentation unit with its header and tag */
-#define BATCH 64		/* frames moved before the driver hears of them */
+#define NUM_BUFFERS_AT 10      /* in the header: chains that a received frame takes */
+#define FRAME_MIN 14	       /* an Ethernet header */
+#define FRAME_MAX (65535 + 18) /* a segmentation unit with its header and tag */
+#define BATCH 64	       /* frames moved before the driver hears of them */
 #define BIT(n) (1ull << (n))
 
 /* What the driver lets us hand it, and the kernel's word for each. */
@@ -49,14 +51,14 @@ static const struct {
 
 struct net_state {
 	uint8_t mac[MAC_BYTES];
-	uint16_t pairs;			/* in use. Atomic: the control queue writes, other loops read */
-	uint64_t offloads_off;		/* agreed, and switched off by the control queue */
+	uint16_t pairs;	       /* in use. Atomic: the control queue writes, other loops read */
+	uint64_t offloads_off; /* agreed, and switched off by the control queue */
 };
 
 struct net_way {
-	struct vqueue *vq;		/* NULL while it does not run */
-	bool awake;			/* tx: there may be chains; rx: the link is watched */
-	bool pushed;			/* the driver has not heard yet */
+	struct vqueue *vq; /* NULL while it does not run */
+	bool awake;	   /* tx: there may be chains; rx: the link is watched */
+	bool pushed;	   /* the driver has not heard yet */
 	uint64_t bytes, frames;
 };
 
@@ -66,18 +68,18 @@ struct net_pair {
 	struct loop *loop;
 	struct nlink link;
 	struct loop_fd watch;
-	uint32_t events;		/* now waited for */
+	uint32_t events; /* now waited for */
 	struct loop_hook hook;
-	struct loop_msg refresh;	/* the number of pairs has changed */
+	struct loop_msg refresh; /* the number of pairs has changed */
 	struct net_way rx, tx;
-	struct vqueue *ctrl;		/* when it runs on this loop */
-	bool tx_blocked;		/* the link takes no more */
-	bool resting;			/* its queue of the tap is detached */
-	bool dead;			/* the ring or the link is broken */
+	struct vqueue *ctrl; /* when it runs on this loop */
+	bool tx_blocked;     /* the link takes no more */
+	bool resting;	     /* its queue of the tap is detached */
+	bool dead;	     /* the ring or the link is broken */
 };
 
 struct net {
-	struct vdev v;			/* first member */
+	struct vdev v; /* first member */
 	struct net_state state;
 	unsigned int count;
 	struct net_pair *pairs;
@@ -132,7 +134,8 @@ static void link_dead(struct net_pair *p)
 	link_watch(p);
 }
 
-/* Takes part in the traffic or rests, as the number of pairs in use says. In the pair's loop, or before it runs. */
+/* Takes part in the traffic or rests, as the number of pairs in use says. In the pair's loop, or
+ * before it runs. */
 static void link_refresh(void *arg)
 {
 	struct net_pair *p = arg;
@@ -144,8 +147,8 @@ static void link_refresh(void *arg)
 		p->resting = true;
 		link_watch(p);
 		if (p->link.ops->enable(&p->link, use))
-			log_guest("%s: queue pair %u cannot be switched %s", p->n->v.dev.id, p->index,
-				  use ? "on" : "off");
+			log_guest("%s: queue pair %u cannot be switched %s", p->n->v.dev.id,
+				  p->index, use ? "on" : "off");
 		p->resting = !use;
 	}
 	link_watch(p);
@@ -166,7 +169,7 @@ static bool rx_frame(struct net_pair *p, const struct chain *c)
 	long n;
 
 	if (c->wlen < HEADER_BYTES + FRAME_MIN) {
-		push(&p->rx, c->head, 0);	/* no frame fits */
+		push(&p->rx, c->head, 0); /* no frame fits */
 		return true;
 	}
 	n = p->link.ops->rx(&p->link, c->w, c->writable);
@@ -351,8 +354,8 @@ static uint8_t ctrl_judge(struct net_pair *p, const struct chain *c)
 	case VIRTIO_NET_CTRL_MQ:
 		return h[1] == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET ? ctrl_pairs(p, c) : VIRTIO_NET_ERR;
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
-		return h[1] == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ? ctrl_offloads(p, c) :
-								    VIRTIO_NET_ERR;
+		return h[1] == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ? ctrl_offloads(p, c)
+								  : VIRTIO_NET_ERR;
 	default:
 		return VIRTIO_NET_ERR;
 	}
@@ -364,7 +367,8 @@ static void ctrl_kick(struct net_pair *p)
 	struct chain c;
 	bool more = true;
 
-	/* As many as the ring holds, so that a driver that goes on and on keeps no one else waiting. */
+	/* As many as the ring holds, so that a driver that goes on and on keeps no one else
+	 * waiting. */
 	for (uint32_t i = 0; i <= q->size; i++) {
 		enum vq_result got = vq_pop(q, &c);
 		uint8_t ack;
@@ -376,8 +380,8 @@ static void ctrl_kick(struct net_pair *p)
 		if (got == VQ_EMPTY)
 			continue;
 		if (got == VQ_BAD || !c.wlen) {
-			broken(p, got == VQ_BAD ? "its control ring breaks the rules" :
-						  "a command has no room for its answer");
+			broken(p, got == VQ_BAD ? "its control ring breaks the rules"
+						: "a command has no room for its answer");
 			return;
 		}
 		ack = ctrl_judge(p, &c);
@@ -520,7 +524,8 @@ static int take_state(struct net *n, const struct net_conf *c, struct err *e)
 {
 	if (n->v.dev.restored) {
 		if (n->state.pairs < 1 || n->state.pairs > n->count)
-			return err_set(e, ERR_BAD, "the saved card used %u queue pairs and this one has %u",
+			return err_set(e, ERR_BAD,
+				       "the saved card used %u queue pairs and this one has %u",
 				       n->state.pairs, n->count);
 		return 0;
 	}
@@ -669,8 +674,7 @@ static const struct field counters_fields[] = {
 	S(struct net_counters, rx_frames, .doc = "frames that the guest has received"),
 	S(struct net_counters, tx_frames, .doc = "frames that the guest has sent"),
 };
-const struct desc net_counters_desc =
-	DESC_OF(struct net_counters, counters_fields, "NetCounters");
+const struct desc net_counters_desc = DESC_OF(struct net_counters, counters_fields, "NetCounters");
 
 static const struct field state_fields[] = {
 	S_HEX(struct net_state, mac),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-net, virtio 1.3 §5.1. The class is configured by struct net_conf (conf/conf.h). It knows chains, headers and
- * the control queue; how a frame reaches the host's network is net/'s.
+ * virtio-net, virtio 1.3 §5.1. The class is configured by struct net_conf (conf/conf.h). It knows
+ * chains, headers and the control queue; how a frame reaches the host's network is net/'s.
  */
 #pragma once
 

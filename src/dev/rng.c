@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-rng, virtio 1.3 §5.4. The io loop reads the source into a buffer of ours and from there into the guest: a
- * random byte is dear enough that the copy does not count.
+ * virtio-rng, virtio 1.3 §5.4. The io loop reads the source into a buffer of ours and from there
+ * into the guest: a random byte is dear enough that the copy does not count.
  *
- * A request is answered with what the source has, at most REQUEST_MAX bytes: the driver asks again for more. A turn of
- * the loop gives TURN_BYTES, so that a greedy guest does not keep consoles and clocks waiting. When the source has
- * nothing, the request goes back to the ring until epoll or a timer says that there may be something. Only a regular
- * file on a slow disk can hold the loop up, for the time of one read of CHUNK bytes at a time.
+ * A request is answered with what the source has, at most REQUEST_MAX bytes: the driver asks again
+ * for more. A turn of the loop gives TURN_BYTES, so that a greedy guest does not keep consoles and
+ * clocks waiting. When the source has nothing, the request goes back to the ring until epoll or a
+ * timer says that there may be something. Only a regular file on a slow disk can hold the loop up,
+ * for the time of one read of CHUNK bytes at a time.
  */
 #include "dev/rng.h"
 
@@ -27,15 +28,16 @@
 #define TURN_BYTES 65536u
 #define TURN_CHAINS 64
 #define CHUNK 4096
-#define RETRY_NS 200000000ull	/* a source that epoll does not take, or one that ended, is asked this often */
+#define RETRY_NS                                                                                   \
+	200000000ull /* a source that epoll does not take, or one that ended, is asked this often */
 
 struct rng {
-	struct vdev v;			/* first member */
+	struct vdev v; /* first member */
 	int fd;
-	struct loop_fd source;		/* watched while it is dry */
+	struct loop_fd source; /* watched while it is dry */
 	struct loop_timer retry;
-	struct loop_msg again;		/* the next turn */
-	bool ended;			/* was said once */
+	struct loop_msg again; /* the next turn */
+	bool ended;	       /* was said once */
 };
 
 static struct rng *rng_of(struct vdev *v)
@@ -62,8 +64,8 @@ static uint32_t rng_fill(struct rng *r, const struct chain *c, uint32_t len)
 		if (n <= 0) {
 			if (n == 0 || errno != EAGAIN) {
 				if (!r->ended)
-					log_warn("%s: the random source %s: the guest waits", r->v.dev.id,
-						 n ? strerror(errno) : "has ended");
+					log_warn("%s: the random source %s: the guest waits",
+						 r->v.dev.id, n ? strerror(errno) : "has ended");
 				r->ended = true;
 			}
 			break;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-rng, virtio 1.3 §5.4: one queue, served by the board's io loop from a file, configured by struct rng_conf
- * (conf/conf.h). A source that is dry for now keeps the guest waiting and nobody else.
+ * virtio-rng, virtio 1.3 §5.4: one queue, served by the board's io loop from a file, configured by
+ * struct rng_conf (conf/conf.h). A source that is dry for now keeps the guest waiting and nobody
+ * else.
  */
 #pragma once
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A 16550A: registers, two FIFOs of which only the receiver's ever holds anything, and one interrupt line. Output leaves at the
- * write; what the stream does not take at once is dropped, as on a wire with nobody at its end. Input is taken as long as
- * there is room; then the stream is told to hold it back until the guest has read. Registers: vCPU threads. Input: the io
- * loop. One lock, never held while the stream is called. PC16550D.
+ * A 16550A: registers, two FIFOs of which only the receiver's ever holds anything, and one
+ * interrupt line. Output leaves at the write; what the stream does not take at once is dropped, as
+ * on a wire with nobody at its end. Input is taken as long as there is room; then the stream is
+ * told to hold it back until the guest has read. Registers: vCPU threads. Input: the io loop. One
+ * lock, never held while the stream is called. PC16550D.
  */
 #include "dev/serial.h"
 
@@ -164,14 +165,14 @@ static void mcr_write(struct serial_state *s, uint8_t v)
 	s->mcr = v & MCR_BITS;
 	now = modem_lines(s);
 	/* deltas are the lines four bits lower; of RI only the trailing edge counts */
-	s->msr = (uint8_t)(now | (was & MSR_DELTAS) |
-			   (((was ^ now) >> 4) & ~MSR_TERI & MSR_DELTAS) |
-			   (was & MSR_RI && !(now & MSR_RI) ? MSR_TERI : 0));
+	s->msr =
+		(uint8_t)(now | (was & MSR_DELTAS) | (((was ^ now) >> 4) & ~MSR_TERI & MSR_DELTAS) |
+			  (was & MSR_RI && !(now & MSR_RI) ? MSR_TERI : 0));
 }
 
 static void fcr_write(struct serial_state *s, uint8_t v)
 {
-	static const uint8_t trigger[] = {1, 4, 8, 14};
+	static const uint8_t trigger[] = { 1, 4, 8, 14 };
 	bool on = v & FCR_ENABLE;
 
 	if (on != s->fifo_on || (on && v & FCR_CLEAR_RX))
@@ -450,7 +451,7 @@ static const struct field serial_state_f[] = {
 static const struct desc serial_state_desc =
 	DESC_OF(struct serial_state, serial_state_f, "SerialState");
 
-static const struct bus_ops serial_ops = {.read = serial_read, .write = serial_write};
+static const struct bus_ops serial_ops = { .read = serial_read, .write = serial_write };
 
 const struct fixed_class serial_class = {
 	.dev = {

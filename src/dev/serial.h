@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A 16550A UART with its FIFOs, over a stream of bytes. National Semiconductor PC16550D. It has no baud clock: bytes go out
- * when written and come in when there is room, so break, parity, framing and modem lines never change by
- * themselves, and the receive timeout interrupt comes with the data. Registers: vCPU threads. Input: the io loop.
+ * A 16550A UART with its FIFOs, over a stream of bytes. National Semiconductor PC16550D. It has no
+ * baud clock: bytes go out when written and come in when there is room, so break, parity, framing
+ * and modem lines never change by themselves, and the receive timeout interrupt comes with the
+ * data. Registers: vCPU threads. Input: the io loop.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-console, virtio 1.3 §5.3, without MULTIPORT and without emergency write. Both queues and the chardev's input
- * are served by the board's io loop; only the window's size is changed from the control thread.
+ * virtio-console, virtio 1.3 §5.3, without MULTIPORT and without emergency write. Both queues and
+ * the chardev's input are served by the board's io loop; only the window's size is changed from the
+ * control thread.
  *
  *	guest -> chardev	the chain in hand goes out piece by piece; what the chardev does not take waits in the
  *				guest's own buffer until it says writable
@@ -26,15 +27,15 @@ enum { VCON_RX, VCON_TX, VCON_QUEUES };
 enum { CFG_COLS = 0, CFG_ROWS = 2, CFG_PORTS = 4, CFG_LEN = 12 };
 
 struct vcon_state {
-	uint64_t tx_done;	/* bytes of the next chain that are out already */
+	uint64_t tx_done; /* bytes of the next chain that are out already */
 };
 
 struct vcon {
-	struct vdev v;		/* first member */
+	struct vdev v; /* first member */
 	struct chardev *chr;
 	struct vcon_state state;
-	bool rx_hungry;		/* input was refused: ask for it when buffers come */
-	struct loop_msg again;	/* the next turn of tx */
+	bool rx_hungry;	       /* input was refused: ask for it when buffers come */
+	struct loop_msg again; /* the next turn of tx */
 };
 
 static struct vcon *vcon_of(struct vdev *v)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-console, virtio 1.3 §5.3: one port, two queues (to the guest, from the guest), the window's size. What it is
- * connected to is a chardev, in both directions with back-pressure: neither a slow reader outside nor a guest
- * without buffers makes it store anything.
+ * virtio-console, virtio 1.3 §5.3: one port, two queues (to the guest, from the guest), the
+ * window's size. What it is connected to is a chardev, in both directions with back-pressure:
+ * neither a slow reader outside nor a guest without buffers makes it store anything.
  */
 #pragma once
 

@@ -55,7 +55,7 @@
 #define SPACE_MEMORY 0
 #define SPACE_IO 1
 #define SPACE_BUS 2
-#define WINDOW_FIXED 0x0c	/* minimum and maximum fixed, positive decode, produced */
+#define WINDOW_FIXED 0x0c /* minimum and maximum fixed, positive decode, produced */
 #define MEMORY_WRITABLE 1
 #define IO_WHOLE_RANGE 3
 
@@ -135,9 +135,9 @@ size_t acpi_table(struct aml *a, const char *signature, uint8_t revision, const 
 	size_t start = a->len;
 
 	fixed_text(a, signature, 4, ' ');
-	aml_u32(a, 0);	/* length */
+	aml_u32(a, 0); /* length */
 	aml_u8(a, revision);
-	aml_u8(a, 0);	/* checksum */
+	aml_u8(a, 0); /* checksum */
 	fixed_text(a, oem, 6, ' ');
 	fixed_text(a, oem_table, 8, ' ');
 	aml_u32(a, 1);
@@ -184,7 +184,10 @@ static uint8_t *insert(struct aml *a, size_t at, size_t n)
 static void put_length(struct aml *a, size_t at)
 {
 	size_t body = a->len - at;
-	unsigned int n = body + 1 < 1u << 6 ? 1 : body + 2 < 1u << 12 ? 2 : body + 3 < 1u << 20 ? 3 : 4;
+	unsigned int n = body + 1 < 1u << 6    ? 1
+			 : body + 2 < 1u << 12 ? 2
+			 : body + 3 < 1u << 20 ? 3
+					       : 4;
 	size_t len = body + n;
 	uint8_t *p = insert(a, at, n);
 
@@ -217,7 +220,7 @@ void aml_end(struct aml *a)
 
 	if (a->open[a->depth].resources) {
 		aml_u8(a, RES_END);
-		aml_u8(a, 0);	/* no checksum */
+		aml_u8(a, 0); /* no checksum */
 		size_t n = a->len - at;
 
 		put_size(a, at, n);
@@ -268,7 +271,8 @@ void aml_device(struct aml *a, const char *name)
 void aml_processor_device(struct aml *a, uint32_t index)
 {
 	static const char digits[] = "0123456789ABCDEF";
-	char name[5] = { 'C', digits[index >> 8 & 15], digits[index >> 4 & 15], digits[index & 15], 0 };
+	char name[5] = { 'C', digits[index >> 8 & 15], digits[index >> 4 & 15], digits[index & 15],
+			 0 };
 
 	/* beyond 0xfff the first letter counts on: D000, E000, ... */
 	name[0] = (char)('C' + (index >> 12));
@@ -344,8 +348,8 @@ void aml_eisa(struct aml *a, const char *id)
 {
 	assert(strlen(id) == 7);
 	uint32_t v = (uint32_t)(id[0] - '@') << 26 | (uint32_t)(id[1] - '@') << 21 |
-		     (uint32_t)(id[2] - '@') << 16 | hex_digit(id[3]) << 12 | hex_digit(id[4]) << 8 |
-		     hex_digit(id[5]) << 4 | hex_digit(id[6]);
+		     (uint32_t)(id[2] - '@') << 16 | hex_digit(id[3]) << 12 |
+		     hex_digit(id[4]) << 8 | hex_digit(id[5]) << 4 | hex_digit(id[6]);
 
 	aml_u8(a, OP_DWORD);
 	aml_u32(a, __builtin_bswap32(v));
@@ -403,16 +407,17 @@ void aml_region(struct aml *a, const char *region, uint8_t space, uint64_t base,
 	aml_int(a, len);
 }
 
-void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const char *name, uint8_t bits)
+void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const char *name,
+	       uint8_t bits)
 {
 	uint8_t access = access_bytes == 1 ? 1 : access_bytes == 2 ? 2 : access_bytes == 4 ? 3 : 4;
 
-	assert(bits < 64);	/* one byte of length */
+	assert(bits < 64); /* one byte of length */
 	aml_u8(a, OP_EXT);
 	aml_u8(a, OP_EXT_FIELD);
 	open_block(a, false);
 	name_seg(a, region);
-	aml_u8(a, access | 2 << 5);	/* the rest of a write as zeros */
+	aml_u8(a, access | 2 << 5); /* the rest of a write as zeros */
 	name_seg(a, name);
 	aml_u8(a, bits);
 	aml_end(a);
@@ -431,7 +436,7 @@ void aml_res_irq(struct aml *a, uint32_t gsi, enum aml_irq how)
 void aml_res_io(struct aml *a, uint16_t port, uint8_t len)
 {
 	aml_u8(a, RES_IO);
-	aml_u8(a, 1);	/* all 16 address bits are decoded */
+	aml_u8(a, 1); /* all 16 address bits are decoded */
 	aml_u16(a, port);
 	aml_u16(a, port);
 	aml_u8(a, 1);

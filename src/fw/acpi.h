@@ -31,8 +31,8 @@ struct aml {
 	size_t len, room;
 	unsigned int depth;
 	struct {
-		size_t at;		/* first byte behind the place of the length */
-		bool resources;		/* a buffer of resources: has its size in front too */
+		size_t at;	/* first byte behind the place of the length */
+		bool resources; /* a buffer of resources: has its size in front too */
 	} open[AML_DEPTH];
 };
 void aml_fini(struct aml *a);
@@ -59,11 +59,11 @@ uint8_t acpi_checksum(const void *p, size_t n);
  * "^^GDAT". */
 void aml_scope(struct aml *a, const char *path);
 void aml_device(struct aml *a, const char *name);
-void aml_processor_device(struct aml *a, uint32_t index);	/* named C000, C001, ... in hex */
+void aml_processor_device(struct aml *a, uint32_t index); /* named C000, C001, ... in hex */
 void aml_method(struct aml *a, const char *name, uint8_t args, bool serialized);
 void aml_package(struct aml *a, uint8_t elements);
-void aml_if(struct aml *a);		/* the condition follows, then the statements */
-void aml_resources(struct aml *a);	/* value of a _CRS */
+void aml_if(struct aml *a);	   /* the condition follows, then the statements */
+void aml_resources(struct aml *a); /* value of a _CRS */
 void aml_end(struct aml *a);
 
 /* Name (xxxx, value): the value follows. */
@@ -72,22 +72,23 @@ void aml_name(struct aml *a, const char *name);
 void aml_int(struct aml *a, uint64_t v);
 void aml_str(struct aml *a, const char *s);
 void aml_eisa(struct aml *a, const char *id);	/* "PNP0A08" */
-void aml_path(struct aml *a, const char *path);	/* a name read, or a method called */
+void aml_path(struct aml *a, const char *path); /* a name read, or a method called */
 void aml_arg(struct aml *a, uint8_t n);
 void aml_local(struct aml *a, uint8_t n);
 
 /* Statements and operators; operands follow in order. */
 void aml_return(struct aml *a);
-void aml_store(struct aml *a);		/* what, where */
-void aml_and(struct aml *a);		/* left, right; aml_nowhere as target */
+void aml_store(struct aml *a); /* what, where */
+void aml_and(struct aml *a);   /* left, right; aml_nowhere as target */
 void aml_equal(struct aml *a);
-void aml_notify(struct aml *a);		/* whom, code */
+void aml_notify(struct aml *a); /* whom, code */
 void aml_nowhere(struct aml *a);
 
 /* Memory or port region with one field: OperationRegion (region) and Field with name of bits at
  * its start. */
 void aml_region(struct aml *a, const char *region, uint8_t space, uint64_t base, uint64_t len);
-void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const char *name, uint8_t bits);
+void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const char *name,
+	       uint8_t bits);
 
 /* Resources, inside aml_resources. */
 enum aml_irq { AML_IRQ_EDGE, AML_IRQ_LEVEL_SHARED };
@@ -95,6 +96,6 @@ void aml_res_irq(struct aml *a, uint32_t gsi, enum aml_irq how);
 void aml_res_io(struct aml *a, uint16_t port, uint8_t len);
 void aml_res_memory32(struct aml *a, uint32_t base, uint32_t len);
 void aml_res_bus(struct aml *a, uint16_t first, uint16_t last);
-void aml_res_ports(struct aml *a, uint16_t first, uint16_t last);	/* produced by a bridge */
+void aml_res_ports(struct aml *a, uint16_t first, uint16_t last); /* produced by a bridge */
 void aml_res_window32(struct aml *a, uint32_t base, uint32_t len);
 void aml_res_window64(struct aml *a, uint64_t base, uint64_t len);

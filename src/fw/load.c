@@ -32,9 +32,9 @@
 #define BZ_CMDLINE_SIZE 0x238
 #define BZ_PREF_ADDRESS 0x258
 #define BZ_INIT_SIZE 0x260
-#define BZ_HEADER_END 0x290	/* in the zero page other things begin here */
+#define BZ_HEADER_END 0x290 /* in the zero page other things begin here */
 #define BZ_LOADED_HIGH 1
-#define BZ_OLDEST 0x206		/* has cmdline_size */
+#define BZ_OLDEST 0x206 /* has cmdline_size */
 #define BZ_HAS_INIT_SIZE 0x20a
 
 /* How much of a file's start is looked at: a whole setup header, and an ELF header. */
@@ -66,7 +66,8 @@ static int check_place(const struct gmem *m, const char *what, uint64_t addr, ui
 
 	if (addr < LOAD_FLOOR)
 		return err_set(e, ERR_BAD,
-			       "%s begins at 0x%" PRIx64 ", below 1 MiB, where the VMM's tables are",
+			       "%s begins at 0x%" PRIx64
+			       ", below 1 MiB, where the VMM's tables are",
 			       what, addr);
 	if (add_overflows(&end, addr, len))
 		return err_set(e, ERR_BAD, "%s ends behind the last address", what);
@@ -88,8 +89,7 @@ static int load_segment(const struct gmem *m, const struct file *f, const Elf64_
 		return 0;
 	if (check_place(m, "an ELF segment", p->p_paddr, p->p_memsz, e))
 		return -1;
-	if (p->p_filesz &&
-	    gmem_load(m, GPA(p->p_paddr), p->p_filesz, f->fd, p->p_offset, e))
+	if (p->p_filesz && gmem_load(m, GPA(p->p_paddr), p->p_filesz, f->fd, p->p_offset, e))
 		return -1;
 	uint64_t bss = p->p_paddr + p->p_filesz, len = p->p_memsz - p->p_filesz;
 
@@ -115,8 +115,8 @@ static uint64_t find_entry(const uint8_t *notes, uint64_t len, uint64_t align)
 		/* the lengths have 32 bits, so these sums do not wrap */
 		if (desc + desc_len > len)
 			return 0;
-		if (type == XEN_PHYS32_ENTRY && name_len == 4 && !memcmp(notes + at + 12, "Xen", 4) &&
-		    (desc_len == 4 || desc_len == 8))
+		if (type == XEN_PHYS32_ENTRY && name_len == 4 &&
+		    !memcmp(notes + at + 12, "Xen", 4) && (desc_len == 4 || desc_len == 8))
 			return le_get(notes + desc, (unsigned int)desc_len);
 		if (next >= len)
 			return 0;
@@ -153,16 +153,18 @@ static int check_elf(const Elf64_Ehdr *h, const struct file *f, struct err *e)
 		return err_set(e, ERR_BAD, "an ELF file with %u program headers of %u bytes",
 			       h->e_phnum, h->e_phentsize);
 	if (!in_file(f, h->e_phoff, h->e_phnum * sizeof(Elf64_Phdr)))
-		return err_set(e, ERR_BAD, "the ELF program headers lie behind the end of the file");
+		return err_set(e, ERR_BAD,
+			       "the ELF program headers lie behind the end of the file");
 	return 0;
 }
 
 static int check_entry(const struct load_kernel *k, const Elf64_Phdr *p, uint32_t n, struct err *e)
 {
 	if (!k->entry)
-		return err_set(e, ERR_BAD,
-			       "an ELF file without a PVH entry; use a kernel built with CONFIG_PVH=y, "
-			       "or its bzImage");
+		return err_set(
+			e, ERR_BAD,
+			"an ELF file without a PVH entry; use a kernel built with CONFIG_PVH=y, "
+			"or its bzImage");
 	for (uint32_t i = 0; i < n; i++)
 		if (p[i].p_type == PT_LOAD && k->entry <= UINT32_MAX && k->entry >= p[i].p_paddr &&
 		    k->entry - p[i].p_paddr < p[i].p_memsz)
@@ -178,8 +180,7 @@ static int load_elf(struct load_kernel *out, const struct gmem *m, const struct 
 	Elf64_Ehdr h;
 
 	memcpy(&h, head, sizeof h);
-	if (check_elf(&h, f, e) ||
-	    fd_read_at(f->fd, p, h.e_phnum * sizeof p[0], h.e_phoff, e))
+	if (check_elf(&h, f, e) || fd_read_at(f->fd, p, h.e_phnum * sizeof p[0], h.e_phoff, e))
 		return -1;
 	out->kind = LOAD_ELF;
 	out->firmware = h.e_machine == EM_386;
@@ -223,9 +224,10 @@ static int check_bzimage(const uint8_t *head, uint64_t size, struct err *e)
 	if (size < HEAD_LEN)
 		return err_set(e, ERR_BAD, "a bzImage that ends within its header");
 	if (version < BZ_OLDEST)
-		return err_set(e, ERR_BAD,
-			       "a kernel with boot protocol %u.%02u; 2.06 (Linux 2.6.22) or newer is needed",
-			       version >> 8, version & 0xff);
+		return err_set(
+			e, ERR_BAD,
+			"a kernel with boot protocol %u.%02u; 2.06 (Linux 2.6.22) or newer is needed",
+			version >> 8, version & 0xff);
 	if (!(head[BZ_LOADFLAGS] & BZ_LOADED_HIGH))
 		return err_set(e, ERR_BAD, "a zImage, loaded below 1 MiB; a bzImage is needed");
 	return 0;
@@ -257,7 +259,8 @@ static int load_bzimage(struct load_kernel *out, const struct gmem *m, const str
 	if (end > BZ_HEADER_END)
 		end = BZ_HEADER_END;
 	if (end < BZ_CMDLINE_SIZE + 4)
-		return err_set(e, ERR_BAD, "a bzImage whose header is 0x%x bytes long", end - BZ_HEADER);
+		return err_set(e, ERR_BAD, "a bzImage whose header is 0x%x bytes long",
+			       end - BZ_HEADER);
 	out->header_len = end - BZ_HEADER;
 	memcpy(out->header, head + BZ_HEADER, out->header_len);
 	le32_put(out->header + BZ_CODE32_START - BZ_HEADER, LOAD_FLOOR);
@@ -278,8 +281,9 @@ int load_kernel(struct load_kernel *out, const struct gmem *m, int fd, struct er
 		return load_elf(out, m, &f, head, e);
 	if (!memcmp(head + BZ_MAGIC, "HdrS", 4) && le16_get(head + 0x1fe) == 0xaa55)
 		return load_bzimage(out, m, &f, head, e);
-	return err_set(e, ERR_BAD,
-		       "neither an ELF file nor a bzImage; give a vmlinux with PVH, a vmlinuz, or PVH firmware");
+	return err_set(
+		e, ERR_BAD,
+		"neither an ELF file nor a bzImage; give a vmlinux with PVH, a vmlinuz, or PVH firmware");
 }
 
 int load_initrd(struct load_range *out, const struct gmem *m, int fd, const struct load_range *room,

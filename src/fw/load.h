@@ -24,14 +24,15 @@ enum load_kind { LOAD_ELF, LOAD_BZIMAGE };
 
 struct load_kernel {
 	enum load_kind kind;
-	uint64_t entry;		/* 32-bit: PVH entry of an ELF, code32 of a bzImage */
-	uint64_t end;		/* first byte behind all that the kernel takes before it has looked at its memory map */
-	bool firmware;		/* an ELF64 marked EM_386: UEFI for this kind of machine, not a kernel */
+	uint64_t entry; /* 32-bit: PVH entry of an ELF, code32 of a bzImage */
+	uint64_t
+		end; /* first byte behind all that the kernel takes before it has looked at its memory map */
+	bool firmware; /* an ELF64 marked EM_386: UEFI for this kind of machine, not a kernel */
 	/* of a bzImage: the setup header, byte 0 is byte 0x1f1 of the file and of the zero page */
 	uint8_t header[LOAD_HEADER_MAX];
 	uint32_t header_len;
-	uint64_t initrd_max;	/* last address that the initrd may take */
-	uint32_t cmdline_max;	/* bytes without the ending zero */
+	uint64_t initrd_max;  /* last address that the initrd may take */
+	uint32_t cmdline_max; /* bytes without the ending zero */
 };
 
 /* Loads an ELF or a bzImage, told apart by their first bytes. fd is at any position and stays

@@ -16,7 +16,7 @@
 
 #define ENTRY_LEN 24
 #define STRINGS_MAX 8
-#define NOT_SUPPORTED (1u << 3)	/* no firmware characteristics */
+#define NOT_SUPPORTED (1u << 3) /* no firmware characteristics */
 #define VIRTUAL_MACHINE (1u << 4)
 #define WAKE_POWER_SWITCH 6
 #define CHASSIS_OTHER 1
@@ -44,7 +44,7 @@ static void head(struct aml *a, uint8_t type, uint8_t len)
 {
 	aml_u8(a, type);
 	aml_u8(a, len);
-	aml_u16(a, type);	/* handle: one of each type */
+	aml_u16(a, type); /* handle: one of each type */
 }
 
 static void tail(struct aml *a, const struct strings *t)
@@ -61,14 +61,14 @@ static void put_firmware(struct aml *a)
 	head(a, 0, 0x18);
 	ref(a, &t, "cloud-hypervisor");
 	ref(a, &t, "0");
-	aml_u16(a, 0xf000);	/* segment */
+	aml_u16(a, 0xf000); /* segment */
 	ref(a, &t, "01/01/2026");
-	aml_u8(a, 0);		/* ROM of 64 KiB */
+	aml_u8(a, 0); /* ROM of 64 KiB */
 	aml_u64(a, NOT_SUPPORTED);
 	aml_u8(a, 0);
 	aml_u8(a, VIRTUAL_MACHINE);
 	for (int i = 0; i < 4; i++)
-		aml_u8(a, 0xff);	/* releases: not told */
+		aml_u8(a, 0xff); /* releases: not told */
 	tail(a, &t);
 }
 
@@ -86,7 +86,8 @@ static int parse_uuid(uint8_t out[16], const char *s, struct err *e)
 			return err_set(e, ERR_BAD, "uuid '%s' is not of the form 8-4-4-4-12", s);
 		if (!strchr("0123456789abcdefABCDEF", p[0]) || !p[0] ||
 		    !strchr("0123456789abcdefABCDEF", p[1]) || !p[1] || sscanf(p, "%2x", &v) != 1)
-			return err_set(e, ERR_BAD, "uuid '%s' has something else than hex digits", s);
+			return err_set(e, ERR_BAD, "uuid '%s' has something else than hex digits",
+				       s);
 		out[place[i]] = (uint8_t)v;
 		p += 2;
 	}
@@ -120,12 +121,12 @@ static void put_chassis(struct aml *a, const struct smbios *s)
 	head(a, 3, 0x16);
 	ref(a, &t, s->manufacturer ? s->manufacturer : "Cloud Hypervisor");
 	aml_u8(a, CHASSIS_OTHER);
-	ref(a, &t, NULL);	/* version */
-	ref(a, &t, NULL);	/* serial number */
+	ref(a, &t, NULL); /* version */
+	ref(a, &t, NULL); /* serial number */
 	ref(a, &t, s->asset_tag);
 	for (int i = 0; i < 4; i++)
 		aml_u8(a, STATE_UNKNOWN);
-	aml_zeros(a, 9);	/* maker's word, height, cords, contained elements, sku */
+	aml_zeros(a, 9); /* maker's word, height, cords, contained elements, sku */
 	tail(a, &t);
 }
 
@@ -146,7 +147,7 @@ int smbios_build(struct aml *a, uint64_t base, const struct smbios *s, struct er
 	size_t start = a->len;
 
 	aml_zeros(a, ENTRY_LEN);
-	aml_zeros(a, 8);	/* structures begin at a multiple of 16 */
+	aml_zeros(a, 8); /* structures begin at a multiple of 16 */
 	put_firmware(a);
 	if (put_system(a, s, e))
 		return -1;
@@ -158,7 +159,7 @@ int smbios_build(struct aml *a, uint64_t base, const struct smbios *s, struct er
 
 	memcpy(p, "_SM3_", 5);
 	p[6] = ENTRY_LEN;
-	p[7] = 3;	/* version 3.2, revision of the entry point 1 */
+	p[7] = 3; /* version 3.2, revision of the entry point 1 */
 	p[8] = 2;
 	p[10] = 1;
 	le32_put(p + 12, (uint32_t)(a->len - start - 32));

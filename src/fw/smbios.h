@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 
-struct aml;	/* fw/acpi.h: a growing run of bytes */
+struct aml; /* fw/acpi.h: a growing run of bytes */
 
 /* Borrowed strings; NULL = not told. uuid is text in the usual form. */
 struct smbios {

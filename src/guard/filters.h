@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What tools/mkfilter makes at build time: a BPF program per thread profile, and the names of system calls. Read
- * by guard/seccomp.c only; nothing here changes.
+ * What tools/mkfilter makes at build time: a BPF program per thread profile, and the names of
+ * system calls. Read by guard/seccomp.c only; nothing here changes.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 struct seccomp_filter {
 	const char *profile;
 	const struct sock_filter *code;
-	unsigned short len;		/* instructions */
+	unsigned short len; /* instructions */
 };
 extern const struct seccomp_filter seccomp_filters[];
 extern const unsigned int seccomp_filter_count;

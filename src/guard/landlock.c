@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Landlock by its three system calls. Rights of devices beyond reading and writing (ioctl) are left to the
- * system-call filters, which know each request. Runs once in the control thread, while it is alone.
- * See landlock(7), Documentation/userspace-api/landlock.rst.
+ * Landlock by its three system calls. Rights of devices beyond reading and writing (ioctl) are left
+ * to the system-call filters, which know each request. Runs once in the control thread, while it is
+ * alone. See landlock(7), Documentation/userspace-api/landlock.rst.
  */
 #include "guard/landlock.h"
 
@@ -28,8 +28,9 @@
 #define FILE_WRITE (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE)
 #define DIR_READ LANDLOCK_ACCESS_FS_READ_DIR
 #define DIR_WRITE                                                                                  \
-	(LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | \
-	 LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR)
+	(LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |                              \
+	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_DIR |                              \
+	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR)
 
 /* --- rules --- */
 
@@ -85,7 +86,7 @@ void landlock_rules_from(struct landlock_rules *r, const struct desc *d, const v
 /* Everything that the kernel of this version can watch, so that what no rule names is refused. */
 static uint64_t watched(int abi)
 {
-	uint64_t all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;	/* version 1 */
+	uint64_t all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1; /* version 1 */
 
 	if (abi >= 2)
 		all |= LANDLOCK_ACCESS_FS_REFER;
@@ -106,7 +107,8 @@ static uint64_t rights(const char *access, bool dir)
 	return w;
 }
 
-/* The nearest thing that can be ruled: the path, or the directory in which it will be made. -1: neither. */
+/* The nearest thing that can be ruled: the path, or the directory in which it will be made. -1:
+ * neither. */
 static int open_ruled(const struct landlock_rule *rule)
 {
 	AUTO_FREE char *dir = NULL;
@@ -142,13 +144,15 @@ static int rule_put(int ruleset, const struct landlock_rule *rule, uint64_t hand
 
 int landlock_apply(const struct landlock_rule *rules, unsigned int count, struct err *e)
 {
-	int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	int abi =
+		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct landlock_ruleset_attr attr = { .handled_access_fs = watched(abi) };
 	AUTO_FD int ruleset = -1;
 
 	if (abi < 1)
 		return err_os(e, ERR_STATE, "--landlock: this host's kernel has no Landlock");
-	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
+	ruleset =
+		(int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
 	if (ruleset < 0)
 		return err_os(e, ERR_IO, "landlock: make a set of rules");
 	for (unsigned int i = 0; i < count; i++)

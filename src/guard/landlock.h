@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Landlock: after landlock_apply the thread, and those it makes, open nothing but what the rules name. The rules are
- * read off the PATH rows of a described config, so that a new option needs no second list. It speaks of paths only;
- * system calls are guard/seccomp.h. See landlock(7).
+ * Landlock: after landlock_apply the thread, and those it makes, open nothing but what the rules
+ * name. The rules are read off the PATH rows of a described config, so that a new option needs no
+ * second list. It speaks of paths only; system calls are guard/seccomp.h. See landlock(7).
  */
 #pragma once
 
@@ -10,7 +10,8 @@
 
 struct desc;
 
-/* A file, or a directory with all below it; access is "r", "w" or "rw". Both strings are borrowed. */
+/* A file, or a directory with all below it; access is "r", "w" or "rw". Both strings are
+ * borrowed. */
 struct landlock_rule {
 	const char *path, *access;
 };
@@ -26,8 +27,9 @@ void landlock_rules_from(struct landlock_rules *r, const struct desc *d, const v
 void landlock_rules_fini(struct landlock_rules *r);
 
 /*
- * Confines the calling thread for good. A path that does not exist yet but is for writing opens its directory for
- * the making of it; one for reading is passed over, and opening it will say so. What a kernel of an older version
- * cannot watch goes unwatched; a kernel without Landlock is an error. Gives up new privileges.
+ * Confines the calling thread for good. A path that does not exist yet but is for writing opens its
+ * directory for the making of it; one for reading is passed over, and opening it will say so. What
+ * a kernel of an older version cannot watch goes unwatched; a kernel without Landlock is an error.
+ * Gives up new privileges.
  */
 MUST int landlock_apply(const struct landlock_rule *rules, unsigned int count, struct err *e);

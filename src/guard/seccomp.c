@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Loading of filters, and the handler that names who called what. The programs are constant (guard/filters.h) and
- * made for trapping; the other ways exchange the trap for another answer in a copy.
+ * Loading of filters, and the handler that names who called what. The programs are constant
+ * (guard/filters.h) and made for trapping; the other ways exchange the trap for another answer in a
+ * copy.
  *
- * Runs in the thread that is being confined; the handler in the thread that broke its profile, where only what
- * a signal handler may do is done. See seccomp(2).
+ * Runs in the thread that is being confined; the handler in the thread that broke its profile,
+ * where only what a signal handler may do is done. See seccomp(2).
  */
 #include "guard/seccomp.h"
 
@@ -62,7 +63,8 @@ static void put(int fd, const struct words *w)
 	}
 }
 
-static void on_sigsys(int sig __attribute__((unused)), siginfo_t *info, void *context __attribute__((unused)))
+static void on_sigsys(int sig __attribute__((unused)), siginfo_t *info,
+		      void *context __attribute__((unused)))
 {
 	unsigned int nr = (unsigned int)info->si_syscall;
 	const char *name = nr < SECCOMP_CALLS ? seccomp_calls[nr] : NULL;
@@ -74,8 +76,10 @@ static void on_sigsys(int sig __attribute__((unused)), siginfo_t *info, void *co
 	words_add(&w, name ? name : "without a name");
 	words_add(&w, " (");
 	words_add_number(&w, nr);
-	words_add(&w, "), which its seccomp profile does not allow; --seccomp log lets it run and notes "
-		      "every such call in the audit log\n");
+	words_add(
+		&w,
+		"), which its seccomp profile does not allow; --seccomp log lets it run and notes "
+		"every such call in the audit log\n");
 	if (seccomp_state.before_death)
 		seccomp_state.before_death();
 	put(STDERR_FILENO, &w);
@@ -100,10 +104,11 @@ static int load(const struct sock_filter *code, unsigned short len)
 	struct sock_fprog prog = { .len = len, .filter = (struct sock_filter *)(uintptr_t)code };
 
 	/*
-	 * Older kernels slow down every filtered thread against speculation by code that it runs for others. Ours
-	 * runs nobody's code: the guest's own speculation is KVM's matter.
+	 * Older kernels slow down every filtered thread against speculation by code that it runs
+	 * for others. Ours runs nobody's code: the guest's own speculation is KVM's matter.
 	 */
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog) == 0)
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &prog) ==
+	    0)
 		return 0;
 	return errno;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * System-call filters of threads. The rows lie beside the code that makes the calls (*.calls), profiles.def tells
- * which rows make which kind of thread, tools/mkfilter makes BPF of them at build time; here one is loaded by one
- * system call, and a call outside of it is answered. What it is not: Landlock (guard/landlock.h), which speaks of
- * paths.
+ * System-call filters of threads. The rows lie beside the code that makes the calls (*.calls),
+ * profiles.def tells which rows make which kind of thread, tools/mkfilter makes BPF of them at
+ * build time; here one is loaded by one system call, and a call outside of it is answered. What it
+ * is not: Landlock (guard/landlock.h), which speaks of paths.
  */
 #pragma once
 
@@ -11,19 +11,20 @@
 
 /* What happens at a call that the profile does not have; in the order of the words of --seccomp. */
 enum seccomp_way {
-	SECCOMP_WAY_TRAP,	/* "true": thread and call are named on stderr and in the log, status 1 */
-	SECCOMP_WAY_OFF,	/* "false": no filter is loaded */
-	SECCOMP_WAY_LOG,	/* "log": allowed, and noted in the kernel's audit log */
-	SECCOMP_WAY_ERRNO,	/* "errno": fails with EPERM */
+	SECCOMP_WAY_TRAP, /* "true": thread and call are named on stderr and in the log, status 1 */
+	SECCOMP_WAY_OFF,  /* "false": no filter is loaded */
+	SECCOMP_WAY_LOG,  /* "log": allowed, and noted in the kernel's audit log */
+	SECCOMP_WAY_ERRNO, /* "errno": fails with EPERM */
 	SECCOMP_WAY_COUNT,
 };
 
 /*
  * Chooses the way, and makes every thread started from now on load the filter of its profile first
- * (thread_set_filter). The caller itself is confined by thread_confine("control"). Once, before the first thread.
+ * (thread_set_filter). The caller itself is confined by thread_confine("control"). Once, before the
+ * first thread.
  */
 MUST int seccomp_setup(unsigned int way, struct err *e);
 
-/* fn runs in the handler of a violation, before the process ends: async-signal-safe, e.g. to put the terminal
- * back. Once, before the first thread. */
+/* fn runs in the handler of a violation, before the process ends: async-signal-safe, e.g. to put
+ * the terminal back. Once, before the first thread. */
 void seccomp_before_death(void (*fn)(void));

@@ -85,7 +85,8 @@ int hv_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err *e)
 	return vm->ops->irqfd(vm, fd, gsi, on, e);
 }
 
-int hv_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count, struct err *e)
+int hv_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
+		  struct err *e)
 {
 	return vm->ops->set_routes(vm, routes, count, e);
 }

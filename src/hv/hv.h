@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hypervisor as the rest of the house sees it: a VM, its memory slots and interrupts, its vCPUs, and why
- * they stopped. It knows no devices. Back ends (hv/kvm) fill the tables; they are chosen at run time.
+ * The hypervisor as the rest of the house sees it: a VM, its memory slots and interrupts, its
+ * vCPUs, and why they stopped. It knows no devices. Back ends (hv/kvm) fill the tables; they are
+ * chosen at run time.
  *
- * VM calls are for the control thread while the VM is built, and those of interrupts for any thread (they are
- * single system calls). vCPU calls are for the vCPU's own thread, or for anyone while it is parked.
+ * VM calls are for the control thread while the VM is built, and those of interrupts for any thread
+ * (they are single system calls). vCPU calls are for the vCPU's own thread, or for anyone while it
+ * is parked.
  */
 #pragma once
 
@@ -13,37 +15,38 @@
 
 #include "base/err.h"
 
-struct hv;		/* an open hypervisor */
+struct hv; /* an open hypervisor */
 struct hv_vm;
 struct hv_vcpu;
 
 enum hv_exit_kind {
-	HV_EXIT_INTR,		/* kicked or nothing to do: look at your flags, run again */
-	HV_EXIT_IO,		/* port access */
+	HV_EXIT_INTR, /* kicked or nothing to do: look at your flags, run again */
+	HV_EXIT_IO,   /* port access */
 	HV_EXIT_MMIO,
-	HV_EXIT_EOI,		/* end of interrupt of a level-triggered vector */
+	HV_EXIT_EOI, /* end of interrupt of a level-triggered vector */
 	HV_EXIT_HALT,
-	HV_EXIT_RESET,		/* triple fault or the guest's request through the hypervisor */
-	HV_EXIT_SHUTDOWN,	/* the guest's power-off through the hypervisor */
-	HV_EXIT_CRASH,		/* the hypervisor says the guest crashed */
-	HV_EXIT_FAIL,		/* the hypervisor cannot go on; `why` says it */
+	HV_EXIT_RESET,	  /* triple fault or the guest's request through the hypervisor */
+	HV_EXIT_SHUTDOWN, /* the guest's power-off through the hypervisor */
+	HV_EXIT_CRASH,	  /* the hypervisor says the guest crashed */
+	HV_EXIT_FAIL,	  /* the hypervisor cannot go on; `why` says it */
 };
 
 struct hv_exit {
 	enum hv_exit_kind kind;
 	bool write;
-	uint8_t size;		/* of one access: 1, 2, 4, 8 */
-	uint32_t count;		/* string I/O: accesses, one after another in data */
-	uint64_t addr;		/* port or guest-physical address; vector for EOI */
-	uint8_t *data;		/* where to read what the guest wrote, or to put what it reads; until the next run */
+	uint8_t size;	/* of one access: 1, 2, 4, 8 */
+	uint32_t count; /* string I/O: accesses, one after another in data */
+	uint64_t addr;	/* port or guest-physical address; vector for EOI */
+	uint8_t *
+		data; /* where to read what the guest wrote, or to put what it reads; until the next run */
 	char why[96];
 };
 
 struct hv_irq_route {
 	uint32_t gsi;
-	bool masked;		/* no route for this GSI now */
-	uint64_t addr;		/* MSI address */
-	uint32_t data;		/* MSI data */
+	bool masked;   /* no route for this GSI now */
+	uint64_t addr; /* MSI address */
+	uint32_t data; /* MSI data */
 };
 
 /* One entry of CPUID: what leaf and subleaf answer. index_matters: subleaf is part of the key. */
@@ -53,7 +56,8 @@ struct hv_cpuid {
 	uint32_t eax, ebx, ecx, edx;
 };
 
-/* Registers for starting a CPU and for a debugger; x86-64. Described by a state table in arch/x86 when saved. */
+/* Registers for starting a CPU and for a debugger; x86-64. Described by a state table in arch/x86
+ * when saved. */
 struct hv_segment {
 	uint64_t base;
 	uint32_t limit;
@@ -63,7 +67,7 @@ struct hv_segment {
 struct hv_x86_start {
 	uint64_t rip, rsp, rbp, rbx, rsi, rflags;
 	uint64_t cr0, cr3, cr4, efer;
-	struct hv_segment cs, ds, tss;	/* ds serves es, fs, gs, ss too */
+	struct hv_segment cs, ds, tss; /* ds serves es, fs, gs, ss too */
 	uint64_t gdt_base, idt_base;
 	uint16_t gdt_limit, idt_limit;
 };
@@ -83,8 +87,9 @@ MUST int hv_supported_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count
 /* Is this MSR one that the hypervisor lists for saving? */
 bool hv_has_msr(const struct hv *h, uint32_t index);
 
-/* A VM with a split interrupt controller: LAPICs in the hypervisor, 24-pin IOAPIC outside (chip/ioapic).
- * max_apic_id above 254 asks for x2APIC. tss_addr: three pages of guest-physical space for the hypervisor. */
+/* A VM with a split interrupt controller: LAPICs in the hypervisor, 24-pin IOAPIC outside
+ * (chip/ioapic). max_apic_id above 254 asks for x2APIC. tss_addr: three pages of guest-physical
+ * space for the hypervisor. */
 struct hv_vm_args {
 	uint32_t max_apic_id;
 	uint64_t tss_addr, identity_map_addr;
@@ -96,7 +101,8 @@ void hv_vm_free(struct hv_vm *vm);
 MUST int hv_slot_add(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size, uintptr_t host,
 		     bool readonly, struct err *e);
 MUST int hv_slot_drop(struct hv_vm *vm, uint32_t slot, struct err *e);
-/* An eventfd that the hypervisor signals when the guest writes there. size 0: any size. datamatch when has_value. */
+/* An eventfd that the hypervisor signals when the guest writes there. size 0: any size. datamatch
+ * when has_value. */
 MUST int hv_ioevent(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size, bool on,
 		    struct err *e);
 /* An eventfd that raises this GSI's route. */
@@ -109,7 +115,8 @@ int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data);
 
 MUST int hv_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e);
 void hv_vcpu_free(struct hv_vcpu *c);
-MUST int hv_vcpu_cpuid(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t count, struct err *e);
+MUST int hv_vcpu_cpuid(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t count,
+		       struct err *e);
 /* Sets registers, FPU and LAPIC pins for the boot CPU; others wait for INIT and SIPI. */
 MUST int hv_vcpu_start(struct hv_vcpu *c, const struct hv_x86_start *s, struct err *e);
 /* Sets those of the MSRs that the hypervisor knows. */
@@ -120,7 +127,7 @@ MUST int hv_vcpu_lint(struct hv_vcpu *c, struct err *e);
 uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c);
 /* Runs until an exit. Also completes the access of the exit before. */
 void hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x);
-/* Any thread, async-signal-safe: the next or present run returns at once with HV_EXIT_INTR, until cleared. The caller
- * sends the kick signal afterwards. */
+/* Any thread, async-signal-safe: the next or present run returns at once with HV_EXIT_INTR, until
+ * cleared. The caller sends the kick signal afterwards. */
 void hv_vcpu_interrupt(struct hv_vcpu *c);
 void hv_vcpu_clear_interrupt(struct hv_vcpu *c);

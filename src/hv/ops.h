@@ -24,8 +24,8 @@ struct hv_vm_ops {
 	/* size 0 drops the slot */
 	int (*slot)(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size, uintptr_t host,
 		    bool readonly, struct err *e);
-	int (*ioevent)(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size, bool on,
-		       struct err *e);
+	int (*ioevent)(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size,
+		       bool on, struct err *e);
 	int (*irqfd)(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err *e);
 	int (*set_routes)(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
 			  struct err *e);
@@ -35,7 +35,8 @@ struct hv_vm_ops {
 
 struct hv_vcpu_ops {
 	void (*free)(struct hv_vcpu *c);
-	int (*cpuid)(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t count, struct err *e);
+	int (*cpuid)(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t count,
+		     struct err *e);
 	int (*start)(struct hv_vcpu *c, const struct hv_x86_start *s, struct err *e);
 	int (*msrs)(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t count, struct err *e);
 	int (*lint)(struct hv_vcpu *c, struct err *e);

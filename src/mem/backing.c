@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest RAM is mapped inside a larger reservation without access, so that a stray pointer of ours past
- * either end faults instead of reaching a neighbour. See backing.h.
+ * Guest RAM is mapped inside a larger reservation without access, so that a stray pointer of ours
+ * past either end faults instead of reaching a neighbour. See backing.h.
  */
 #include "mem/backing.h"
 
@@ -38,7 +38,8 @@ static int make_memfd(uint64_t size, const struct backing_args *a, struct err *e
 	if (fd < 0)
 		return err_os(e, ERR_IO, "create a memory file");
 	if (ftruncate(fd, (off_t)size) < 0)
-		return err_os(e, ERR_IO, "set the memory file's size to %" PRIu64 " MiB", size >> 20);
+		return err_os(e, ERR_IO, "set the memory file's size to %" PRIu64 " MiB",
+			      size >> 20);
 	return fd_take(&fd);
 }
 
@@ -54,7 +55,8 @@ static void advise(const struct backing *b, const struct backing_args *a)
 
 static int map_inside(struct backing *b, const struct backing_args *a, struct err *e)
 {
-	/* Huge pages that were not reserved are missing when they are touched, and the touch is a SIGBUS. */
+	/* Huge pages that were not reserved are missing when they are touched, and the touch is a
+	 * SIGBUS. */
 	int flags = MAP_FIXED | (a->reserve || a->hugepages ? 0 : MAP_NORESERVE);
 
 	if (a->shared || a->hugepages) {
@@ -68,8 +70,10 @@ static int map_inside(struct backing *b, const struct backing_args *a, struct er
 	if (mmap(b->host, b->size, PROT_READ | PROT_WRITE, flags, b->fd, 0) == MAP_FAILED) {
 		if (a->hugepages && errno == ENOMEM)
 			return err_set(e, ERR_IO,
-				       "%" PRIu64 " MiB of guest memory: not so many huge pages are free "
-				       "(see /proc/meminfo, raise vm.nr_hugepages)", b->size >> 20);
+				       "%" PRIu64
+				       " MiB of guest memory: not so many huge pages are free "
+				       "(see /proc/meminfo, raise vm.nr_hugepages)",
+				       b->size >> 20);
 		return err_os(e, ERR_IO, "map %" PRIu64 " MiB of guest memory", b->size >> 20);
 	}
 	advise(b, a);
@@ -85,7 +89,8 @@ int backing_map(struct backing *b, uint64_t size, const struct backing_args *a, 
 
 	*b = (struct backing){ .fd = -1, .size = size };
 	if (!size || size % KIB(4) || add_overflows(&span, size, 2 * align))
-		return err_set(e, ERR_BAD, "guest memory of %" PRIu64 " bytes is not whole pages", size);
+		return err_set(e, ERR_BAD, "guest memory of %" PRIu64 " bytes is not whole pages",
+			       size);
 	b->span = mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (b->span == MAP_FAILED)
 		return err_os(e, ERR_IO, "reserve %" PRIu64 " MiB of address space", size >> 20);

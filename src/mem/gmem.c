@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest memory map, and the only file with pointers into the guest. Every entrance goes through find(), which
- * proves that an address and a length lie in RAM before a pointer exists. See gmem.h.
+ * The guest memory map, and the only file with pointers into the guest. Every entrance goes through
+ * find(), which proves that an address and a length lie in RAM before a pointer exists. See gmem.h.
  */
 #include "mem/gmem.h"
 
@@ -18,7 +18,7 @@
 
 struct gmem {
 	unsigned int count;
-	struct gmem_region region[REGIONS_MAX];	/* sorted by base */
+	struct gmem_region region[REGIONS_MAX]; /* sorted by base */
 	struct backing backing[REGIONS_MAX];
 };
 
@@ -67,7 +67,10 @@ int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_arg
 	m->count++;
 	m->backing[at] = made;
 	m->region[at] = (struct gmem_region){
-		.base = base, .size = size, .host = (uintptr_t)made.host, .fd = made.fd,
+		.base = base,
+		.size = size,
+		.host = (uintptr_t)made.host,
+		.fd = made.fd,
 	};
 	return 0;
 }
@@ -91,7 +94,8 @@ uint64_t gmem_total(const struct gmem *m)
 	return sum;
 }
 
-/* The region that a lies in, with *room bytes from a to its end; NULL outside RAM. There are few regions. */
+/* The region that a lies in, with *room bytes from a to its end; NULL outside RAM. There are few
+ * regions. */
 static const struct gmem_region *find(const struct gmem *m, gpa_t a, uint64_t *room)
 {
 	for (unsigned int i = 0; i < m->count; i++) {
@@ -132,7 +136,8 @@ bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len)
 	for (uint64_t room_, n = 0; (len) > 0; (a) = gpa_add((a), n), (len) -= n)                  \
 		for (unsigned char *host = piece((m), (a), (len), &room_, &n); host; host = NULL)
 
-static unsigned char *piece(const struct gmem *m, gpa_t a, uint64_t len, uint64_t *room, uint64_t *n)
+static unsigned char *piece(const struct gmem *m, gpa_t a, uint64_t len, uint64_t *room,
+			    uint64_t *n)
 {
 	const struct gmem_region *r = find(m, a, room);
 
@@ -149,7 +154,8 @@ int gmem_read(const struct gmem *m, gpa_t a, void *to, size_t len)
 		return 0;
 	if (!gmem_ok(m, a, len))
 		return -1;
-	each_piece(m, a, left, host, n) {
+	each_piece(m, a, left, host, n)
+	{
 		memcpy(p, host, n);
 		p += n;
 	}
@@ -165,7 +171,8 @@ int gmem_write(const struct gmem *m, gpa_t a, const void *from, size_t len)
 		return 0;
 	if (!gmem_ok(m, a, len))
 		return -1;
-	each_piece(m, a, left, host, n) {
+	each_piece(m, a, left, host, n)
+	{
 		memcpy(host, p, n);
 		p += n;
 	}
@@ -178,8 +185,7 @@ int gmem_zero(const struct gmem *m, gpa_t a, uint64_t len)
 		return 0;
 	if (!gmem_ok(m, a, len))
 		return -1;
-	each_piece(m, a, len, host, n)
-		memset(host, 0, n);
+	each_piece(m, a, len, host, n) memset(host, 0, n);
 	return 0;
 }
 
@@ -188,9 +194,11 @@ int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
 	if (!len)
 		return 0;
 	if (!gmem_ok(m, a, len))
-		return err_set(e, ERR_BAD, "0x%" PRIx64 " bytes at 0x%" PRIx64 " do not fit into guest memory",
+		return err_set(e, ERR_BAD,
+			       "0x%" PRIx64 " bytes at 0x%" PRIx64 " do not fit into guest memory",
 			       len, a.v);
-	each_piece(m, a, len, host, n) {
+	each_piece(m, a, len, host, n)
+	{
 		if (fd_read_at(fd, host, n, off, e) < 0)
 			return -1;
 		off += n;
@@ -216,17 +224,23 @@ static bool fits(const struct gwin *w, size_t off, size_t n)
 
 uint16_t gwin_ld16(const struct gwin *w, size_t off)
 {
-	return fits(w, off, 2) ? __atomic_load_n((uint16_t *)(void *)(w->host + off), __ATOMIC_RELAXED) : 0;
+	return fits(w, off, 2)
+		       ? __atomic_load_n((uint16_t *)(void *)(w->host + off), __ATOMIC_RELAXED)
+		       : 0;
 }
 
 uint32_t gwin_ld32(const struct gwin *w, size_t off)
 {
-	return fits(w, off, 4) ? __atomic_load_n((uint32_t *)(void *)(w->host + off), __ATOMIC_RELAXED) : 0;
+	return fits(w, off, 4)
+		       ? __atomic_load_n((uint32_t *)(void *)(w->host + off), __ATOMIC_RELAXED)
+		       : 0;
 }
 
 uint64_t gwin_ld64(const struct gwin *w, size_t off)
 {
-	return fits(w, off, 8) ? __atomic_load_n((uint64_t *)(void *)(w->host + off), __ATOMIC_RELAXED) : 0;
+	return fits(w, off, 8)
+		       ? __atomic_load_n((uint64_t *)(void *)(w->host + off), __ATOMIC_RELAXED)
+		       : 0;
 }
 
 void gwin_st16(const struct gwin *w, size_t off, uint16_t v)
@@ -243,7 +257,9 @@ void gwin_st32(const struct gwin *w, size_t off, uint32_t v)
 
 uint16_t gwin_ld16_acquire(const struct gwin *w, size_t off)
 {
-	return fits(w, off, 2) ? __atomic_load_n((uint16_t *)(void *)(w->host + off), __ATOMIC_ACQUIRE) : 0;
+	return fits(w, off, 2)
+		       ? __atomic_load_n((uint16_t *)(void *)(w->host + off), __ATOMIC_ACQUIRE)
+		       : 0;
 }
 
 void gwin_st16_release(const struct gwin *w, size_t off, uint16_t v)
@@ -285,8 +301,8 @@ int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned i
 enum way { WAY_OUT, WAY_IN, WAY_ZERO };
 
 /* Moves up to len bytes between the pieces, from byte off of the whole, and buf. */
-static size_t kiov_move(const struct kiov *k, unsigned int n, size_t off, unsigned char *buf, size_t len,
-			enum way way)
+static size_t kiov_move(const struct kiov *k, unsigned int n, size_t off, unsigned char *buf,
+			size_t len, enum way way)
 {
 	size_t done = 0;
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's memory: the one checked door. Everyone else holds an address of the guest (gpa_t), a length and
- * one of the accessors below; pointers into the guest exist in gmem.c only. Payload leaves as kiov, which
- * may be handed to the kernel (readv, io_uring) and is never read by us.
+ * The guest's memory: the one checked door. Everyone else holds an address of the guest (gpa_t), a
+ * length and one of the accessors below; pointers into the guest exist in gmem.c only. Payload
+ * leaves as kiov, which may be handed to the kernel (readv, io_uring) and is never read by us.
  *
  * The guest runs while we look: a value is fetched once, copied to a local, then judged, then used.
- * All accessors may be called by any thread. The map is built before vCPUs run and does not change after.
+ * All accessors may be called by any thread. The map is built before vCPUs run and does not change
+ * after.
  */
 #pragma once
 
@@ -31,15 +32,16 @@ struct gmem;
 struct gmem_region {
 	gpa_t base;
 	uint64_t size;
-	uintptr_t host;		/* for the hypervisor's slot only; never dereferenced outside gmem.c */
-	int fd;			/* of the backing, or -1 */
+	uintptr_t host; /* for the hypervisor's slot only; never dereferenced outside gmem.c */
+	int fd;		/* of the backing, or -1 */
 	uint64_t fd_off;
 };
 
-struct backing_args;	/* mem/backing.h */
+struct backing_args; /* mem/backing.h */
 
 MUST int gmem_new(struct gmem **out, struct err *e);
-/* Adds RAM at [base, base+size), backed as b says. Regions do not overlap; base and size are multiples of 4 KiB. */
+/* Adds RAM at [base, base+size), backed as b says. Regions do not overlap; base and size are
+ * multiples of 4 KiB. */
 MUST int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_args *b,
 		  struct err *e);
 void gmem_free(struct gmem *m);
@@ -55,17 +57,20 @@ MUST int gmem_read(const struct gmem *m, gpa_t a, void *to, size_t len);
 MUST int gmem_write(const struct gmem *m, gpa_t a, const void *from, size_t len);
 MUST int gmem_zero(const struct gmem *m, gpa_t a, uint64_t len);
 /* Reads [off, off+len) of a file straight into RAM. */
-MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off, struct err *e);
+MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
+		   struct err *e);
 
-/* A window: a range inside one region, checked once, then accessed by offset. Rings live in windows. */
+/* A window: a range inside one region, checked once, then accessed by offset. Rings live in
+ * windows. */
 struct gwin {
-	unsigned char *host;	/* gmem.c and the inlines below */
+	unsigned char *host; /* gmem.c and the inlines below */
 	size_t len;
 	gpa_t base;
 };
 /* 0, or -1 when not wholly in one region or not aligned. */
 MUST int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t align);
-/* Little-endian, single-copy atomic, never past the end: a load there gives 0, a store does nothing. off is aligned. */
+/* Little-endian, single-copy atomic, never past the end: a load there gives 0, a store does
+ * nothing. off is aligned. */
 uint16_t gwin_ld16(const struct gwin *w, size_t off);
 uint32_t gwin_ld32(const struct gwin *w, size_t off);
 uint64_t gwin_ld64(const struct gwin *w, size_t off);
@@ -84,16 +89,19 @@ static inline size_t kiov_len(const struct kiov *k)
 {
 	return k->v.iov_len;
 }
-/* Appends the pieces of [a, a+len) to out[*n..max). 0, or -1 when outside RAM or more pieces than room; len 0 adds nothing. */
-MUST int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned int max, gpa_t a,
-		  uint32_t len);
-/* Copies between payload and our own buffer, from byte off of the whole; returns the bytes copied. */
+/* Appends the pieces of [a, a+len) to out[*n..max). 0, or -1 when outside RAM or more pieces than
+ * room; len 0 adds nothing. */
+MUST int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned int max,
+		  gpa_t a, uint32_t len);
+/* Copies between payload and our own buffer, from byte off of the whole; returns the bytes
+ * copied. */
 size_t kiov_get(const struct kiov *k, unsigned int n, size_t off, void *to, size_t len);
 size_t kiov_put(const struct kiov *k, unsigned int n, size_t off, const void *from, size_t len);
 size_t kiov_zero(const struct kiov *k, unsigned int n, size_t off, size_t len);
 /* Total bytes. */
 size_t kiov_total(const struct kiov *k, unsigned int n);
-/* Makes out[0..) the part [off, off+len) of k; returns its count, or -1 when it needs more than max pieces or k is shorter. */
+/* Makes out[0..) the part [off, off+len) of k; returns its count, or -1 when it needs more than max
+ * pieces or k is shorter. */
 int kiov_slice(const struct kiov *k, unsigned int n, size_t off, size_t len, struct kiov *out,
 	       unsigned int max);
 /* A buffer of ours as payload, for bounce buffers and headers. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a network device asks of a back end: move one frame with its virtio_net_hdr (12 bytes, virtio 1.3 §5.1.6) in
- * front, say what offloads it can do, and give a descriptor to wait on. One link per queue pair.
- * For the loop of the pair, but for open and close (control thread).
+ * What a network device asks of a back end: move one frame with its virtio_net_hdr (12 bytes,
+ * virtio 1.3 §5.1.6) in front, say what offloads it can do, and give a descriptor to wait on. One
+ * link per queue pair. For the loop of the pair, but for open and close (control thread).
  */
 #pragma once
 
@@ -16,14 +16,14 @@ struct link_ops;
 
 struct nlink {
 	const struct link_ops *ops;
-	int fd;			/* readable when a frame waits */
+	int fd; /* readable when a frame waits */
 	void *priv;
 };
 
-enum { /* bytes moved, or */
-	LINK_AGAIN = -1,	/* would block */
-	LINK_DROP = -2,		/* this frame is refused; go on with the next */
-	LINK_DEAD = -3,		/* the back end is gone */
+enum {			/* bytes moved, or */
+       LINK_AGAIN = -1, /* would block */
+       LINK_DROP = -2,	/* this frame is refused; go on with the next */
+       LINK_DEAD = -3,	/* the back end is gone */
 };
 
 struct link_ops {
@@ -33,23 +33,25 @@ struct link_ops {
 	/* One frame out of / into the pieces, virtio_net_hdr first. */
 	long (*tx)(struct nlink *l, const struct kiov *k, unsigned int n);
 	long (*rx)(struct nlink *l, const struct kiov *k, unsigned int n);
-	/* Of several queues: this one takes part in the traffic, or rests; resting it must not be waited for. At first all
-	 * take part. NULL: there is only one. */
+	/* Of several queues: this one takes part in the traffic, or rests; resting it must not be
+	 * waited for. At first all take part. NULL: there is only one. */
 	int (*enable)(struct nlink *l, bool on);
 	void (*close)(struct nlink *l);
 };
 
 /* net/tap.c */
 struct tap_args {
-	const char *name;	/* NULL: the kernel chooses */
-	const char *ip, *mask;	/* text, v4 or v6; both or none */
-	const uint8_t *host_mac;	/* 6 bytes or NULL */
-	uint32_t mtu;		/* 0 = leave */
+	const char *name;	 /* NULL: the kernel chooses */
+	const char *ip, *mask;	 /* text, v4 or v6; both or none */
+	const uint8_t *host_mac; /* 6 bytes or NULL */
+	uint32_t mtu;		 /* 0 = leave */
 	unsigned int pairs;
-	const int *fds;		/* passed descriptors instead of all the above; borrowed, the links have duplicates */
+	const int *
+		fds; /* passed descriptors instead of all the above; borrowed, the links have duplicates */
 	unsigned int fd_count;
 };
-/* Opens `pairs` queues of one tap. Sentences: no right to make it, busy, no such option. A tap that we make goes away with its last descriptor. */
+/* Opens `pairs` queues of one tap. Sentences: no right to make it, busy, no such option. A tap that
+ * we make goes away with its last descriptor. */
 MUST int tap_open(struct nlink *links, const struct tap_args *a, struct err *e);
 /* MTU of the interface behind a link, 0 = unknown. */
 uint32_t tap_mtu(const struct nlink *l);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Taps: made by us, existing, or passed as open descriptors (macvtap too). Frames carry the 12-byte virtio_net_hdr, so
- * that checksums and segmentation travel as wishes between guest and kernel. Opening is for the control thread,
- * moving frames for the pair's loop. Linux: Documentation/networking/tuntap.rst.
+ * Taps: made by us, existing, or passed as open descriptors (macvtap too). Frames carry the 12-byte
+ * virtio_net_hdr, so that checksums and segmentation travel as wishes between guest and kernel.
+ * Opening is for the control thread, moving frames for the pair's loop. Linux:
+ * Documentation/networking/tuntap.rst.
  *
- * A tap that we make ends with its last descriptor. What is wrong with addresses and names is said before anything
- * is touched.
+ * A tap that we make ends with its last descriptor. What is wrong with addresses and names is said
+ * before anything is touched.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -27,9 +28,9 @@
 #include "net/link.h"
 
 #define TUN_PATH "/dev/net/tun"
-#define NAME_CHOSEN "vmtap%d"	/* the kernel fills in the number */
+#define NAME_CHOSEN "vmtap%d" /* the kernel fills in the number */
 #define HEADER_BYTES 12
-#define PIECES_MAX 1024		/* UIO_MAXIOV */
+#define PIECES_MAX 1024 /* UIO_MAXIOV */
 
 /* --- frames, the pair's loop --- */
 
@@ -43,11 +44,11 @@ static long result(ssize_t n)
 	case EAGAIN:
 	case EINTR:
 		return LINK_AGAIN;
-	case EBADFD:	/* the interface was deleted */
+	case EBADFD: /* the interface was deleted */
 	case EBADF:
 	case ENODEV:
 		return LINK_DEAD;
-	default:	/* a header without sense, an interface that is down, no memory */
+	default: /* a header without sense, an interface that is down, no memory */
 		return LINK_DROP;
 	}
 }
@@ -101,20 +102,22 @@ static int check_name(const char *name, struct err *e)
 	size_t n = strlen(name);
 
 	if (!n || n >= IFNAMSIZ)
-		return err_set(e, ERR_BAD, "tap name \"%s\": an interface name has 1 to %d characters",
-			       name, IFNAMSIZ - 1);
+		return err_set(e, ERR_BAD,
+			       "tap name \"%s\": an interface name has 1 to %d characters", name,
+			       IFNAMSIZ - 1);
 	for (size_t i = 0; i < n; i++)
 		if (strchr("/:%", name[i]) || !isgraph((unsigned char)name[i]))
-			return err_set(e, ERR_BAD,
-				       "tap name \"%s\": an interface name has no spaces and none of / : %%",
-				       name);
+			return err_set(
+				e, ERR_BAD,
+				"tap name \"%s\": an interface name has no spaces and none of / : %%",
+				name);
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
 		return err_set(e, ERR_BAD, "tap name \"%s\" is not an interface name", name);
 	return 0;
 }
 
 struct address {
-	int family;		/* 0: none was given */
+	int family; /* 0: none was given */
 	struct in_addr v4, mask4;
 	struct in6_addr v6;
 	uint32_t prefix6;
@@ -148,7 +151,8 @@ static int read_address(struct address *a, const char *ip, const char *mask, str
 		a->family = AF_INET;
 		if (inet_pton(AF_INET, mask, &a->mask4) != 1 ||
 		    prefix_of((const uint8_t *)&a->mask4, 4) < 0)
-			return err_set(e, ERR_BAD, "mask=%s is not a mask such as 255.255.255.0", mask);
+			return err_set(e, ERR_BAD, "mask=%s is not a mask such as 255.255.255.0",
+				       mask);
 		return 0;
 	}
 	if (inet_pton(AF_INET6, ip, &a->v6) != 1)
@@ -156,7 +160,8 @@ static int read_address(struct address *a, const char *ip, const char *mask, str
 	a->family = AF_INET6;
 	prefix = inet_pton(AF_INET6, mask, &mask6) == 1 ? prefix_of(mask6.s6_addr, 16) : -1;
 	if (prefix < 0)
-		return err_set(e, ERR_BAD, "mask=%s is not a mask such as ffff:ffff:ffff:ffff::", mask);
+		return err_set(e, ERR_BAD,
+			       "mask=%s is not a mask such as ffff:ffff:ffff:ffff::", mask);
 	a->prefix6 = (uint32_t)prefix;
 	return 0;
 }
@@ -172,9 +177,10 @@ static void name_put(struct ifreq *r, const char *name)
 static int refuse_setting(const char *name, const char *what, struct err *e)
 {
 	if (errno == EPERM || errno == EACCES)
-		return err_set(e, ERR_DENIED,
-			       "no right to set the %s of tap %s; set it beforehand (ip link, ip addr) or run with CAP_NET_ADMIN",
-			       what, name);
+		return err_set(
+			e, ERR_DENIED,
+			"no right to set the %s of tap %s; set it beforehand (ip link, ip addr) or run with CAP_NET_ADMIN",
+			what, name);
 	return err_os(e, ERR_IO, "set the %s of tap %s", what, name);
 }
 
@@ -267,7 +273,8 @@ static int refuse_tun(struct err *e)
 	case EACCES:
 	case EPERM:
 		return err_set(e, ERR_DENIED,
-			       "no right to open " TUN_PATH "; give this user read and write on it");
+			       "no right to open " TUN_PATH
+			       "; give this user read and write on it");
 	default:
 		return err_os(e, ERR_IO, "open " TUN_PATH);
 	}
@@ -289,20 +296,23 @@ static int refuse_attach(const char *name, unsigned int pairs, bool there, struc
 	switch (errno) {
 	case EPERM:
 	case EACCES:
-		return err_set(e, ERR_DENIED,
-			       "no right to %s tap %s; run with CAP_NET_ADMIN, or make it beforehand: ip tuntap add %s mode tap vnet_hdr%s user NAME",
-			       there ? "use" : "make", chosen ? "a new" : name,
-			       chosen ? "tap0" : name, pairs > 1 ? " multi_queue" : "");
+		return err_set(
+			e, ERR_DENIED,
+			"no right to %s tap %s; run with CAP_NET_ADMIN, or make it beforehand: ip tuntap add %s mode tap vnet_hdr%s user NAME",
+			there ? "use" : "make", chosen ? "a new" : name, chosen ? "tap0" : name,
+			pairs > 1 ? " multi_queue" : "");
 	case EBUSY:
-		return err_set(e, ERR_TAKEN,
-			       "tap %s is in use by another program; end that one first, or name another tap",
-			       name);
+		return err_set(
+			e, ERR_TAKEN,
+			"tap %s is in use by another program; end that one first, or name another tap",
+			name);
 	case EINVAL:
 		if (there)
-			return err_set(e, ERR_BAD,
-				       "interface %s is there and is no tap with %s; name another, or make it: ip tuntap add %s mode tap vnet_hdr%s",
-				       name, pairs > 1 ? "several queues" : "one queue", name,
-				       pairs > 1 ? " multi_queue" : "");
+			return err_set(
+				e, ERR_BAD,
+				"interface %s is there and is no tap with %s; name another, or make it: ip tuntap add %s mode tap vnet_hdr%s",
+				name, pairs > 1 ? "several queues" : "one queue", name,
+				pairs > 1 ? " multi_queue" : "");
 		break;
 	case E2BIG:
 		return err_set(e, ERR_BAD, "tap %s has no room for %u queues", name, pairs);
@@ -383,9 +393,10 @@ static int check_passed(int fd, struct err *e)
 	if (flags < 0 || ioctl(fd, TUNGETIFF, &r))
 		return err_set(e, ERR_BAD, "fd=%d is not an open tap", fd);
 	if (!(r.ifr_flags & IFF_TAP) || !(r.ifr_flags & IFF_NO_PI) || !(r.ifr_flags & IFF_VNET_HDR))
-		return err_set(e, ERR_BAD,
-			       "fd=%d is interface %s, made without IFF_TAP, IFF_NO_PI and IFF_VNET_HDR; make it with all three",
-			       fd, r.ifr_name);
+		return err_set(
+			e, ERR_BAD,
+			"fd=%d is interface %s, made without IFF_TAP, IFF_NO_PI and IFF_VNET_HDR; make it with all three",
+			fd, r.ifr_name);
 	if (set_header(fd, r.ifr_name, e))
 		return -1;
 	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK))

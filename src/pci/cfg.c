@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Configuration space: bytes, the bits of them that a guest may write, capabilities in a chain, and BARs whose decoding follows
- * COMMAND and the BAR registers. What decodes is a function of these bytes and of who else is on the bus: a BAR that is
- * moved onto another range, or out of its segment's apertures, does not decode until it is moved again or decoding is
- * turned off and on. vCPU threads under the function's lock; before it is plugged, the control thread.
- * PCI Local Bus 3.0 §6, PCI Express base 3.0 §7.5.
+ * Configuration space: bytes, the bits of them that a guest may write, capabilities in a chain, and
+ * BARs whose decoding follows COMMAND and the BAR registers. What decodes is a function of these
+ * bytes and of who else is on the bus: a BAR that is moved onto another range, or out of its
+ * segment's apertures, does not decode until it is moved again or decoding is turned off and on.
+ * vCPU threads under the function's lock; before it is plugged, the control thread. PCI Local Bus
+ * 3.0 §6, PCI Express base 3.0 §7.5.
  */
 #include <string.h>
 
@@ -45,7 +46,7 @@
 
 void pci_fn_init(struct pci_fn *f, const struct pci_ids *ids, const struct pci_fn_ops *ops)
 {
-	*f = (struct pci_fn){.ops = ops, .cap_next = REG_CAPS_FIRST, .cap_last = REG_CAPS};
+	*f = (struct pci_fn){ .ops = ops, .cap_next = REG_CAPS_FIRST, .cap_last = REG_CAPS };
 	pthread_mutex_init(&f->lock, NULL);
 	le16_put(f->cfg + REG_VENDOR, ids->vendor);
 	le16_put(f->cfg + REG_DEVICE, ids->device);
@@ -149,15 +150,16 @@ static bool bar_is_sized(const struct pci_bar *b, uint64_t addr)
 static void bar_place(struct pci_fn *f, unsigned int n, uint64_t addr)
 {
 	struct pci_bar *b = &f->bar[n];
-	struct err e = {0};
+	struct err e = { 0 };
 	char line[160];
 	int rc;
 
 	if (!pci_bar_fits(f, n, addr)) {
 		bus_hide(&b->range);
 		if (!bar_is_sized(b, addr))
-			log_guest("PCI slot %u BAR %u is not decoded: 0x%llx is out of the apertures",
-				  f->slot, n, (unsigned long long)addr);
+			log_guest(
+				"PCI slot %u BAR %u is not decoded: 0x%llx is out of the apertures",
+				f->slot, n, (unsigned long long)addr);
 		return;
 	}
 	rc = b->range.bus ? bus_move(&b->range, addr, &e)
@@ -261,22 +263,24 @@ bool pci_bus_master(const struct pci_fn *f)
 void pci_fn_save(struct pci_fn *f, struct pci_fn_state *s)
 {
 	pthread_mutex_lock(&f->lock);
-	*s = (struct pci_fn_state){.segment = f->segment, .slot = f->slot};
+	*s = (struct pci_fn_state){ .segment = f->segment, .slot = f->slot };
 	memcpy(s->cfg, f->cfg, sizeof(s->cfg));
 	for (unsigned int n = 0; n < PCI_BARS; n++)
 		s->bar[n] = f->bar[n].addr;
 	pthread_mutex_unlock(&f->lock);
 }
 
-/* Bits that neither the guest nor the device's hooks change must be those of the function as it was made. */
+/* Bits that neither the guest nor the device's hooks change must be those of the function as it was
+ * made. */
 static int state_agrees(struct pci_fn *f, const struct pci_fn_state *s, struct err *e)
 {
 	for (uint32_t i = 0; i < PCI_CFG_SIZE; i++) {
-		uint8_t fixed = (uint8_t)~(f->mask[i] | (i < sizeof(f->w1c) ? f->w1c[i] : 0));
+		uint8_t fixed = (uint8_t) ~(f->mask[i] | (i < sizeof(f->w1c) ? f->w1c[i] : 0));
 
 		if ((f->cfg[i] ^ s->cfg[i]) & fixed)
-			return err_set(e, ERR_BAD, "PCI config byte 0x%x is 0x%x, this device has 0x%x",
-				       i, s->cfg[i], f->cfg[i]);
+			return err_set(e, ERR_BAD,
+				       "PCI config byte 0x%x is 0x%x, this device has 0x%x", i,
+				       s->cfg[i], f->cfg[i]);
 	}
 	if (s->segment != f->segment || s->slot != f->slot)
 		return err_set(e, ERR_BAD, "the saved PCI slot is %u:%u, this one %u:%u",
@@ -290,7 +294,8 @@ int pci_fn_load(struct pci_fn *f, const struct pci_fn_state *s, struct err *e)
 		return -1;
 	pthread_mutex_lock(&f->lock);
 	memcpy(f->cfg, s->cfg, sizeof(f->cfg));
-	/* the registers hold what is decoded; addr only repeats it, and says that the BAR was placed */
+	/* the registers hold what is decoded; addr only repeats it, and says that the BAR was
+	 * placed */
 	for (unsigned int n = 0; n < PCI_BARS; n++)
 		f->bar[n].addr = f->bar[n].kind == PCI_BAR_NONE ? 0 : bar_reg_addr(f, n);
 	f->loaded = true;
@@ -304,4 +309,5 @@ static const struct field pci_fn_state_f[] = {
 	S_HEX(struct pci_fn_state, cfg),
 	S_ARRAY(struct pci_fn_state, bar),
 };
-const struct desc pci_fn_state_desc = DESC_OF(struct pci_fn_state, pci_fn_state_f, "PciFunctionState");
+const struct desc pci_fn_state_desc =
+	DESC_OF(struct pci_fn_state, pci_fn_state_f, "PciFunctionState");

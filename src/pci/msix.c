@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * MSI-X: the capability, the table and the pending bits, in front of message vectors that core/irq makes when the guest first
- * unmasks one. A vector that fires while it is masked is remembered and fires when it is unmasked. Table and PBA: vCPU
- * threads. Firing: any thread. The lock is the innermost but for core/irq's.
- * PCI Local Bus 3.0 §6.8.2.
+ * MSI-X: the capability, the table and the pending bits, in front of message vectors that core/irq
+ * makes when the guest first unmasks one. A vector that fires while it is masked is remembered and
+ * fires when it is unmasked. Table and PBA: vCPU threads. Firing: any thread. The lock is the
+ * innermost but for core/irq's. PCI Local Bus 3.0 §6.8.2.
  */
 #include <string.h>
 
@@ -38,11 +38,12 @@ static bool vec_masked(const struct msix *m, uint16_t n)
 	return !m->enabled || m->mask_all || m->table[n].ctrl & ENTRY_MASKED;
 }
 
-/* Makes the route of vector n what table and control say, and lets out what was pending. Lock held. */
+/* Makes the route of vector n what table and control say, and lets out what was pending. Lock
+ * held. */
 static void vec_update(struct msix *m, uint16_t n)
 {
 	const struct msix_entry *t = &m->table[n];
-	struct err e = {0};
+	struct err e = { 0 };
 	char line[160];
 
 	if (vec_masked(m, n)) {
@@ -62,7 +63,7 @@ static void vec_update(struct msix *m, uint16_t n)
 int msix_init(struct msix *m, struct pci_fn *f, struct irqs *q, uint16_t count, uint8_t bar,
 	      uint32_t table_off, uint32_t pba_off, struct err *e)
 {
-	uint8_t body[10], mask[10] = {0};
+	uint8_t body[10], mask[10] = { 0 };
 
 	if (!count || count > VECTORS_MAX)
 		return err_set(e, ERR_BAD, "a PCI function has 1 to %d MSI-X vectors, not %u",
@@ -71,7 +72,7 @@ int msix_init(struct msix *m, struct pci_fn *f, struct irqs *q, uint16_t count, 
 	le32_put(body + 2, table_off | bar);
 	le32_put(body + 6, pba_off | bar);
 	le16_put(mask, CTRL_ENABLE | CTRL_MASK_ALL);
-	*m = (struct msix){.fn = f, .irqs = q, .count = count};
+	*m = (struct msix){ .fn = f, .irqs = q, .count = count };
 	m->cap = pci_cap_add(f, CAP_ID_MSIX, body, mask, sizeof(body));
 	m->table = mem_array(count, sizeof(m->table[0]));
 	m->pending = mem_array(pending_words(m), sizeof(m->pending[0]));
@@ -94,7 +95,7 @@ void msix_fini(struct msix *m)
 	free(m->table);
 	free(m->pending);
 	free(m->vec);
-	*m = (struct msix){0};
+	*m = (struct msix){ 0 };
 }
 
 static void entry_get(const struct msix_entry *t, uint8_t raw[ENTRY_SIZE])
@@ -214,7 +215,7 @@ void msix_reset(struct msix *m)
 	le16_put(m->fn->cfg + m->cap + CAP_CTRL, msix_ctrl(m) & CTRL_SIZE);
 	memset(m->pending, 0, pending_words(m) * sizeof(m->pending[0]));
 	for (uint16_t i = 0; i < m->count; i++) {
-		m->table[i] = (struct msix_entry){.ctrl = ENTRY_MASKED};
+		m->table[i] = (struct msix_entry){ .ctrl = ENTRY_MASKED };
 		vec_update(m, i);
 	}
 	pthread_mutex_unlock(&m->lock);

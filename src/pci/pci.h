@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A PCI function as pci/ sees it: config space with write masks (pci/cfg), its place on a segment (pci/seg), its MSI-X
- * table (pci/msix). Registers are guarded by the function's own lock, taken in cfg accesses and by the device.
- * PCI Local Bus 3.0 §6, PCI Express base 3.0 §7, PCI firmware 3.2 (ECAM).
+ * A PCI function as pci/ sees it: config space with write masks (pci/cfg), its place on a segment
+ * (pci/seg), its MSI-X table (pci/msix). Registers are guarded by the function's own lock, taken in
+ * cfg accesses and by the device. PCI Local Bus 3.0 §6, PCI Express base 3.0 §7, PCI firmware 3.2
+ * (ECAM).
  */
 #pragma once
 
@@ -30,12 +31,13 @@ struct pci_bar {
 	bool on;		/* decoded now */
 	uint64_t size;		/* power of two */
 	uint64_t addr;		/* as the guest last wrote it (full); 0 = not placed yet */
-	struct bus_range range;	/* ops and arg set by the owner before pci_fn_in */
+	struct bus_range range; /* ops and arg set by the owner before pci_fn_in */
 };
 
 /* Called under the function's lock, on a vCPU thread. */
 struct pci_fn_ops {
-	/* a config write of the guest has been taken over by the masks; off and len are of the write; may be NULL */
+	/* a config write of the guest has been taken over by the masks; off and len are of the
+	 * write; may be NULL */
 	void (*wrote)(struct pci_fn *f, uint32_t off, uint32_t len);
 	/* before a read: a chance to fill in live bytes; may be NULL */
 	void (*reading)(struct pci_fn *f, uint32_t off, uint32_t len);
@@ -49,12 +51,12 @@ struct pci_fn {
 	uint8_t slot;
 	pthread_mutex_t lock;
 	uint8_t cfg[PCI_CFG_SIZE];
-	uint8_t mask[PCI_CFG_SIZE];	/* bits the guest may write */
-	uint8_t w1c[PCI_CFG_SIZE / 4];	/* first KiB: bits that writing one clears */
-	uint16_t cap_next;		/* where the next capability goes */
-	uint16_t cap_last;		/* offset of the last one's link byte */
+	uint8_t mask[PCI_CFG_SIZE];    /* bits the guest may write */
+	uint8_t w1c[PCI_CFG_SIZE / 4]; /* first KiB: bits that writing one clears */
+	uint16_t cap_next;	       /* where the next capability goes */
+	uint16_t cap_last;	       /* offset of the last one's link byte */
 	struct pci_bar bar[PCI_BARS];
-	bool loaded;			/* config space comes from a saved state */
+	bool loaded; /* config space comes from a saved state */
 	const struct pci_fn_ops *ops;
 };
 
@@ -66,10 +68,11 @@ struct pci_ids {
 /* cfg.c: the function before it is plugged */
 void pci_fn_init(struct pci_fn *f, const struct pci_ids *ids, const struct pci_fn_ops *ops);
 void pci_fn_fini(struct pci_fn *f);
-/* Adds a capability: id, body after the two header bytes, and the body's write mask (NULL = read-only). Returns its offset. */
+/* Adds a capability: id, body after the two header bytes, and the body's write mask (NULL =
+ * read-only). Returns its offset. */
 uint8_t pci_cap_add(struct pci_fn *f, uint8_t id, const void *body, const void *mask, uint8_t len);
-void pci_bar_set(struct pci_fn *f, unsigned int n, enum pci_bar_kind kind, bool prefetch, uint64_t size,
-		 const struct bus_ops *ops, void *arg);
+void pci_bar_set(struct pci_fn *f, unsigned int n, enum pci_bar_kind kind, bool prefetch,
+		 uint64_t size, const struct bus_ops *ops, void *arg);
 /* Guest access, 1, 2 or 4 bytes, not crossing a dword; under the lock inside. */
 uint32_t pci_cfg_read(struct pci_fn *f, uint32_t off, uint32_t len);
 void pci_cfg_write(struct pci_fn *f, uint32_t off, uint32_t len, uint32_t v);
@@ -83,7 +86,8 @@ struct pci_fn_state {
 };
 extern const struct desc pci_fn_state_desc;
 void pci_fn_save(struct pci_fn *f, struct pci_fn_state *s);
-/* Before pci_fn_in, for a function with the same capabilities and BARs: read-only bytes have to agree. */
+/* Before pci_fn_in, for a function with the same capabilities and BARs: read-only bytes have to
+ * agree. */
 MUST int pci_fn_load(struct pci_fn *f, const struct pci_fn_state *s, struct err *e);
 
 /* seg.c: segments of one bus each; CF8/CFC for segment 0 and ECAM for all */
@@ -94,8 +98,8 @@ struct pci_host_args {
 	struct bus *pio, *mmio;
 	struct irqs *irqs;
 	uint16_t segments;
-	uint64_t ecam;			/* base; 1 MiB per segment */
-	struct pci_aperture mem32, mem64;	/* shared by the segments, evenly for now */
+	uint64_t ecam;			  /* base; 1 MiB per segment */
+	struct pci_aperture mem32, mem64; /* shared by the segments, evenly for now */
 };
 MUST int pci_host_new(struct pci_host **out, const struct pci_host_args *a, struct err *e);
 void pci_host_free(struct pci_host *h);
@@ -105,12 +109,15 @@ struct pci_aperture pci_mem32(const struct pci_host *h, uint16_t segment);
 struct pci_aperture pci_mem64(const struct pci_host *h, uint16_t segment);
 /* INTx GSI of a slot: one of a pool of eight pins. */
 uint32_t pci_intx_gsi(const struct pci_host *h, uint8_t slot);
-/* Takes a slot; slot -1 = lowest free. Fails by name for one in use, out of range or reserved (0 of segment 0 is the host bridge). */
-MUST int pci_slot_claim(struct pci_host *h, struct pci_fn *f, uint16_t segment, int slot, struct err *e);
+/* Takes a slot; slot -1 = lowest free. Fails by name for one in use, out of range or reserved (0 of
+ * segment 0 is the host bridge). */
+MUST int pci_slot_claim(struct pci_host *h, struct pci_fn *f, uint16_t segment, int slot,
+			struct err *e);
 void pci_slot_release(struct pci_fn *f);
-/* Places those BARs that have no address as firmware would, from the top of the apertures down, turns memory decoding on
- * (a function that was loaded keeps what it had), and puts the function on the segment, where config
- * accesses find it. The bar_moved hook is called for each BAR that decodes. */
+/* Places those BARs that have no address as firmware would, from the top of the apertures down,
+ * turns memory decoding on (a function that was loaded keeps what it had), and puts the function on
+ * the segment, where config accesses find it. The bar_moved hook is called for each BAR that
+ * decodes. */
 MUST int pci_fn_in(struct pci_fn *f, struct err *e);
 /* Off the segment; waits until nobody is inside. */
 void pci_fn_out(struct pci_fn *f);
@@ -126,12 +133,12 @@ struct msix {
 	struct pci_fn *fn;
 	struct irqs *irqs;
 	uint16_t count;
-	uint8_t cap;			/* offset in config space */
-	bool enabled, mask_all;		/* message control, as msix_ctrl_changed last saw it */
+	uint8_t cap;		/* offset in config space */
+	bool enabled, mask_all; /* message control, as msix_ctrl_changed last saw it */
 	struct msix_entry *table;
 	uint64_t *pending;
 	struct irq_vec *vec;
-	pthread_mutex_t lock;		/* table and pending; innermost */
+	pthread_mutex_t lock; /* table and pending; innermost */
 };
 /* Adds the capability; table and PBA lie in BAR bar at the offsets given. */
 MUST int msix_init(struct msix *m, struct pci_fn *f, struct irqs *q, uint16_t count, uint8_t bar,
@@ -146,7 +153,8 @@ void msix_ctrl_changed(struct msix *m);
 /* Raises vector n: fired, or pending when masked. Any thread. */
 void msix_fire(struct msix *m, uint16_t n);
 bool msix_enabled(const struct msix *m);
-/* Back to power-on: off, all masked, nothing pending. Under the function's lock, or when no vCPU runs. */
+/* Back to power-on: off, all masked, nothing pending. Under the function's lock, or when no vCPU
+ * runs. */
 void msix_reset(struct msix *m);
 struct msix_state {
 	LIST(struct msix_entry) table;

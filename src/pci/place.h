@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What config space (pci/cfg) and the segment (pci/seg) ask of each other; for pci/ only. Under the function's lock, or
- * before it is plugged.
+ * What config space (pci/cfg) and the segment (pci/seg) ask of each other; for pci/ only. Under the
+ * function's lock, or before it is plugged.
  */
 #pragma once
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segments of one bus with 32 slots each, and the two ways to their config space: ports 0xcf8 and 0xcfc for segment 0, and
- * ECAM for all. No bridges and no functions but 0. The read lock is held during a config access, so that a function
- * that leaves knows nobody is inside when it has had the write lock; under it lie the function's lock, then the bus.
- * Config accesses: vCPU threads. Claiming, plugging and taking out: the control thread.
- * PCI Local Bus 3.0 §3.2.2.3.2, PCI Express base 3.0 §7.2.2, PCI firmware 3.2 §4.1.
+ * Segments of one bus with 32 slots each, and the two ways to their config space: ports 0xcf8 and
+ * 0xcfc for segment 0, and ECAM for all. No bridges and no functions but 0. The read lock is held
+ * during a config access, so that a function that leaves knows nobody is inside when it has had the
+ * write lock; under it lie the function's lock, then the bus. Config accesses: vCPU threads.
+ * Claiming, plugging and taking out: the control thread. PCI Local Bus 3.0 §3.2.2.3.2, PCI Express
+ * base 3.0 §7.2.2, PCI firmware 3.2 §4.1.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -97,14 +98,14 @@ static void cfg_write(struct pci_host *h, struct cfg_at at, const uint8_t *data,
 }
 
 /*
- * CONFIG_ADDRESS: 31 enable | 23..16 bus | 15..11 device | 10..8 function | 7..2 register. port is 4..7 within the range.
- * Returns false for what is nobody's.
+ * CONFIG_ADDRESS: 31 enable | 23..16 bus | 15..11 device | 10..8 function | 7..2 register. port is
+ * 4..7 within the range. Returns false for what is nobody's.
  */
 static bool port_target(struct pci_host *h, uint64_t port, struct cfg_at *at)
 {
 	uint32_t a = atomic_load_explicit(&h->config_address, memory_order_relaxed);
 
-	*at = (struct cfg_at){.slot = a >> 11 & 0x1f, .off = (a & 0xfc) + (uint32_t)(port & 3)};
+	*at = (struct cfg_at){ .slot = a >> 11 & 0x1f, .off = (a & 0xfc) + (uint32_t)(port & 3) };
 	return a & CONFIG_ENABLE && !(a >> 16 & 0xff) && !(a >> 8 & 7);
 }
 
@@ -153,12 +154,13 @@ static void ports_write(void *arg, uint64_t off, const uint8_t *data, uint32_t l
 	}
 }
 
-/* ECAM: 27..20 bus (here: the segment, which has one bus) | 19..15 device | 14..12 function | 11..0 register. */
+/* ECAM: 27..20 bus (here: the segment, which has one bus) | 19..15 device | 14..12 function | 11..0
+ * register. */
 static bool ecam_target(uint64_t off, struct cfg_at *at)
 {
-	*at = (struct cfg_at){.segment = (uint32_t)(off >> 20),
-			      .slot = off >> 15 & 0x1f,
-			      .off = off & (PCI_CFG_SIZE - 1)};
+	*at = (struct cfg_at){ .segment = (uint32_t)(off >> 20),
+			       .slot = off >> 15 & 0x1f,
+			       .off = off & (PCI_CFG_SIZE - 1) };
 	return !(off >> 12 & 7);
 }
 
@@ -180,27 +182,30 @@ static void ecam_write(void *arg, uint64_t off, const uint8_t *data, uint32_t le
 		cfg_write(arg, at, data, len);
 }
 
-static const struct bus_ops ports_ops = {.read = ports_read, .write = ports_write};
-static const struct bus_ops ecam_ops = {.read = ecam_read, .write = ecam_write};
+static const struct bus_ops ports_ops = { .read = ports_read, .write = ports_write };
+static const struct bus_ops ecam_ops = { .read = ecam_read, .write = ecam_write };
 
-/* Piece i of n of an aperture, all alike, at multiples of align where it is large enough for that. */
-static struct pci_aperture aperture_part(struct pci_aperture a, uint16_t i, uint16_t n, uint64_t align)
+/* Piece i of n of an aperture, all alike, at multiples of align where it is large enough for
+ * that. */
+static struct pci_aperture aperture_part(struct pci_aperture a, uint16_t i, uint16_t n,
+					 uint64_t align)
 {
 	uint64_t size = align_down(a.size / n, align);
 
 	if (!size || n == 1)
 		size = n == 1 ? a.size : align_down(a.size / n, APERTURE_ALIGN32);
-	return (struct pci_aperture){.base = a.base + i * size, .size = size};
+	return (struct pci_aperture){ .base = a.base + i * size, .size = size };
 }
 
 static void host_bridge(struct pci_host *h)
 {
-	static const struct pci_ids ids = {
-		.vendor = HOST_VENDOR, .device = HOST_DEVICE, .class = CLASS_BRIDGE};
+	static const struct pci_ids ids = { .vendor = HOST_VENDOR,
+					    .device = HOST_DEVICE,
+					    .class = CLASS_BRIDGE };
 
 	pci_fn_init(&h->bridge, &ids, NULL);
 	h->bridge.host = h;
-	h->segment[0].slot[0] = (struct slot){.fn = &h->bridge, .seen = true};
+	h->segment[0].slot[0] = (struct slot){ .fn = &h->bridge, .seen = true };
 }
 
 static int host_wire(struct pci_host *h, const struct pci_host_args *a, struct err *e)
@@ -275,12 +280,12 @@ static int slot_choose(struct pci_host *h, uint16_t segment, int slot, int *out,
 	int n;
 
 	if (segment >= h->count)
-		return err_set(e, ERR_BAD, "PCI segment %u is out of range: this VM has %u", segment,
-			       h->count);
+		return err_set(e, ERR_BAD, "PCI segment %u is out of range: this VM has %u",
+			       segment, h->count);
 	s = &h->segment[segment];
 	if (slot >= SLOTS)
-		return err_set(e, ERR_BAD, "PCI device ID %d is out of range: choose one up to %d", slot,
-			       SLOTS - 1);
+		return err_set(e, ERR_BAD, "PCI device ID %d is out of range: choose one up to %d",
+			       slot, SLOTS - 1);
 	if (slot == 0 && segment == 0)
 		return err_set(e, ERR_BAD, "PCI device ID 0 is reserved for the host bridge");
 	if (slot >= 0 && s->slot[slot].fn)
@@ -288,7 +293,8 @@ static int slot_choose(struct pci_host *h, uint16_t segment, int slot, int *out,
 	for (n = slot >= 0 ? slot : 0; n < SLOTS && s->slot[n].fn; n++)
 		;
 	if (n == SLOTS)
-		return err_set(e, ERR_TAKEN, "all %d PCI slots of segment %u are in use", SLOTS, segment);
+		return err_set(e, ERR_TAKEN, "all %d PCI slots of segment %u are in use", SLOTS,
+			       segment);
 	*out = n;
 	return 0;
 }
@@ -300,7 +306,7 @@ int pci_slot_claim(struct pci_host *h, struct pci_fn *f, uint16_t segment, int s
 	pthread_rwlock_wrlock(&h->lock);
 	rc = slot_choose(h, segment, slot, &n, e);
 	if (!rc) {
-		h->segment[segment].slot[n] = (struct slot){.fn = f};
+		h->segment[segment].slot[n] = (struct slot){ .fn = f };
 		f->host = h;
 		f->segment = segment;
 		f->slot = (uint8_t)n;
@@ -316,7 +322,7 @@ void pci_slot_release(struct pci_fn *f)
 	if (!h)
 		return;
 	pthread_rwlock_wrlock(&h->lock);
-	h->segment[f->segment].slot[f->slot] = (struct slot){0};
+	h->segment[f->segment].slot[f->slot] = (struct slot){ 0 };
 	f->host = NULL;
 	pthread_rwlock_unlock(&h->lock);
 }
@@ -332,7 +338,7 @@ bool pci_bar_fits(const struct pci_fn *f, unsigned int n, uint64_t addr)
 	const struct pci_bar *b = &f->bar[n];
 
 	if (b->kind == PCI_BAR_IO)
-		return false;	/* no segment has ports to give */
+		return false; /* no segment has ports to give */
 	return aperture_holds(&s->mem32, addr, b->size) ||
 	       (b->kind == PCI_BAR_MEM64 && aperture_holds(&s->mem64, addr, b->size));
 }
@@ -360,7 +366,8 @@ static const struct pci_bar *segment_meets(const struct segment *s, uint64_t add
 	return low;
 }
 
-/* The highest free place that is aligned to its size. Each round goes below one BAR more, so it ends. */
+/* The highest free place that is aligned to its size. Each round goes below one BAR more, so it
+ * ends. */
 static bool aperture_find(const struct segment *s, const struct pci_aperture *a, uint64_t size,
 			  uint64_t *out)
 {
@@ -393,8 +400,10 @@ static int bars_assign(struct pci_host *h, struct pci_fn *f, struct err *e)
 		if (b->kind == PCI_BAR_NONE)
 			continue;
 		if (b->kind == PCI_BAR_IO ||
-		    !aperture_find(s, b->kind == PCI_BAR_MEM64 ? &s->mem64 : &s->mem32, b->size, &addr))
-			return err_set(e, ERR_TAKEN, "PCI segment %u has no room for %llu KiB of BAR %u",
+		    !aperture_find(s, b->kind == PCI_BAR_MEM64 ? &s->mem64 : &s->mem32, b->size,
+				   &addr))
+			return err_set(e, ERR_TAKEN,
+				       "PCI segment %u has no room for %llu KiB of BAR %u",
 				       f->segment, (unsigned long long)(b->size >> 10), n);
 		pci_bar_assign(f, n, addr);
 	}

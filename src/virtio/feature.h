@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Feature bits that belong to the transport and the rings rather than to a kind of device. virtio 1.3 §6.
+ * Feature bits that belong to the transport and the rings rather than to a kind of device. virtio
+ * 1.3 §6.
  */
 #pragma once
 

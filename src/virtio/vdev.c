@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state machine that all virtio devices share. virtio 1.3 §2.1 (status), §2.2 (features), §2.5 (config), §3.1
- * (initialisation). It knows no register layout (virtio/vpci) and no kind of device. vCPU threads come in
- * with register accesses and hold v->lock; the queues' loops touch the rings only.
+ * The state machine that all virtio devices share. virtio 1.3 §2.1 (status), §2.2 (features), §2.5
+ * (config), §3.1 (initialisation). It knows no register layout (virtio/vpci) and no kind of device.
+ * vCPU threads come in with register accesses and hold v->lock; the queues' loops touch the rings
+ * only.
  */
 #include "virtio/vdev.h"
 
@@ -20,7 +21,8 @@ void vqueue_notify(struct vqueue *q)
 		q->vdev->transport->queue_irq(q->vdev->transport_arg, q);
 }
 
-/* The doorbell of a device that broke rings in vain: it is taken down, so that it costs one turn at most. */
+/* The doorbell of a device that broke rings in vain: it is taken down, so that it costs one turn at
+ * most. */
 static void queue_kicked(void *arg, uint32_t events)
 {
 	struct vqueue *q = arg;
@@ -32,8 +34,8 @@ static void queue_kicked(void *arg, uint32_t events)
 		vdev_class(q->vdev)->kick(q);
 }
 
-/* In the queue's loop. What rang before now is covered by the signal that we give ourselves, and what was answered before a
- * pause without an interrupt by the one that goes out here. */
+/* In the queue's loop. What rang before now is covered by the signal that we give ourselves, and
+ * what was answered before a pause without an interrupt by the one that goes out here. */
 static void queue_start(void *arg)
 {
 	struct vqueue *q = arg;
@@ -198,7 +200,8 @@ static void reset(struct vdev *v)
 		tell(v, "reset");
 }
 
-/* §2.2: the driver takes a part of what is offered, and VERSION_1 is no choice with a modern transport. */
+/* §2.2: the driver takes a part of what is offered, and VERSION_1 is no choice with a modern
+ * transport. */
 static bool features_fit(const struct vdev *v)
 {
 	return !(v->driver_features & ~v->offered) && v->driver_features & VF_VERSION_1;
@@ -302,8 +305,11 @@ void vdev_save(struct vdev *v, struct vdev_state *s)
 {
 	pthread_mutex_lock(&v->lock);
 	*s = (struct vdev_state){
-		.features = v->features, .driver_features = v->driver_features,
-		.status = v->status, .broken = vdev_is_broken(v), .config_gen = v->config_gen,
+		.features = v->features,
+		.driver_features = v->driver_features,
+		.status = v->status,
+		.broken = vdev_is_broken(v),
+		.config_gen = v->config_gen,
 		.queues = { .count = v->nqueues, .items = NULL },
 	};
 	s->queues.items = mem_array(v->nqueues, sizeof(s->queues.items[0]));
@@ -322,7 +328,8 @@ int vdev_load(struct vdev *v, const struct vdev_state *s, struct err *e)
 		return err_set(e, ERR_BAD, "the saved device has %u queues and this one %u",
 			       s->queues.count, v->nqueues);
 	if ((s->features | s->driver_features) & ~v->offered && s->status & VSTAT_FEATURES_OK)
-		return err_set(e, ERR_BAD, "the saved device had features 0x%llx and this one has 0x%llx",
+		return err_set(e, ERR_BAD,
+			       "the saved device had features 0x%llx and this one has 0x%llx",
 			       (unsigned long long)s->features, (unsigned long long)v->offered);
 	pthread_mutex_lock(&v->lock);
 	v->features = s->features;
@@ -342,12 +349,8 @@ int vdev_load(struct vdev *v, const struct vdev_state *s, struct err *e)
 }
 
 static const struct field vq_conf_fields[] = {
-	S(struct vq_conf, size),
-	S(struct vq_conf, vector),
-	S(struct vq_conf, enabled, .max = 1),
-	S(struct vq_conf, desc),
-	S(struct vq_conf, avail),
-	S(struct vq_conf, used),
+	S(struct vq_conf, size), S(struct vq_conf, vector), S(struct vq_conf, enabled, .max = 1),
+	S(struct vq_conf, desc), S(struct vq_conf, avail),  S(struct vq_conf, used),
 };
 static const struct desc vq_conf_desc = DESC_OF(struct vq_conf, vq_conf_fields, "vq_conf");
 

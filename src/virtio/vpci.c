@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio over PCI: where the registers of the common half lie, and how doorbells and interrupts travel. virtio 1.3 §4.1.
- * No legacy interface, no INTx. Register accesses come on vCPU threads, interrupts leave from any.
+ * virtio over PCI: where the registers of the common half lie, and how doorbells and interrupts
+ * travel. virtio 1.3 §4.1. No legacy interface, no INTx. Register accesses come on vCPU threads,
+ * interrupts leave from any.
  *
  *	BAR 0	0x00000 common configuration	0x06000 doorbells, 4 bytes a queue
  *		0x02000 ISR			0x08000 MSI-X table
@@ -55,17 +56,18 @@ struct vpci {
 	struct pci_fn fn;
 	struct msix msix;
 	struct vdev *v;
-	bool made;			/* capabilities, BAR and MSI-X are there */
-	uint8_t window;			/* offset of the configuration access capability */
+	bool made;	/* capabilities, BAR and MSI-X are there */
+	uint8_t window; /* offset of the configuration access capability */
 	/* registers; under v->lock */
 	uint32_t device_feature_select, driver_feature_select;
 	uint16_t queue_select;
-	uint16_t config_vector;		/* read by loops too, so atomically */
+	uint16_t config_vector; /* read by loops too, so atomically */
 	_Atomic uint8_t isr;
-	/* doorbells registered with the hypervisor: the first so many, at this address; under the function's lock */
+	/* doorbells registered with the hypervisor: the first so many, at this address; under the
+	 * function's lock */
 	uint16_t doorbells;
 	uint64_t doorbells_at;
-	struct vpci_state *saved;	/* while saving or loading */
+	struct vpci_state *saved; /* while saving or loading */
 };
 
 static struct vpci *vpci_of(struct dev *d)
@@ -260,9 +262,9 @@ static void status_wr(struct vpci *p, uint32_t v)
 
 struct reg {
 	uint8_t off, size;
-	bool takes_lock;		/* by itself */
+	bool takes_lock; /* by itself */
 	uint32_t (*read)(struct vpci *p);
-	void (*write)(struct vpci *p, uint32_t v);	/* NULL: read-only */
+	void (*write)(struct vpci *p, uint32_t v); /* NULL: read-only */
 };
 static const struct reg common_regs[] = {
 	{ 0x00, 4, false, device_feature_select_rd, device_feature_select_wr },
@@ -326,7 +328,8 @@ static void common_read(struct vpci *p, uint32_t off, uint8_t *data, uint32_t le
 	}
 }
 
-/* Writing takes whole registers: the natural width, or two neighbours at once for a ring address (§4.1.3.1). */
+/* Writing takes whole registers: the natural width, or two neighbours at once for a ring address
+ * (§4.1.3.1). */
 static void common_write(struct vpci *p, uint32_t off, const uint8_t *data, uint32_t len)
 {
 	if (len == 8) {
@@ -382,7 +385,7 @@ static void pba_read(struct vpci *p, uint32_t off, uint8_t *data, uint32_t len)
 
 struct area {
 	uint32_t at, len;
-	void (*read)(struct vpci *p, uint32_t off, uint8_t *data, uint32_t len);	/* NULL: zeros */
+	void (*read)(struct vpci *p, uint32_t off, uint8_t *data, uint32_t len); /* NULL: zeros */
 	void (*write)(struct vpci *p, uint32_t off, const uint8_t *data, uint32_t len);
 };
 static const struct area areas[] = {
@@ -472,7 +475,8 @@ static void vpci_bar_moved(struct pci_fn *f, unsigned int n)
 		doorbells_on(p, f->bar[0].addr + NOTIFY_AT);
 }
 
-/* --- PCI config space: the access window of §4.1.4.9, for firmware that has not mapped the BAR --- */
+/* --- PCI config space: the access window of §4.1.4.9, for firmware that has not mapped the
+ * BAR --- */
 
 #define WINDOW_BAR 4
 #define WINDOW_OFFSET 8
@@ -519,10 +523,11 @@ static const struct pci_fn_ops fn_ops = {
 	.bar_moved = vpci_bar_moved,
 };
 
-/* §4.1.4: the body behind id and link: length, kind, bar, id, two of padding, offset, length, four more for some. */
+/* §4.1.4: the body behind id and link: length, kind, bar, id, two of padding, offset, length, four
+ * more for some. */
 struct cap_row {
 	uint8_t kind;
-	uint8_t len;			/* with id and link */
+	uint8_t len; /* with id and link */
 	uint32_t at, size;
 	uint32_t more;
 };
@@ -536,7 +541,18 @@ static const struct cap_row cap_rows[] = {
 /* What the guest may write of the last one: bar, offset, length, data. */
 static const uint8_t window_mask[18] = {
 	[WINDOW_BAR - 2] = 0xff,
-	[WINDOW_OFFSET - 2] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+	[WINDOW_OFFSET - 2] = 0xff,
+	0xff,
+	0xff,
+	0xff,
+	0xff,
+	0xff,
+	0xff,
+	0xff,
+	0xff,
+	0xff,
+	0xff,
+	0xff,
 };
 
 /* Capabilities, BAR and vectors, once the number of queues is known. */
@@ -570,8 +586,13 @@ static int vpci_claim(struct dev *d, const struct dev_args *a, struct err *e)
 	const struct virtio_class *c = vdev_class(v);
 	const uint16_t id = (uint16_t)(VIRTIO_DEVICE + c->type);
 	const struct pci_ids ids = {
-		.vendor = VIRTIO_VENDOR, .device = id, .subvendor = VIRTIO_VENDOR, .subdevice = id,
-		.class = c->pci_class, .subclass = c->pci_subclass, .revision = 1,
+		.vendor = VIRTIO_VENDOR,
+		.device = id,
+		.subvendor = VIRTIO_VENDOR,
+		.subdevice = id,
+		.class = c->pci_class,
+		.subclass = c->pci_subclass,
+		.revision = 1,
 	};
 	struct vpci *p = NEW(struct vpci);
 
@@ -673,8 +694,9 @@ static int vectors_check(const struct vpci *p, const struct vpci_state *s, struc
 
 		good &= v == vector_or_none(p, v);
 	}
-	return good ? 0 : err_set(e, ERR_BAD, "a saved vector is beyond the %u that there are",
-				  p->msix.count);
+	return good ? 0
+		    : err_set(e, ERR_BAD, "a saved vector is beyond the %u that there are",
+			      p->msix.count);
 }
 
 static int vpci_after_load(struct dev *d, struct err *e)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Split virtqueues, the device's side. virtio 1.3 §2.7. What a driver writes is fetched once, judged, then used: an
- * index that is out of range, a chain that does not end, an address outside RAM are VQ_BAD and nothing else.
- * Runs in the queue's loop. It knows no registers and no interrupts, and holds no pointer into the guest.
+ * Split virtqueues, the device's side. virtio 1.3 §2.7. What a driver writes is fetched once,
+ * judged, then used: an index that is out of range, a chain that does not end, an address outside
+ * RAM are VQ_BAD and nothing else. Runs in the queue's loop. It knows no registers and no
+ * interrupts, and holds no pointer into the guest.
  *
- * Storage of pieces: every head owns VQ_PIECES_SMALL pieces of one dense array, so that a queue at low depth touches
- * few pages; a longer chain gets an array of its own, grown as needed and kept with the head. After the first
- * requests nothing is allocated any more.
+ * Storage of pieces: every head owns VQ_PIECES_SMALL pieces of one dense array, so that a queue at
+ * low depth touches few pages; a longer chain gets an array of its own, grown as needed and kept
+ * with the head. After the first requests nothing is allocated any more.
  */
 #include "virtio/vq.h"
 
@@ -125,9 +126,9 @@ struct walk {
 	struct vq *q;
 	struct kiov *pieces;
 	uint32_t room;
-	unsigned int n;			/* pieces so far */
-	uint32_t left;			/* descriptors that may still come */
-	bool writing;			/* a writable one was seen */
+	unsigned int n; /* pieces so far */
+	uint32_t left;	/* descriptors that may still come */
+	bool writing;	/* a writable one was seen */
 	uint64_t rlen, wlen;
 	uint32_t readable;
 	uint16_t head;
@@ -185,8 +186,10 @@ static int desc_fetch(struct desc16 *d, const struct gwin *table, uint32_t i)
 	if (gwin_copy(table, (size_t)i * DESC_BYTES, b, sizeof(b)))
 		return -1;
 	*d = (struct desc16){
-		.addr = le64_get(b), .len = le32_get(b + 8),
-		.flags = le16_get(b + 12), .next = le16_get(b + 14),
+		.addr = le64_get(b),
+		.len = le32_get(b + 8),
+		.flags = le16_get(b + 12),
+		.next = le16_get(b + 14),
 	};
 	return 0;
 }
@@ -209,7 +212,8 @@ static int walk_table(struct walk *w, const struct gwin *table, uint32_t count, 
 	}
 }
 
-/* §2.7.5.3: the last descriptor of the ring's part may be a table; it has no successor and no table within. */
+/* §2.7.5.3: the last descriptor of the ring's part may be a table; it has no successor and no table
+ * within. */
 static int walk_indirect(struct walk *w, struct desc16 *d)
 {
 	uint32_t count = d->len / DESC_BYTES;
@@ -229,7 +233,10 @@ static int walk_indirect(struct walk *w, struct desc16 *d)
 static int chain_make(struct vq *q, uint16_t head, struct chain *c)
 {
 	struct walk w = {
-		.q = q, .head = head, .left = q->size, .room = VQ_PIECES_SMALL,
+		.q = q,
+		.head = head,
+		.left = q->size,
+		.room = VQ_PIECES_SMALL,
 		.pieces = &q->small[(size_t)head * VQ_PIECES_SMALL],
 	};
 	struct desc16 d;
@@ -241,8 +248,13 @@ static int chain_make(struct vq *q, uint16_t head, struct chain *c)
 	if (!w.writing)
 		w.readable = w.n;
 	*c = (struct chain){
-		.head = head, .r = w.pieces, .readable = w.readable, .rlen = (uint32_t)w.rlen,
-		.w = w.pieces + w.readable, .writable = w.n - w.readable, .wlen = (uint32_t)w.wlen,
+		.head = head,
+		.r = w.pieces,
+		.readable = w.readable,
+		.rlen = (uint32_t)w.rlen,
+		.w = w.pieces + w.readable,
+		.writable = w.n - w.readable,
+		.wlen = (uint32_t)w.wlen,
 	};
 	return 0;
 }
@@ -303,7 +315,8 @@ void vq_unpop(struct vq *q, uint16_t head)
 	q->next_avail--;
 }
 
-/* The fence orders our used idx before the driver's wish: it does the mirror of this, so one of us sees the other. */
+/* The fence orders our used idx before the driver's wish: it does the mirror of this, so one of us
+ * sees the other. */
 bool vq_wants_interrupt(struct vq *q)
 {
 	uint16_t old = q->signalled, now = q->next_used;
@@ -322,7 +335,8 @@ bool vq_wants_interrupt(struct vq *q)
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 
-/* With EVENT_IDX there is nothing to do: avail_event stays where the last listening put it, behind the driver. */
+/* With EVENT_IDX there is nothing to do: avail_event stays where the last listening put it, behind
+ * the driver. */
 void vq_mute(struct vq *q)
 {
 	if (!q->event_idx)

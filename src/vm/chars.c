@@ -14,7 +14,8 @@ int chars_open(struct chars *s, const struct vm_conf *c, struct err *e)
 	} rows[] = {
 		{ "--serial", &s->serial, c->serial.mode, c->serial.file },
 		{ "--console", &s->console, c->console.mode, c->console.file },
-		{ "--debug-console", &s->debug_console, c->debug_console.mode, c->debug_console.file },
+		{ "--debug-console", &s->debug_console, c->debug_console.mode,
+		  c->debug_console.file },
 	};
 
 	*s = (struct chars){ 0 };

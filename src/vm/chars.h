@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The streams behind a VM's consoles, opened from its config by vm/tty. They outlive the machine. Control thread.
+ * The streams behind a VM's consoles, opened from its config by vm/tty. They outlive the machine.
+ * Control thread.
  */
 #pragma once
 
@@ -11,7 +12,7 @@
 
 struct chars {
 	struct tty *tty;
-	struct chardev *serial, *console, *debug_console;	/* tty's; NULL = no such device */
+	struct chardev *serial, *console, *debug_console; /* tty's; NULL = no such device */
 };
 
 /* On failure nothing is left. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Building the machine, floor by floor, and tearing it down in the opposite order. The payload is read into guest
- * memory by a thread of its own while devices are made. See machine.h.
+ * Building the machine, floor by floor, and tearing it down in the opposite order. The payload is
+ * read into guest memory by a thread of its own while devices are made. See machine.h.
  */
 #include "vm/machine.h"
 
@@ -58,13 +58,19 @@ static int build_memory(struct machine *m, struct err *e)
 {
 	const struct memory_conf *c = &m->args.conf->memory;
 	const struct backing_args how = {
-		.shared = c->shared, .hugepages = c->hugepages, .hugepage_size = c->hugepage_size,
-		.prefault = c->prefault, .reserve = c->reserve, .mergeable = c->mergeable, .thp = c->thp,
+		.shared = c->shared,
+		.hugepages = c->hugepages,
+		.hugepage_size = c->hugepage_size,
+		.prefault = c->prefault,
+		.reserve = c->reserve,
+		.mergeable = c->mergeable,
+		.thp = c->thp,
 	};
 	struct arch_ram ram[ARCH_RAM_MAX];
 	uint32_t count;
 
-	if (arch_ram(ram, &count, m->args.conf, hv_phys_bits(m->args.hv), e) < 0 || gmem_new(&m->mem, e) < 0)
+	if (arch_ram(ram, &count, m->args.conf, hv_phys_bits(m->args.hv), e) < 0 ||
+	    gmem_new(&m->mem, e) < 0)
 		return -1;
 	for (uint32_t i = 0; i < count; i++) {
 		if (gmem_add(m->mem, GPA(ram[i].base), ram[i].size, &how, e) < 0)
@@ -113,7 +119,8 @@ static void load(void *arg)
 static int build_devices(struct machine *m, struct err *e)
 {
 	const struct arch_chars ch = {
-		.serial = m->args.chars->serial, .debug_console = m->args.chars->debug_console,
+		.serial = m->args.chars->serial,
+		.debug_console = m->args.chars->debug_console,
 	};
 
 	if (arch_devices(&m->board, m->args.conf, &ch, hv_phys_bits(m->args.hv), e) < 0)
@@ -126,8 +133,11 @@ static int build_vcpus(struct machine *m, struct err *e)
 	uint32_t want = m->args.conf->cpus.boot_vcpus;
 
 	m->team = (struct vcpu_team){
-		.pio = m->board.pio, .mmio = m->board.mmio, .irqs = m->board.irqs,
-		.ended = m->args.cpu_ended, .arg = m->args.up.arg,
+		.pio = m->board.pio,
+		.mmio = m->board.mmio,
+		.irqs = m->board.irqs,
+		.ended = m->args.cpu_ended,
+		.arg = m->args.up.arg,
 	};
 	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0)
 		return -1;
@@ -140,7 +150,8 @@ static int build_vcpus(struct machine *m, struct err *e)
 	return 0;
 }
 
-/* Devices and vCPUs are made while the payload loads; then the tables and registers that need both. */
+/* Devices and vCPUs are made while the payload loads; then the tables and registers that need
+ * both. */
 static int build_upper(struct machine *m, struct err *e)
 {
 	struct loader l = { .m = m };
@@ -156,7 +167,8 @@ static int build_upper(struct machine *m, struct err *e)
 		*e = l.err;
 		return -1;
 	}
-	if (made < 0 || arch_finish(&m->payload, &m->board, m->args.conf, hv_phys_bits(m->args.hv), e) < 0)
+	if (made < 0 ||
+	    arch_finish(&m->payload, &m->board, m->args.conf, hv_phys_bits(m->args.hv), e) < 0)
 		return -1;
 	for (uint32_t i = 0; i < m->vcpus; i++) {
 		if (arch_vcpu(m->cpus, m->vcpu[i].hv, i, &m->payload, e) < 0)
@@ -173,8 +185,8 @@ int machine_new(struct machine **out, const struct machine_args *a, struct err *
 	m->args = *a;
 	board_init(&m->board);
 	arch_hv_args(&hv, a->conf);
-	if (hv_vm_new(&m->hv, a->hv, &hv, e) < 0 || build_memory(m, e) < 0 || build_board(m, e) < 0 ||
-	    build_upper(m, e) < 0) {
+	if (hv_vm_new(&m->hv, a->hv, &hv, e) < 0 || build_memory(m, e) < 0 ||
+	    build_board(m, e) < 0 || build_upper(m, e) < 0) {
 		machine_free(m);
 		return -1;
 	}

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The machine: guest memory, buses, interrupts, devices and vCPUs, built from a config and torn down as a whole. A
- * reboot frees one and builds the next; what outlives it (config, terminals, the open hypervisor) is vm/vm's.
+ * The machine: guest memory, buses, interrupts, devices and vCPUs, built from a config and torn
+ * down as a whole. A reboot frees one and builds the next; what outlives it (config, terminals, the
+ * open hypervisor) is vm/vm's.
  *
- * Control thread. Upward talk comes on any thread, when the machine has already halted itself: no vCPU enters
- * the guest again after a wish or an end was told.
+ * Control thread. Upward talk comes on any thread, when the machine has already halted itself: no
+ * vCPU enters the guest again after a wish or an end was told.
  */
 #pragma once
 
@@ -19,10 +20,10 @@ struct machine;
 
 struct machine_args {
 	struct hv *hv;
-	const struct vm_conf *conf;	/* borrowed */
-	struct chars *chars;		/* borrowed */
+	const struct vm_conf *conf; /* borrowed */
+	struct chars *chars;	    /* borrowed */
 	struct board_up up;
-	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why);	/* arg is up.arg */
+	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why); /* arg is up.arg */
 };
 
 /* Builds everything; vCPUs are ready and not running. On failure nothing is left. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plan: one line per device that the config names, made from one row per section; then the slots; then dev_add
- * for each. See plug.h.
+ * The plan: one line per device that the config names, made from one row per section; then the
+ * slots; then dev_add for each. See plug.h.
  */
 #include "vm/plug.h"
 
@@ -19,11 +19,11 @@ struct plan {
 	struct plan_line {
 		const struct virtio_class *class;
 		struct dev_args args;
-	} *lines;
+	} * lines;
 };
 
-static void plan_add(struct plan *p, const struct virtio_class *class, const char *id, const void *conf,
-		     int slot, bool bar32)
+static void plan_add(struct plan *p, const struct virtio_class *class, const char *id,
+		     const void *conf, int slot, bool bar32)
 {
 	p->lines = mem_resize(p->lines, p->count, p->count + 1, sizeof(p->lines[0]));
 	p->lines[p->count++] = (struct plan_line){
@@ -48,7 +48,8 @@ static void plan_make(struct plan *p, const struct vm_conf *c, const struct vcon
 
 		plan_add(p, &net_class, n->id, n, conf_slot(net, n), false);
 	}
-	plan_add(p, &rng_class, c->rng.id ? c->rng.id : "__rng", &c->rng, conf_slot(rng, &c->rng), false);
+	plan_add(p, &rng_class, c->rng.id ? c->rng.id : "__rng", &c->rng, conf_slot(rng, &c->rng),
+		 false);
 }
 
 /* Gives those without a wish the lowest slots that nobody wished for. Slot 0 is the host bridge. */
@@ -67,7 +68,8 @@ static int plan_slots(struct plan *p, struct err *e)
 		while (next < SLOTS && wished >> next & 1)
 			next++;
 		if (next == SLOTS)
-			return err_set(e, ERR_BAD, "device %s finds no free PCI slot: a segment has %d",
+			return err_set(e, ERR_BAD,
+				       "device %s finds no free PCI slot: a segment has %d",
 				       p->lines[i].args.id, SLOTS - 1);
 		p->lines[i].args.slot = next++;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From sections of the config to devices on the board: ids, slots, classes. Slots that were asked for are kept free
- * for those who asked; the others take the lowest free one, in the order console, disks, nets, rng. Control thread.
+ * From sections of the config to devices on the board: ids, slots, classes. Slots that were asked
+ * for are kept free for those who asked; the others take the lowest free one, in the order console,
+ * disks, nets, rng. Control thread.
  */
 #pragma once
 
@@ -10,5 +11,6 @@
 #include "core/dev.h"
 #include "vm/chars.h"
 
-/* Adds every PCI device of the config; ids are there already. What was added before a failure is the board's. */
+/* Adds every PCI device of the config; ids are there already. What was added before a failure is
+ * the board's. */
 MUST int plug_all(struct board *b, const struct vm_conf *c, const struct chars *ch, struct err *e);

@@ -18,7 +18,15 @@
 #include "dev/vcon.h"
 
 const struct dev_class *const roster[] = {
-	&ioapic_class.dev, &cmos_class.dev, &debugport_class.dev, &ged_class.dev, &i8042_class.dev,
-	&serial_class.dev, &blk_class.dev,  &net_class.dev,	  &rng_class.dev, &vcon_class.dev,
+	&ioapic_class.dev,
+	&cmos_class.dev,
+	&debugport_class.dev,
+	&ged_class.dev,
+	&i8042_class.dev,
+	&serial_class.dev,
+	&blk_class.dev,
+	&net_class.dev,
+	&rng_class.dev,
+	&vcon_class.dev,
 	NULL,
 };

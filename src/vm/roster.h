@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The list of device classes, the only one: for tests that walk them all, and for restoring by name.
+ * The list of device classes, the only one: for tests that walk them all, and for restoring by
+ * name.
  */
 #pragma once
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The streams behind serial port and consoles. See tty.h for who waits for whom. Output comes from vCPU threads and the
- * io loop and is guarded by each stream's lock; input and everything that waits belong to the io loop.
+ * The streams behind serial port and consoles. See tty.h for who waits for whom. Output comes from
+ * vCPU threads and the io loop and is guarded by each stream's lock; input and everything that
+ * waits belong to the io loop.
  *
- * Descriptors: stdin and stdout are shared with whoever started us, so they are never made non-blocking. Terminals and
- * pipes are opened anew through /proc, which gives flags of our own; where that is not to be had, poll(2) is asked
- * before each small write. Specification: termios(3), POSIX.1-2017 §11 (job control).
+ * Descriptors: stdin and stdout are shared with whoever started us, so they are never made
+ * non-blocking. Terminals and pipes are opened anew through /proc, which gives flags of our own;
+ * where that is not to be had, poll(2) is asked before each small write. Specification: termios(3),
+ * POSIX.1-2017 §11 (job control).
  */
 #include "vm/tty.h"
 
@@ -33,21 +35,22 @@
 #define IN_BYTES 4096
 #define OUT_FIRST 4096
 #define OUT_MAX (1u << 20)
-#define SMALL_WRITE 256		/* what a terminal or pipe that polls writable takes without blocking */
+#define SMALL_WRITE 256 /* what a terminal or pipe that polls writable takes without blocking */
 #define SECOND_NS 1000000000ull
 #define PATIENCE_NS (10 * SECOND_NS)
 #define FAREWELL_MS 1000
-#define IN_TURNS 16		/* reads of a file in one turn of the loop */
+#define IN_TURNS 16 /* reads of a file in one turn of the loop */
 
-/* What is on its way out; a ring that grows. Under the stream's lock, but for the watch and the timer. */
+/* What is on its way out; a ring that grows. Under the stream's lock, but for the watch and the
+ * timer. */
 struct out {
-	int fd;			/* -1: everything is taken and forgotten */
-	bool polls;		/* fd may block: ask first */
-	bool dead;		/* the other side is gone for good */
-	bool cut;		/* a write was cut short: somebody waits */
+	int fd;	    /* -1: everything is taken and forgotten */
+	bool polls; /* fd may block: ask first */
+	bool dead;  /* the other side is gone for good */
+	bool cut;   /* a write was cut short: somebody waits */
 	uint8_t *ring;
 	size_t room, at, len;
-	uint64_t stuck_ns;	/* since when nothing is taken; 0 = it is */
+	uint64_t stuck_ns; /* since when nothing is taken; 0 = it is */
 	uint64_t dropped;
 	struct loop_msg msg;
 	struct loop_fd watch;
@@ -56,39 +59,39 @@ struct out {
 
 /* What came in; the io loop's, but for the two flags. */
 struct in {
-	int fd;			/* -1: none */
-	bool off;		/* the device wants nothing; under the lock */
-	bool full;		/* the device took less than it was given; under the lock */
+	int fd;	   /* -1: none */
+	bool off;  /* the device wants nothing; under the lock */
+	bool full; /* the device took less than it was given; under the lock */
 	bool ended;
-	bool ready_always;	/* a file: epoll does not take it */
+	bool ready_always; /* a file: epoll does not take it */
 	uint8_t *buf;
 	size_t at, len;
 	struct loop_msg msg;
 	struct loop_fd watch;
-	struct loop_timer timer;	/* until we are in the foreground */
+	struct loop_timer timer; /* until we are in the foreground */
 };
 
 struct line {
-	struct chardev c;	/* first member */
+	struct chardev c; /* first member */
 	struct tty *tty;
 	struct link link;
 	pthread_mutex_t lock;
-	struct loop *loop;	/* while attached; under the lock */
+	struct loop *loop; /* while attached; under the lock */
 	struct out out;
 	struct in in;
-	bool window;		/* has a terminal's size */
+	bool window; /* has a terminal's size */
 };
 
 struct tty {
 	struct link lines;
-	bool in_taken;		/* a line has stdin */
-	bool is_terminal;	/* stdin is one */
-	bool raw;		/* we made it so */
-	uint64_t patience_ns;	/* with a reader that stands still */
-	pid_t group;		/* our process group */
+	bool in_taken;	      /* a line has stdin */
+	bool is_terminal;     /* stdin is one */
+	bool raw;	      /* we made it so */
+	uint64_t patience_ns; /* with a reader that stands still */
+	pid_t group;	      /* our process group */
 	struct termios saved, ours;
-	pid_t keeper;		/* the child, or -1 */
-	int keeper_fd;		/* our end of its pipe */
+	pid_t keeper;  /* the child, or -1 */
+	int keeper_fd; /* our end of its pipe */
 };
 
 static struct line *line_of(struct chardev *c)
@@ -219,7 +222,8 @@ static void out_ready(void *arg, uint32_t events)
 	out_turn(arg);
 }
 
-/* Waits for room by epoll (what epoll does not take is looked at ten times a second), and for the time to give up. */
+/* Waits for room by epoll (what epoll does not take is looked at ten times a second), and for the
+ * time to give up. */
 static void out_wait(struct line *l)
 {
 	struct out *o = &l->out;
@@ -310,8 +314,8 @@ static void out_fini(struct out *o)
 
 static void in_turn(void *arg);
 
-/* Gives the device what was read; true when nothing is left and it wants more. The flag is set before the call, because
- * the device may say from another thread, meanwhile, that it has room. */
+/* Gives the device what was read; true when nothing is left and it wants more. The flag is set
+ * before the call, because the device may say from another thread, meanwhile, that it has room. */
 static bool in_deliver(struct line *l)
 {
 	struct in *in = &l->in;
@@ -340,8 +344,8 @@ static bool in_deliver(struct line *l)
 	return more;
 }
 
-/* Background processes are neither given a terminal's input nor may they change its modes. A terminal that does not
- * control us knows no background. */
+/* Background processes are neither given a terminal's input nor may they change its modes. A
+ * terminal that does not control us knows no background. */
 static bool in_foreground(const struct line *l)
 {
 	pid_t group = l->tty->is_terminal ? tcgetpgrp(l->in.fd) : -1;
@@ -421,7 +425,8 @@ static void in_turn(void *arg)
 	raw_set(l->tty, in->fd);
 	if (in->ready_always) {
 		in_read_file(l);
-	} else if (!in->watch.loop && loop_watch(l->loop, &in->watch, in->fd, EPOLLIN, in_ready, l, &e)) {
+	} else if (!in->watch.loop &&
+		   loop_watch(l->loop, &in->watch, in->fd, EPOLLIN, in_ready, l, &e)) {
 		in->ready_always = true;
 		loop_post(l->loop, &in->msg, in_turn, l);
 	}
@@ -501,7 +506,8 @@ static bool still_ours(const struct tty *t)
 	       now.c_oflag == t->ours.c_oflag && now.c_lflag == t->ours.c_lflag;
 }
 
-/* In the child: async-signal-safe calls only. It ends when the last writing end of the pipe is closed, by whatever death. */
+/* In the child: async-signal-safe calls only. It ends when the last writing end of the pipe is
+ * closed, by whatever death. */
 static void __attribute__((noreturn)) keeper_run(const struct tty *t, int pipe_fd)
 {
 	struct err e = { 0 };
@@ -674,7 +680,7 @@ static void line_detach(void *arg)
 
 void tty_attach(struct tty *t, struct loop *io)
 {
-	list_each(at, &t->lines) {
+	list_each (at, &t->lines) {
 		struct attaching a = { .l = container_of(at, struct line, link), .io = io };
 
 		loop_call(io, line_attach, &a);
@@ -683,7 +689,7 @@ void tty_attach(struct tty *t, struct loop *io)
 
 void tty_detach(struct tty *t)
 {
-	list_each(at, &t->lines) {
+	list_each (at, &t->lines) {
 		struct line *l = container_of(at, struct line, link);
 
 		if (l->loop)
@@ -693,7 +699,7 @@ void tty_detach(struct tty *t)
 
 void tty_winch(struct tty *t)
 {
-	list_each(at, &t->lines) {
+	list_each (at, &t->lines) {
 		struct line *l = container_of(at, struct line, link);
 		uint16_t cols, rows;
 
@@ -752,7 +758,7 @@ void tty_free(struct tty *t)
 	if (!t)
 		return;
 	tty_detach(t);
-	list_each(at, &t->lines)
+	list_each (at, &t->lines)
 		line_free(container_of(at, struct line, link));
 	terminal_restore(t);
 	keeper_end(t);

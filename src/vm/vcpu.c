@@ -72,15 +72,9 @@ static void on_fail(struct vcpu *c, struct hv_exit *x)
 }
 
 static void (*const exit_table[])(struct vcpu *c, struct hv_exit *x) = {
-	[HV_EXIT_INTR] = on_nothing,
-	[HV_EXIT_IO] = on_io,
-	[HV_EXIT_MMIO] = on_mmio,
-	[HV_EXIT_EOI] = on_eoi,
-	[HV_EXIT_HALT] = on_nothing,
-	[HV_EXIT_RESET] = on_reset,
-	[HV_EXIT_SHUTDOWN] = on_shutdown,
-	[HV_EXIT_CRASH] = on_crash,
-	[HV_EXIT_FAIL] = on_fail,
+	[HV_EXIT_INTR] = on_nothing,	  [HV_EXIT_IO] = on_io,	       [HV_EXIT_MMIO] = on_mmio,
+	[HV_EXIT_EOI] = on_eoi,		  [HV_EXIT_HALT] = on_nothing, [HV_EXIT_RESET] = on_reset,
+	[HV_EXIT_SHUTDOWN] = on_shutdown, [HV_EXIT_CRASH] = on_crash,  [HV_EXIT_FAIL] = on_fail,
 };
 
 static void vcpu_main(void *arg)

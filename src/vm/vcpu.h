@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A vCPU thread: it runs the guest, and every exit goes through a const table to the buses and the interrupt chip. When
- * a device or the hypervisor says that the machine is to stop, vCPUs leave the guest and end their threads.
+ * A vCPU thread: it runs the guest, and every exit goes through a const table to the buses and the
+ * interrupt chip. When a device or the hypervisor says that the machine is to stop, vCPUs leave the
+ * guest and end their threads.
  *
  * vcpu_new, vcpu_start and vcpu_free are for the control thread; vcpus_halt for any thread.
  */

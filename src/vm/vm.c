@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of the VM. What a guest asks for (reset, power-off) comes from a vCPU thread, halts the machine at once and
- * is carried out here, in the control loop. See vm.h.
+ * The life of the VM. What a guest asks for (reset, power-off) comes from a vCPU thread, halts the
+ * machine at once and is carried out here, in the control loop. See vm.h.
  */
 #include "vm/vm.h"
 
@@ -24,7 +24,7 @@ struct vm {
 	struct loop *ctl;
 	struct vm_up up;
 	enum vm_state state;
-	uint32_t next_id;		/* for the ids that we choose */
+	uint32_t next_id; /* for the ids that we choose */
 	struct hv *hv;
 	struct chars chars;
 	struct machine *machine;
@@ -57,8 +57,10 @@ static void on_wish(void *arg, enum board_wish w)
 static void on_cpu_ended(void *arg, enum vcpu_end how, const char *why)
 {
 	static const enum after after[] = {
-		[VCPU_RESET] = AFTER_RESET, [VCPU_SHUTDOWN] = AFTER_SHUTDOWN,
-		[VCPU_CRASH] = AFTER_FAIL, [VCPU_FAIL] = AFTER_FAIL,
+		[VCPU_RESET] = AFTER_RESET,
+		[VCPU_SHUTDOWN] = AFTER_SHUTDOWN,
+		[VCPU_CRASH] = AFTER_FAIL,
+		[VCPU_FAIL] = AFTER_FAIL,
 	};
 
 	if (why)
@@ -72,7 +74,8 @@ static void on_event(void *arg, const char *source, const char *name, const char
 	event(source, name, id);
 }
 
-/* With the machine goes what it has asked for and nobody has carried out: no thread of it is left to ask again. */
+/* With the machine goes what it has asked for and nobody has carried out: no thread of it is left
+ * to ask again. */
 static void end(struct vm *v)
 {
 	machine_free(take(&v->machine));
@@ -83,7 +86,9 @@ static void end(struct vm *v)
 static int start(struct vm *v, struct err *e)
 {
 	const struct machine_args a = {
-		.hv = v->hv, .conf = &v->conf, .chars = &v->chars,
+		.hv = v->hv,
+		.conf = &v->conf,
+		.chars = &v->chars,
 		.up = { .wish = on_wish, .event = on_event, .arg = v },
 		.cpu_ended = on_cpu_ended,
 	};

@@ -44,16 +44,16 @@ static uint8_t *make_ram(int vm, size_t size)
 	if (ram == MAP_FAILED)
 		die("mmap");
 	size_t below = size < 3ul << 30 ? size : 3ul << 30;
-	struct kvm_userspace_memory_region r = {.memory_size = below,
-						.userspace_addr = (uintptr_t)ram};
+	struct kvm_userspace_memory_region r = { .memory_size = below,
+						 .userspace_addr = (uintptr_t)ram };
 
 	try(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &r), "KVM_SET_USER_MEMORY_REGION");
 	if (size > below) {
-		r = (struct kvm_userspace_memory_region){
-			.slot = 1,
-			.guest_phys_addr = 4ul << 30,
-			.memory_size = size - below,
-			.userspace_addr = (uintptr_t)ram + below};
+		r = (struct kvm_userspace_memory_region){ .slot = 1,
+							  .guest_phys_addr = 4ul << 30,
+							  .memory_size = size - below,
+							  .userspace_addr =
+								  (uintptr_t)ram + below };
 		try(ioctl(vm, KVM_SET_USER_MEMORY_REGION, &r), "KVM_SET_USER_MEMORY_REGION");
 	}
 	return ram;
@@ -81,7 +81,7 @@ static uint32_t load(uint8_t *ram, const char *path)
 			die("read the note");
 	}
 	close(fd);
-	uint32_t info[2] = {0x336ec578, 1}; /* hvm_start_info: magic, version */
+	uint32_t info[2] = { 0x336ec578, 1 }; /* hvm_start_info: magic, version */
 
 	memcpy(ram + START_INFO, info, sizeof info);
 	return entry;
@@ -102,8 +102,14 @@ static void set_cpuid(int kvm, int cpu)
 static void set_registers(int cpu, uint32_t entry)
 {
 	struct kvm_sregs s;
-	struct kvm_segment code = {.limit = ~0u, .selector = 8, .type = 11, .present = 1, .s = 1,
-				   .g = 1, .db = 1}, data = code;
+	struct kvm_segment code = { .limit = ~0u,
+				    .selector = 8,
+				    .type = 11,
+				    .present = 1,
+				    .s = 1,
+				    .g = 1,
+				    .db = 1 },
+			   data = code;
 
 	data.type = 3;
 	data.selector = 16;
@@ -113,13 +119,14 @@ static void set_registers(int cpu, uint32_t entry)
 	s.cr0 = 0x11;
 	s.cr4 = 0;
 	try(ioctl(cpu, KVM_SET_SREGS, &s), "KVM_SET_SREGS");
-	struct kvm_regs r = {.rip = entry, .rflags = 2, .rbx = START_INFO};
+	struct kvm_regs r = { .rip = entry, .rflags = 2, .rbx = START_INFO };
 
 	try(ioctl(cpu, KVM_SET_REGS, &r), "KVM_SET_REGS");
 	struct {
 		struct kvm_msrs head;
 		struct kvm_msr_entry entry;
-	} m = {.head.nmsrs = 1, .entry = {.index = 0x1a0, .data = 1}}; /* MISC_ENABLE: fast strings */
+	} m = { .head.nmsrs = 1,
+		.entry = { .index = 0x1a0, .data = 1 } }; /* MISC_ENABLE: fast strings */
 
 	try(ioctl(cpu, KVM_SET_MSRS, &m), "KVM_SET_MSRS");
 }
@@ -152,7 +159,7 @@ int main(int argc, char **argv)
 	}
 	int kvm = try(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
 	int vm = try(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
-	struct kvm_enable_cap split = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {24}};
+	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };
 
 	try(ioctl(vm, KVM_SET_TSS_ADDR, 0xf8000000ul), "KVM_SET_TSS_ADDR");
 	try(ioctl(vm, KVM_ENABLE_CAP, &split), "KVM_ENABLE_CAP");
@@ -160,8 +167,7 @@ int main(int argc, char **argv)
 	uint32_t entry = load(ram, argv[1]);
 	int cpu = try(ioctl(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
 	int size = try(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
-	struct kvm_run *r =
-		mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu, 0);
+	struct kvm_run *r = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, cpu, 0);
 
 	if (r == MAP_FAILED)
 		die("mmap");

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Disk requests as a hostile driver may lay them out: the input is a descriptor table, the order in which heads are
- * offered, and the bytes of the requests. The device's code is taken in whole, with loops that have no thread, so
- * that each input is one run from the kick to the last status byte. The rings themselves are the fuzzer vq's.
+ * Disk requests as a hostile driver may lay them out: the input is a descriptor table, the order in
+ * which heads are offered, and the bytes of the requests. The device's code is taken in whole, with
+ * loops that have no thread, so that each input is one run from the kick to the last status byte.
+ * The rings themselves are the fuzzer vq's.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	data++;
 	memcpy(table, data, sizeof(table));
 	for (int i = 0; i < DESCS; i++) {
-		/* mostly within RAM and of the ring, or each input would die on its first descriptor */
+		/* mostly within RAM and of the ring, or each input would die on its first
+		 * descriptor */
 		le64_put(table + 16 * i, BUF + le16_get(table + 16 * i) % 0x8000);
 		if (table[16 * i + 15] < 0xf0)
 			le32_put(table + 16 * i + 8, le16_get(table + 16 * i + 8));

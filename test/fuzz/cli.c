@@ -94,7 +94,7 @@ static void expand(struct str *out, const struct desc *d, const uint8_t *data, s
 static void try_line(const char *line, size_t size)
 {
 	char *text = mem_new(size + 1);
-	char *argv[32] = { (char *)(uintptr_t)"virga" };
+	char *argv[32] = { (char *)(uintptr_t) "virga" };
 	struct cli c;
 	struct err e = { 0 };
 	int argc = 1;

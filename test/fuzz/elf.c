@@ -48,7 +48,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 64 || size > INPUT_MAX)
 		return 0;
 	memcpy(file, data, size);
-	memcpy(file, "\x7f" "ELF\2\1", 6);
+	memcpy(file,
+	       "\x7f"
+	       "ELF\2\1",
+	       6);
 	if (load_kernel(&k, ram(), file_of(file, size), &e)) {
 		if (e.kind == ERR_NONE)
 			abort();

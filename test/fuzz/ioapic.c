@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct ioapic_conf conf = {.at.place[0] = {FIXED_MMIO, BASE}};
+	static const struct ioapic_conf conf = { .at.place[0] = { FIXED_MMIO, BASE } };
 	struct poke p;
 	struct dev *d;
 
@@ -21,8 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			irq_eoi(fake.board.irqs, (uint8_t)p.at);
 		else if (p.kind < 8)
 			poke_do(fake.board.mmio, BASE, 0x24, &p);
-		else	/* the pair of accesses that drivers make */
-			bus_write(fake.board.mmio, BASE, (const uint8_t[4]){(uint8_t)p.at}, 4),
+		else /* the pair of accesses that drivers make */
+			bus_write(fake.board.mmio, BASE, (const uint8_t[4]){ (uint8_t)p.at }, 4),
 				bus_write(fake.board.mmio, BASE + 0x10, p.data, 4);
 	}
 	poke_reborn(d, &ioapic_class, &conf);

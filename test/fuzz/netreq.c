@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Network queues under a hostile driver: the input is a descriptor table and the order of heads for each of the
- * three queues, then bytes of frames and commands, then frames from the network. The device's code is taken in
- * whole, with a loop that has no thread and a socket pair in place of the tap.
+ * Network queues under a hostile driver: the input is a descriptor table and the order of heads for
+ * each of the three queues, then bytes of frames and commands, then frames from the network. The
+ * device's code is taken in whole, with a loop that has no thread and a socket pair in place of the
+ * tap.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -33,7 +34,7 @@ static int no_thread(struct loop *l, const char *profile, struct err *e)
 
 static struct rig rig;
 static struct net_conf conf;
-static int network;		/* the far end */
+static int network; /* the far end */
 
 static long far(ssize_t n)
 {
@@ -91,7 +92,8 @@ static void lay_queue(uint16_t q, const uint8_t *data)
 
 	memcpy(table, data, sizeof(table));
 	for (int i = 0; i < DESCS; i++) {
-		/* mostly within RAM and of the ring, or each input would die on its first descriptor */
+		/* mostly within RAM and of the ring, or each input would die on its first
+		 * descriptor */
 		le64_put(table + 16 * i, BUF + le16_get(table + 16 * i) % 0x8000);
 		if (table[16 * i + 15] < 0xf0)
 			le32_put(table + 16 * i + 8, le16_get(table + 16 * i + 8));
@@ -122,8 +124,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make_card();
 	if (size < 1 + QUEUES * PART)
 		return -1;
-	drv_start(&rig, data[0] & 1 ? ~VF_ACCESS_PLATFORM :
-				      VF_INDIRECT_DESC | BIT(VIRTIO_NET_F_CTRL_VQ));
+	drv_start(&rig,
+		  data[0] & 1 ? ~VF_ACCESS_PLATFORM : VF_INDIRECT_DESC | BIT(VIRTIO_NET_F_CTRL_VQ));
 	data++;
 	size -= 1 + QUEUES * PART;
 	rig_ok(gmem_write(rig.mem, GPA(BUF), data + QUEUES * PART, size < 0x8000 ? size : 0x8000));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Config space by both roads, with three functions whose BARs get in each other's way, and an MSI-X table. What decodes has to
- * be what the registers say, at every step: a range on the bus sits where its BAR does, and no two meet.
+ * Config space by both roads, with three functions whose BARs get in each other's way, and an MSI-X
+ * table. What decodes has to be what the registers say, at every step: a range on the bus sits
+ * where its BAR does, and no two meet.
  */
 #include "pokes.h"
 
@@ -17,7 +18,7 @@ struct card {
 	struct pci_fn fn;
 	struct msix msix;
 };
-static struct card *hot;	/* the one whose table is poked */
+static struct card *hot; /* the one whose table is poked */
 
 static void table_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
 {
@@ -34,7 +35,7 @@ static void table_write(void *arg, uint64_t off, const uint8_t *data, uint32_t l
 
 	msix_table_write(&c->msix, off, data, len);
 }
-static const struct bus_ops bar_ops = {.read = table_read, .write = table_write};
+static const struct bus_ops bar_ops = { .read = table_read, .write = table_write };
 
 static void wrote(struct pci_fn *f, uint32_t off, uint32_t len)
 {
@@ -43,12 +44,12 @@ static void wrote(struct pci_fn *f, uint32_t off, uint32_t len)
 	if (ranges_meet(off, len, c->msix.cap, 4))
 		msix_ctrl_changed(&c->msix);
 }
-static const struct pci_fn_ops fn_ops = {.wrote = wrote};
+static const struct pci_fn_ops fn_ops = { .wrote = wrote };
 
 static void card_add(struct pci_host *h, struct card *c, enum pci_bar_kind kind)
 {
-	static const struct pci_ids ids = {.vendor = 0x1af4, .device = 0x1042};
-	struct err e = {0};
+	static const struct pci_ids ids = { .vendor = 0x1af4, .device = 0x1042 };
+	struct err e = { 0 };
 
 	pci_fn_init(&c->fn, &ids, &fn_ops);
 	pci_bar_set(&c->fn, 0, kind, false, BAR_SIZE, &bar_ops, c);
@@ -72,7 +73,7 @@ static void card_check(const struct card *c)
 static void card_drop(struct card *c)
 {
 	struct pci_fn_state *s = NEW(struct pci_fn_state);
-	struct err e = {0};
+	struct err e = { 0 };
 
 	pci_fn_save(&c->fn, s);
 	if (pci_fn_load(&c->fn, s, &e))
@@ -87,9 +88,11 @@ static void card_drop(struct card *c)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct card card[CARDS];
-	struct pci_host_args a = {.segments = 1, .ecam = ECAM, .mem32 = {MEM32, MIB(1)}, .mem64 = {MEM64, MIB(1)}};
+	struct pci_host_args a = {
+		.segments = 1, .ecam = ECAM, .mem32 = { MEM32, MIB(1) }, .mem64 = { MEM64, MIB(1) }
+	};
 	struct pci_host *h;
-	struct err e = {0};
+	struct err e = { 0 };
 	struct poke p;
 
 	fake_begin();
@@ -104,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		hot = &card[p.kind % CARDS];
 		if (p.kind < 4)
 			poke_do(fake.board.pio, 0xcf4, 0x10, &p);
-		else if (p.kind < 10)	/* the header and first capabilities of one of them */
+		else if (p.kind < 10) /* the header and first capabilities of one of them */
 			poke_do(fake.board.mmio, ECAM + ((p.kind % CARDS + 1ull) << 15), 0x60, &p);
 		else if (p.kind < 12)
 			poke_do(fake.board.mmio, ECAM, MIB(1), &p);

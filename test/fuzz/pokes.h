@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Register accesses out of a fuzzer's input, for the fuzzers of chips: each takes a byte of what, two of where, and as
- * many of data as the access is long. A board without a hypervisor goes with it.
+ * Register accesses out of a fuzzer's input, for the fuzzers of chips: each takes a byte of what,
+ * two of where, and as many of data as the access is long. A board without a hypervisor goes with
+ * it.
  */
 #pragma once
 
@@ -18,8 +19,8 @@
 
 struct poke {
 	bool write;
-	uint32_t len;	/* 1 to 8 */
-	uint8_t kind;	/* 0 to 15: an access, or another deed of the fuzzer's */
+	uint32_t len; /* 1 to 8 */
+	uint8_t kind; /* 0 to 15: an access, or another deed of the fuzzer's */
 	uint16_t at;
 	uint8_t data[8];
 };
@@ -29,10 +30,10 @@ static inline bool poke_take(struct poke *p, const uint8_t **data, size_t *size)
 {
 	if (*size < 3)
 		return false;
-	*p = (struct poke){.write = **data & 1,
-			   .len = (**data >> 1 & 7) + 1u,
-			   .kind = **data >> 4,
-			   .at = le16_get(*data + 1)};
+	*p = (struct poke){ .write = **data & 1,
+			    .len = (**data >> 1 & 7) + 1u,
+			    .kind = **data >> 4,
+			    .at = le16_get(*data + 1) };
 	*data += 3;
 	*size -= 3;
 	if (!p->write)
@@ -58,14 +59,14 @@ static inline void poke_do(struct bus *b, uint64_t base, uint64_t span, struct p
 /* At rest, the device is saved and reborn; it has to be the same then. */
 static inline void poke_reborn(struct dev *d, const struct fixed_class *c, const void *conf)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 
 	if (c->dev.quiesce && c->dev.quiesce(d, &e))
 		abort();
 	AUTO_JSON struct json *saved = dev_save(d);
 	dev_remove(d);
 	if (dev_add(&d, &fake.board, &c->dev,
-		    &(struct dev_args){.id = "it", .conf = conf, .saved = saved}, &e))
+		    &(struct dev_args){ .id = "it", .conf = conf, .saved = saved }, &e))
 		abort();
 	AUTO_JSON struct json *again = dev_save(d);
 	if (!json_equal_to(saved, again))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The serial port: registers and input in any order; its FIFO never holds more than it can, and it can always be saved. */
+/* The serial port: registers and input in any order; its FIFO never holds more than it can, and it
+ * can always be saved. */
 #include "pokes.h"
 
 #include "dev/serial.h"
@@ -15,12 +16,14 @@ static void want(struct chardev *c, bool on)
 	(void)c;
 	(void)on;
 }
-static const struct chardev_ops ops = {.write = sink, .want_input = want};
+static const struct chardev_ops ops = { .write = sink, .want_input = want };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct chardev chr = {.ops = &ops};
-	const struct serial_conf conf = {.at.place[0] = {FIXED_PIO, 0x3f8}, .gsi = 4, .chr = &chr};
+	struct chardev chr = { .ops = &ops };
+	const struct serial_conf conf = { .at.place[0] = { FIXED_PIO, 0x3f8 },
+					  .gsi = 4,
+					  .chr = &chr };
 	struct poke p;
 	struct dev *d;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hostile guest on the registers of a virtio device: BAR and config accesses of any place and width, guest memory, turns of
- * the device's loop, in the order of the input. Behind them a device that echoes. After each input the driver
- * resets the device, and it must work.
+ * A hostile guest on the registers of a virtio device: BAR and config accesses of any place and
+ * width, guest memory, turns of the device's loop, in the order of the input. Behind them a device
+ * that echoes. After each input the driver resets the device, and it must work.
  */
 #include "../unit/virtio/echo.h"
 
@@ -14,12 +14,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Places worth hitting; other ones come by adding. */
 static const uint32_t places[] = {
-	R_DEV_SEL, R_DRV_SEL, R_DRV_FEAT, R_CFG_VEC, R_STATUS, R_Q_SEL, R_Q_SIZE, R_Q_VEC, R_Q_ENABLE,
-	R_Q_DESC, R_Q_DESC + 4, R_Q_AVAIL, R_Q_AVAIL + 4, R_Q_USED, R_Q_USED + 4, AT_ISR, AT_CONFIG,
-	AT_CONFIG + 4, AT_NOTIFY, AT_NOTIFY + 4, AT_PBA, 0x7fff8,
+	R_DEV_SEL,     R_DRV_SEL,     R_DRV_FEAT,   R_CFG_VEC, R_STATUS,     R_Q_SEL,
+	R_Q_SIZE,      R_Q_VEC,	      R_Q_ENABLE,   R_Q_DESC,  R_Q_DESC + 4, R_Q_AVAIL,
+	R_Q_AVAIL + 4, R_Q_USED,      R_Q_USED + 4, AT_ISR,    AT_CONFIG,    AT_CONFIG + 4,
+	AT_NOTIFY,     AT_NOTIFY + 4, AT_PBA,	    0x7fff8,
 };
 
-/* One operation: kind, width, place, value of four bytes (a page of guest memory for kinds that take memory). */
+/* One operation: kind, width, place, value of four bytes (a page of guest memory for kinds that
+ * take memory). */
 static void play(struct rig *r, const uint8_t *op)
 {
 	const uint32_t len = 1u << (op[1] & 3);

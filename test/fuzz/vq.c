@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rings of a hostile driver: the input is what guest memory holds, where the rings lie, and what the device does next. The
- * device pops, copies, pushes, puts back, mutes and listens in any order; nothing may crash, and what
- * VQ_CHAIN gives must keep vq.h's promises.
+ * Rings of a hostile driver: the input is what guest memory holds, where the rings lie, and what
+ * the device does next. The device pops, copies, pushes, puts back, mutes and listens in any order;
+ * nothing may crash, and what VQ_CHAIN gives must keep vq.h's promises.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -83,7 +83,8 @@ static void step(struct vq *q, uint8_t op, uint8_t arg)
 	}
 }
 
-/* header: desc, avail, used as 32 bits each, features, log2 of the size, first index; then steps; then memory */
+/* header: desc, avail, used as 32 bits each, features, log2 of the size, first index; then steps;
+ * then memory */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct vq q;
@@ -95,8 +96,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	steps = min_u64(data[16] % STEPS_MAX, (size - HEADER) / 2);
 	conf = (struct vq_conf){
-		.size = (uint16_t)(data[12] < 200 ? 1u << (data[12] % 17) : data[12]), .enabled = 1,
-		.desc = le32_get(data) & 0x1fff0u, .avail = le32_get(data + 4) & 0x1fffeu,
+		.size = (uint16_t)(data[12] < 200 ? 1u << (data[12] % 17) : data[12]),
+		.enabled = 1,
+		.desc = le32_get(data) & 0x1fff0u,
+		.avail = le32_get(data + 4) & 0x1fffeu,
 		.used = le32_get(data + 8) & 0x1fffcu,
 	};
 	promise(!gmem_zero(dma.mem, GPA(0), RAM));
@@ -104,7 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			    min_u64(size - HEADER - 2 * steps, RAM)));
 	vq_fini(&q);
 	q.next_avail = q.next_used = le16_get(data + 14);
-	if (vq_setup(&q, &dma, &conf, (data[13] & 1 ? 1ull << 28 : 0) | (data[13] & 2 ? 1ull << 29 : 0)))
+	if (vq_setup(&q, &dma, &conf,
+		     (data[13] & 1 ? 1ull << 28 : 0) | (data[13] & 2 ? 1ull << 29 : 0)))
 		return 0;
 	for (size_t i = 0; i < steps; i++)
 		step(&q, data[HEADER + 2 * i], data[HEADER + 2 * i + 1]);

@@ -15,13 +15,13 @@
 #define CTRL_VQ (1ul << 17)
 
 static const struct target targets[] = {
-	{"blk", VIRTIO_BLK, 0, false, blk_chain, blk_works, 0x100, 0},
-	{"net-rx", VIRTIO_NET, 0, true, net_rx_chain, net_rx_works, 0, CTRL_VQ},
-	{"net-tx", VIRTIO_NET, 1, false, net_tx_chain, net_tx_works, 0, CTRL_VQ},
-	{"net-ctrl", VIRTIO_NET, -1, false, net_ctrl_chain, net_ctrl_works, 0x100, CTRL_VQ},
-	{"con-rx", VIRTIO_CONSOLE, 0, true, con_rx_chain, con_rx_works, 0, 0},
-	{"con-tx", VIRTIO_CONSOLE, 1, false, con_tx_chain, con_tx_works, 0, 0},
-	{"rng", VIRTIO_RNG, 0, false, rng_chain, rng_works, 0, 0},
+	{ "blk", VIRTIO_BLK, 0, false, blk_chain, blk_works, 0x100, 0 },
+	{ "net-rx", VIRTIO_NET, 0, true, net_rx_chain, net_rx_works, 0, CTRL_VQ },
+	{ "net-tx", VIRTIO_NET, 1, false, net_tx_chain, net_tx_works, 0, CTRL_VQ },
+	{ "net-ctrl", VIRTIO_NET, -1, false, net_ctrl_chain, net_ctrl_works, 0x100, CTRL_VQ },
+	{ "con-rx", VIRTIO_CONSOLE, 0, true, con_rx_chain, con_rx_works, 0, 0 },
+	{ "con-tx", VIRTIO_CONSOLE, 1, false, con_tx_chain, con_tx_works, 0, 0 },
+	{ "rng", VIRTIO_RNG, 0, false, rng_chain, rng_works, 0, 0 },
 };
 
 struct score {
@@ -41,11 +41,11 @@ uint64_t ram_end(void)
 
 static const char *outcome_name(uint32_t o)
 {
-	return o == O_BROKEN ? "needs-reset"
-	     : o == O_QUIET  ? "quiet"
-	     : o == O_USED   ? "used"
-	     : o == O_ERROR  ? "error"
-			     : "wrong";
+	return o == O_BROKEN  ? "needs-reset"
+	       : o == O_QUIET ? "quiet"
+	       : o == O_USED  ? "used"
+	       : o == O_ERROR ? "error"
+			      : "wrong";
 }
 
 /* Wait for what comes of an attack: long where something must come, shortly where nothing may. */
@@ -93,7 +93,7 @@ static bool play(struct vdev *d, const struct target *t, const struct attack *a)
 
 	if (t->lazy && !word("feed", NULL))
 		allowed |= O_QUIET;
-	struct bout b = {d, q, t};
+	struct bout b = { d, q, t };
 	uint32_t out = a->run(&b);
 
 	if (!out)
@@ -136,7 +136,7 @@ static void play_target(struct score *s, struct vdev *d, const struct target *t)
 void attack_run(void)
 {
 	static struct vdev d;
-	struct score s = {0, 0};
+	struct score s = { 0, 0 };
 
 	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
 		const struct target *t = &targets[i];

@@ -34,10 +34,10 @@ static void request_chain(struct vq *q, uint32_t type, uint64_t sector, uint32_t
 	uint16_t to_device = type == 1 ? 0 : D_WRITE, status = len ? 2 : 1;
 
 	header(q, type, sector);
-	vq_desc(q, 0, (struct desc){q->buf + HEADER, 16, D_NEXT, 1});
+	vq_desc(q, 0, (struct desc){ q->buf + HEADER, 16, D_NEXT, 1 });
 	if (len)
-		vq_desc(q, 1, (struct desc){q->buf + DATA, len, D_NEXT | to_device, 2});
-	vq_desc(q, status, (struct desc){q->buf + STATUS, 1, D_WRITE, 0});
+		vq_desc(q, 1, (struct desc){ q->buf + DATA, len, D_NEXT | to_device, 2 });
+	vq_desc(q, status, (struct desc){ q->buf + STATUS, 1, D_WRITE, 0 });
 }
 
 void blk_chain(struct vq *q)
@@ -86,7 +86,8 @@ static void io(struct vdev *d, struct vq *q)
 	check(blk_works(d, q), "blk q%u reads", q->index);
 	check(blk_request(q, 0, last + 7, 512) == 0 && pattern_ok(q, last + 7, 512),
 	      "blk q%u reads the last sector", q->index);
-	check(blk_request(q, 0, last + 8, 512) > 0, "blk q%u refuses a read past the end", q->index);
+	check(blk_request(q, 0, last + 8, 512) > 0, "blk q%u refuses a read past the end",
+	      q->index);
 	if (d->offered & F_RO) {
 		check(blk_request(q, 1, last, 512) > 0, "blk q%u refuses a write", q->index);
 	} else {
@@ -113,7 +114,7 @@ static void indirect(struct vdev *d, struct vq *q)
 
 	request_chain(q, 0, 16, 512);
 	memcpy((void *)table, (const void *)(uintptr_t)q->desc, 48);
-	vq_desc(q, 0, (struct desc){table, 48, D_INDIRECT, 0});
+	vq_desc(q, 0, (struct desc){ table, 48, D_INDIRECT, 0 });
 	check(vq_once(q, 5000000) == 513 && pattern_ok(q, 16, 512), "blk q%u reads indirect (%lx)",
 	      q->index, d->features);
 }

@@ -52,10 +52,10 @@ static void submit(struct run *r, uint32_t s)
 	wr32(m + 4, 0);
 	wr64(m + 8, r->sector[s]);
 	wr8(m + 16, 0xff);
-	vq_desc(r->q, k, (struct desc){m, 16, D_NEXT, (uint16_t)(k + 1)});
+	vq_desc(r->q, k, (struct desc){ m, 16, D_NEXT, (uint16_t)(k + 1) });
 	vq_desc(r->q, (uint16_t)(k + 1),
-		(struct desc){data, l->len, D_NEXT | (l->type ? 0 : D_WRITE), (uint16_t)(k + 2)});
-	vq_desc(r->q, (uint16_t)(k + 2), (struct desc){m + 16, 1, D_WRITE, 0});
+		(struct desc){ data, l->len, D_NEXT | (l->type ? 0 : D_WRITE), (uint16_t)(k + 2) });
+	vq_desc(r->q, (uint16_t)(k + 2), (struct desc){ m + 16, 1, D_WRITE, 0 });
 	vq_put(r->q, k);
 }
 
@@ -116,9 +116,9 @@ static void run_load(struct vdev *d, const struct load *l, uint64_t tenths)
 void blk_bench(void)
 {
 	static const struct load loads[] = {
-		{"read4k", 0, 4096, 1, true},	   {"read4k", 0, 4096, 32, true},
-		{"read128k", 0, 131072, 32, false}, {"write4k", 1, 4096, 1, true},
-		{"write4k", 1, 4096, 32, true},
+		{ "read4k", 0, 4096, 1, true },	      { "read4k", 0, 4096, 32, true },
+		{ "read128k", 0, 131072, 32, false }, { "write4k", 1, 4096, 1, true },
+		{ "write4k", 1, 4096, 32, true },
 	};
 	static struct vdev d;
 	uint64_t tenths = 10, only = 0;

@@ -17,8 +17,8 @@ void cmos_run(void)
 
 	while (cmos_rd(0x0a) & 0x80)
 		cpu_relax();
-	print("R3 CMOS time %02x-%02x-%02x %02x:%02x:%02x b=%x century=%x\n", cmos_rd(9), cmos_rd(8),
-	      cmos_rd(7), cmos_rd(4), cmos_rd(2), cmos_rd(0), b, cmos_rd(0x32));
+	print("R3 CMOS time %02x-%02x-%02x %02x:%02x:%02x b=%x century=%x\n", cmos_rd(9),
+	      cmos_rd(8), cmos_rd(7), cmos_rd(4), cmos_rd(2), cmos_rd(0), b, cmos_rd(0x32));
 	print("R3 CMOS low_64k=%u high_64k=%u\n", cmos_rd(0x34) | (uint32_t)cmos_rd(0x35) << 8,
 	      cmos_rd(0x5b) | (uint32_t)cmos_rd(0x5c) << 8 | (uint32_t)cmos_rd(0x5d) << 16);
 	uint8_t was = cmos_rd(0x7f);
@@ -33,8 +33,8 @@ void cmos_run(void)
 /* Ports and addresses where nothing is: all ones in every width. */
 void ports_run(void)
 {
-	static const uint16_t port[] = {0x200, 0x2f8, 0x500, 0x1000, 0xaff8, 0xfff0};
-	static const uint64_t mmio[] = {0xd8000000, 0xfeb00000, 0xfed00000, 0xfe000000};
+	static const uint16_t port[] = { 0x200, 0x2f8, 0x500, 0x1000, 0xaff8, 0xfff0 };
+	static const uint64_t mmio[] = { 0xd8000000, 0xfeb00000, 0xfed00000, 0xfe000000 };
 	uint32_t bad = 0;
 
 	for (size_t i = 0; i < sizeof port / sizeof port[0]; i++)
@@ -91,10 +91,11 @@ void derail_run(void)
 
 void cpuid_run(void)
 {
-	static const uint32_t leaf[] = {0, 1, 7, 0xb, 0x40000000, 0x40000001, 0x80000000, 0x80000008};
+	static const uint32_t leaf[] = { 0,	     1,		 7,	     0xb,
+					 0x40000000, 0x40000001, 0x80000000, 0x80000008 };
 
 	for (size_t i = 0; i < sizeof leaf / sizeof leaf[0]; i++) {
-		uint32_t r[4] = {leaf[i], 0, 0, 0};
+		uint32_t r[4] = { leaf[i], 0, 0, 0 };
 
 		kcall(k_cpuid, (uint64_t)r, 0);
 		print("R3 CPUID %x %x %x %x %x\n", leaf[i], r[0], r[1], r[2], r[3]);

@@ -8,13 +8,13 @@
 
 void con_rx_chain(struct vq *q)
 {
-	vq_desc(q, 0, (struct desc){q->buf, 64, D_WRITE, 0});
+	vq_desc(q, 0, (struct desc){ q->buf, 64, D_WRITE, 0 });
 }
 
 void con_tx_chain(struct vq *q)
 {
 	memcpy((void *)q->buf, "R3 console says\n", 16);
-	vq_desc(q, 0, (struct desc){q->buf, 16, 0, 0});
+	vq_desc(q, 0, (struct desc){ q->buf, 16, 0, 0 });
 }
 
 bool con_tx_works(struct vdev *d, struct vq *q)
@@ -71,7 +71,7 @@ void con_echo(void)
 		total += (uint64_t)len;
 		end = rd8(d.q[0].buf + (uint64_t)len - 1) == '.';
 		memcpy((void *)d.q[1].buf, (const void *)d.q[0].buf, (uint64_t)len);
-		vq_desc(&d.q[1], 0, (struct desc){d.q[1].buf, (uint32_t)len, 0, 0});
+		vq_desc(&d.q[1], 0, (struct desc){ d.q[1].buf, (uint32_t)len, 0, 0 });
 		vq_once(&d.q[1], 5000000);
 	}
 	print("R3 CONECHOED %lu\n", total);

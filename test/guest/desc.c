@@ -59,8 +59,8 @@ void desc_cpu(uint32_t cpu)
 				(1u << STACK_SHIFT) / 4);
 	t->iomap = (uint16_t)((uint64_t)tss.bitmap - base);
 	if (cpu) {
-		gdt[SEL_TSS / 8 + 2 * cpu] = limit | (base & 0xffffff) << 16 | 0x89ul << 40 |
-					     (base >> 24 & 0xff) << 56;
+		gdt[SEL_TSS / 8 + 2 * cpu] =
+			limit | (base & 0xffffff) << 16 | 0x89ul << 40 | (base >> 24 & 0xff) << 56;
 		return;
 	}
 	for (uint32_t i = 0; i < 32; i++)

@@ -35,7 +35,8 @@ void smbios_run(void)
 		return;
 	uint64_t p = rd64(e + 16), end = p + rd32(e + 12);
 
-	print("R3 SMBIOS entry=%lx version=%u.%u max=%u\n", e, rd8(e + 7), rd8(e + 8), rd32(e + 12));
+	print("R3 SMBIOS entry=%lx version=%u.%u max=%u\n", e, rd8(e + 7), rd8(e + 8),
+	      rd32(e + 12));
 	while (p + 4 <= end) {
 		uint8_t type = rd8(p), len = rd8(p + 1);
 
@@ -62,7 +63,7 @@ void mptable_run(void)
 	if (!check(f && !sum8(f, 16), "MP floating pointer with its checksum"))
 		return;
 	uint64_t t = rd32(f + 4), p = t + 44;
-	uint32_t count[5] = {0};
+	uint32_t count[5] = { 0 };
 
 	if (!check(rd32(t) == 0x504d4350 && !sum8(t, rd16(t + 4)), "MP table checksum"))
 		return;

@@ -32,7 +32,7 @@ static uint32_t send_with(struct vq *q, const struct target *t, struct desc firs
 /* The ordinary request with its first descriptor at another address, or of another length. */
 static uint32_t at(struct vq *q, const struct target *t, uint64_t addr, uint32_t len)
 {
-	return send_with(q, t, (struct desc){addr, len, 0xffff, 0});
+	return send_with(q, t, (struct desc){ addr, len, 0xffff, 0 });
 }
 
 static uint32_t head_past_end(struct bout *b)
@@ -67,8 +67,9 @@ static uint32_t next_loop(struct bout *b)
 {
 	b->t->chain(b->q);
 	for (uint16_t i = 0; i < b->q->size; i++)
-		vq_desc(b->q, i, (struct desc){b->q->buf, 16, b->q->desc[0].flags | D_NEXT,
-					    (uint16_t)((i + 1) % b->q->size)});
+		vq_desc(b->q, i,
+			(struct desc){ b->q->buf, 16, b->q->desc[0].flags | D_NEXT,
+				       (uint16_t)((i + 1) % b->q->size) });
 	return send(b->q, 0);
 }
 
@@ -131,8 +132,9 @@ static uint32_t chain_of_the_whole_ram(struct bout *b)
 
 	b->t->chain(b->q);
 	for (uint16_t i = 0; i < b->q->size; i++)
-		vq_desc(b->q, i, (struct desc){HEAP, all, i + 1 < b->q->size ? D_NEXT : 0,
-					    (uint16_t)(i + 1)});
+		vq_desc(b->q, i,
+			(struct desc){ HEAP, all, i + 1 < b->q->size ? D_NEXT : 0,
+				       (uint16_t)(i + 1) });
 	return send(b->q, 0);
 }
 
@@ -208,14 +210,14 @@ static volatile struct desc *to_table(struct vq *q, const struct target *t, stru
 
 static uint32_t indirect_not_negotiated(struct bout *b)
 {
-	to_table(b->q, b->t, (struct desc){b->q->buf + TABLE, 64, D_INDIRECT, 0});
+	to_table(b->q, b->t, (struct desc){ b->q->buf + TABLE, 64, D_INDIRECT, 0 });
 	return send(b->q, 0);
 }
 
 static uint32_t indirect_in_indirect(struct bout *b)
 {
 	volatile struct desc *table =
-		to_table(b->q, b->t, (struct desc){b->q->buf + TABLE, 64, D_INDIRECT, 0});
+		to_table(b->q, b->t, (struct desc){ b->q->buf + TABLE, 64, D_INDIRECT, 0 });
 
 	table[0].flags = D_INDIRECT;
 	table[0].addr = b->q->buf + TABLE;
@@ -225,44 +227,44 @@ static uint32_t indirect_in_indirect(struct bout *b)
 
 static uint32_t indirect_odd_length(struct bout *b)
 {
-	to_table(b->q, b->t, (struct desc){b->q->buf + TABLE, 63, D_INDIRECT, 0});
+	to_table(b->q, b->t, (struct desc){ b->q->buf + TABLE, 63, D_INDIRECT, 0 });
 	return send(b->q, 0);
 }
 
 static uint32_t indirect_empty(struct bout *b)
 {
-	to_table(b->q, b->t, (struct desc){b->q->buf + TABLE, 0, D_INDIRECT, 0});
+	to_table(b->q, b->t, (struct desc){ b->q->buf + TABLE, 0, D_INDIRECT, 0 });
 	return send(b->q, 0);
 }
 
 static uint32_t indirect_huge(struct bout *b)
 {
-	to_table(b->q, b->t, (struct desc){b->q->buf + TABLE, 0xfffffff0, D_INDIRECT, 0});
+	to_table(b->q, b->t, (struct desc){ b->q->buf + TABLE, 0xfffffff0, D_INDIRECT, 0 });
 	return send(b->q, 0);
 }
 
 static uint32_t indirect_in_hole(struct bout *b)
 {
-	to_table(b->q, b->t, (struct desc){HOLE, 64, D_INDIRECT, 0});
+	to_table(b->q, b->t, (struct desc){ HOLE, 64, D_INDIRECT, 0 });
 	return send(b->q, 0);
 }
 
 static uint32_t indirect_past_ram(struct bout *b)
 {
-	to_table(b->q, b->t, (struct desc){ram_end() - 16, 64, D_INDIRECT, 0});
+	to_table(b->q, b->t, (struct desc){ ram_end() - 16, 64, D_INDIRECT, 0 });
 	return send(b->q, 0);
 }
 
 static uint32_t indirect_and_next(struct bout *b)
 {
-	to_table(b->q, b->t, (struct desc){b->q->buf + TABLE, 64, D_INDIRECT | D_NEXT, 1});
+	to_table(b->q, b->t, (struct desc){ b->q->buf + TABLE, 64, D_INDIRECT | D_NEXT, 1 });
 	return send(b->q, 0);
 }
 
 static uint32_t indirect_next_past_end(struct bout *b)
 {
 	volatile struct desc *table =
-		to_table(b->q, b->t, (struct desc){b->q->buf + TABLE, 64, D_INDIRECT, 0});
+		to_table(b->q, b->t, (struct desc){ b->q->buf + TABLE, 64, D_INDIRECT, 0 });
 
 	table[0].flags |= D_NEXT;
 	table[0].next = 4;
@@ -272,7 +274,7 @@ static uint32_t indirect_next_past_end(struct bout *b)
 static uint32_t indirect_loop(struct bout *b)
 {
 	volatile struct desc *table =
-		to_table(b->q, b->t, (struct desc){b->q->buf + TABLE, 64, D_INDIRECT, 0});
+		to_table(b->q, b->t, (struct desc){ b->q->buf + TABLE, 64, D_INDIRECT, 0 });
 
 	table[0].flags |= D_NEXT;
 	table[0].next = 0;
@@ -469,7 +471,8 @@ static uint32_t queue_past_end(struct bout *b)
 	bool wrong = rd16(b->d->common + C_QUEUE_SIZE) != 0;
 
 	for (uint32_t i = 0; i < 8; i++) {
-		wr16(b->d->common + C_QUEUE_SELECT, (uint16_t)(i < 7 ? b->d->num_queues + i : 0xffff));
+		wr16(b->d->common + C_QUEUE_SELECT,
+		     (uint16_t)(i < 7 ? b->d->num_queues + i : 0xffff));
 		wr16(b->d->common + C_QUEUE_SIZE, 64);
 		wr32(b->d->common + C_QUEUE_DESC, (uint32_t)b->q->buf);
 		wr16(b->d->common + C_QUEUE_ENABLE, 1);
@@ -552,65 +555,65 @@ static uint32_t reset_in_flight(struct bout *b)
 }
 
 const struct attack ring_attacks[] = {
-	{"head-past-end", LIVE, O_BROKEN, head_past_end},
-	{"head-ffff", LIVE, O_BROKEN, head_ffff},
-	{"next-past-end", LIVE, O_BROKEN, next_past_end},
-	{"next-self", LIVE, O_BROKEN, next_self},
-	{"next-loop", LIVE, O_BROKEN, next_loop},
-	{"len-past-ram", LIVE, O_BROKEN, len_past_ram},
-	{"len-max", LIVE, O_BROKEN, len_max},
-	{"addr-hole", LIVE, O_BROKEN, addr_hole},
-	{"addr-own-bar", LIVE, O_BROKEN, addr_own_bar},
-	{"addr-lapic", LIVE, O_BROKEN, addr_lapic},
-	{"addr-wraps", LIVE, O_BROKEN, addr_wraps},
-	{"addr-bit-63", LIVE, O_BROKEN, addr_bit_63},
-	{"addr-past-all", LIVE, O_BROKEN, addr_past_all},
-	{"len-zero", LIVE, O_ANY, len_zero},
-	{"directions-swapped", LIVE, O_ANY, directions_swapped},
-	{"chain-of-the-whole-ram", LIVE, O_ANY, chain_of_the_whole_ram},
-	{"same-head-twice", LIVE, O_ANY, same_head_twice},
-	{"same-head-fills-ring", LIVE, O_ANY, same_head_fills_ring},
-	{"avail-jumps-over-size", LIVE, O_BROKEN, avail_jumps_over_size},
-	{"avail-jumps-half", LIVE, O_BROKEN, avail_jumps_half},
-	{"avail-goes-back", LIVE, O_BROKEN, avail_goes_back},
-	{"desc-changes-after-kick", LIVE, O_ANY, desc_changes_after_kick},
-	{"indirect-not-negotiated", LIVE, O_ANY, indirect_not_negotiated},
-	{"indirect-in-indirect", LIVE_IND, O_BROKEN, indirect_in_indirect},
-	{"indirect-odd-length", LIVE_IND, O_BROKEN, indirect_odd_length},
-	{"indirect-empty", LIVE_IND, O_BROKEN, indirect_empty},
-	{"indirect-huge", LIVE_IND, O_BROKEN, indirect_huge},
-	{"indirect-in-hole", LIVE_IND, O_BROKEN, indirect_in_hole},
-	{"indirect-past-ram", LIVE_IND, O_BROKEN, indirect_past_ram},
-	{"indirect-and-next", LIVE_IND, O_ANY, indirect_and_next},
-	{"indirect-next-past-end", LIVE_IND, O_BROKEN, indirect_next_past_end},
-	{"indirect-loop", LIVE_IND, O_BROKEN, indirect_loop},
-	{"event-idx-is-noise", LIVE_IND, O_ANY, event_idx_is_noise},
-	{"desc-unaligned", QUEUES_OFF, O_BROKEN | O_QUIET, desc_unaligned},
-	{"avail-unaligned", QUEUES_OFF, O_BROKEN | O_QUIET, avail_unaligned},
-	{"used-unaligned", QUEUES_OFF, O_BROKEN | O_QUIET, used_unaligned},
-	{"desc-in-hole", QUEUES_OFF, O_BROKEN | O_QUIET, desc_in_hole},
-	{"avail-in-hole", QUEUES_OFF, O_BROKEN | O_QUIET, avail_in_hole},
-	{"used-in-own-bar", QUEUES_OFF, O_BROKEN | O_QUIET, used_in_own_bar},
-	{"desc-past-ram", QUEUES_OFF, O_BROKEN | O_QUIET, desc_past_ram},
-	{"used-past-ram", QUEUES_OFF, O_BROKEN | O_QUIET, used_past_ram},
-	{"rings-wrap", QUEUES_OFF, O_BROKEN | O_QUIET, rings_wrap},
-	{"used-over-avail", QUEUES_OFF, O_ANY, used_over_avail},
-	{"used-over-desc", QUEUES_OFF, O_ANY, used_over_desc},
-	{"size-zero", QUEUES_OFF, O_ANY, size_zero},
-	{"size-three", QUEUES_OFF, O_ANY, size_three},
-	{"size-over-max", QUEUES_OFF, O_ANY, size_over_max},
-	{"size-ffff", QUEUES_OFF, O_ANY, size_ffff},
-	{"enable-twice", QUEUES_OFF, O_ANY, enable_twice},
-	{"kick-before-driver-ok", QUEUES_OFF, O_QUIET, kick_before_driver_ok},
-	{"driver-ok-without-queues", QUEUES_OFF, O_QUIET | O_BROKEN, driver_ok_without_queues},
-	{"driver-ok-without-features-ok", QUEUES_OFF, O_ANY, driver_ok_without_features_ok},
-	{"features-not-offered", QUEUES_OFF, O_QUIET, features_not_offered},
-	{"feature-words-past-end", QUEUES_OFF, O_QUIET, feature_words_past_end},
-	{"queue-past-end", LIVE, O_QUIET, queue_past_end},
-	{"vector-past-end", LIVE, O_QUIET, vector_past_end},
-	{"config-is-written", LIVE, O_QUIET, config_is_written},
-	{"status-is-noise", LIVE, O_QUIET, status_is_noise},
-	{"rings-move-while-live", LIVE, O_ANY, rings_move_while_live},
-	{"reset-in-flight", LIVE, O_QUIET, reset_in_flight},
+	{ "head-past-end", LIVE, O_BROKEN, head_past_end },
+	{ "head-ffff", LIVE, O_BROKEN, head_ffff },
+	{ "next-past-end", LIVE, O_BROKEN, next_past_end },
+	{ "next-self", LIVE, O_BROKEN, next_self },
+	{ "next-loop", LIVE, O_BROKEN, next_loop },
+	{ "len-past-ram", LIVE, O_BROKEN, len_past_ram },
+	{ "len-max", LIVE, O_BROKEN, len_max },
+	{ "addr-hole", LIVE, O_BROKEN, addr_hole },
+	{ "addr-own-bar", LIVE, O_BROKEN, addr_own_bar },
+	{ "addr-lapic", LIVE, O_BROKEN, addr_lapic },
+	{ "addr-wraps", LIVE, O_BROKEN, addr_wraps },
+	{ "addr-bit-63", LIVE, O_BROKEN, addr_bit_63 },
+	{ "addr-past-all", LIVE, O_BROKEN, addr_past_all },
+	{ "len-zero", LIVE, O_ANY, len_zero },
+	{ "directions-swapped", LIVE, O_ANY, directions_swapped },
+	{ "chain-of-the-whole-ram", LIVE, O_ANY, chain_of_the_whole_ram },
+	{ "same-head-twice", LIVE, O_ANY, same_head_twice },
+	{ "same-head-fills-ring", LIVE, O_ANY, same_head_fills_ring },
+	{ "avail-jumps-over-size", LIVE, O_BROKEN, avail_jumps_over_size },
+	{ "avail-jumps-half", LIVE, O_BROKEN, avail_jumps_half },
+	{ "avail-goes-back", LIVE, O_BROKEN, avail_goes_back },
+	{ "desc-changes-after-kick", LIVE, O_ANY, desc_changes_after_kick },
+	{ "indirect-not-negotiated", LIVE, O_ANY, indirect_not_negotiated },
+	{ "indirect-in-indirect", LIVE_IND, O_BROKEN, indirect_in_indirect },
+	{ "indirect-odd-length", LIVE_IND, O_BROKEN, indirect_odd_length },
+	{ "indirect-empty", LIVE_IND, O_BROKEN, indirect_empty },
+	{ "indirect-huge", LIVE_IND, O_BROKEN, indirect_huge },
+	{ "indirect-in-hole", LIVE_IND, O_BROKEN, indirect_in_hole },
+	{ "indirect-past-ram", LIVE_IND, O_BROKEN, indirect_past_ram },
+	{ "indirect-and-next", LIVE_IND, O_ANY, indirect_and_next },
+	{ "indirect-next-past-end", LIVE_IND, O_BROKEN, indirect_next_past_end },
+	{ "indirect-loop", LIVE_IND, O_BROKEN, indirect_loop },
+	{ "event-idx-is-noise", LIVE_IND, O_ANY, event_idx_is_noise },
+	{ "desc-unaligned", QUEUES_OFF, O_BROKEN | O_QUIET, desc_unaligned },
+	{ "avail-unaligned", QUEUES_OFF, O_BROKEN | O_QUIET, avail_unaligned },
+	{ "used-unaligned", QUEUES_OFF, O_BROKEN | O_QUIET, used_unaligned },
+	{ "desc-in-hole", QUEUES_OFF, O_BROKEN | O_QUIET, desc_in_hole },
+	{ "avail-in-hole", QUEUES_OFF, O_BROKEN | O_QUIET, avail_in_hole },
+	{ "used-in-own-bar", QUEUES_OFF, O_BROKEN | O_QUIET, used_in_own_bar },
+	{ "desc-past-ram", QUEUES_OFF, O_BROKEN | O_QUIET, desc_past_ram },
+	{ "used-past-ram", QUEUES_OFF, O_BROKEN | O_QUIET, used_past_ram },
+	{ "rings-wrap", QUEUES_OFF, O_BROKEN | O_QUIET, rings_wrap },
+	{ "used-over-avail", QUEUES_OFF, O_ANY, used_over_avail },
+	{ "used-over-desc", QUEUES_OFF, O_ANY, used_over_desc },
+	{ "size-zero", QUEUES_OFF, O_ANY, size_zero },
+	{ "size-three", QUEUES_OFF, O_ANY, size_three },
+	{ "size-over-max", QUEUES_OFF, O_ANY, size_over_max },
+	{ "size-ffff", QUEUES_OFF, O_ANY, size_ffff },
+	{ "enable-twice", QUEUES_OFF, O_ANY, enable_twice },
+	{ "kick-before-driver-ok", QUEUES_OFF, O_QUIET, kick_before_driver_ok },
+	{ "driver-ok-without-queues", QUEUES_OFF, O_QUIET | O_BROKEN, driver_ok_without_queues },
+	{ "driver-ok-without-features-ok", QUEUES_OFF, O_ANY, driver_ok_without_features_ok },
+	{ "features-not-offered", QUEUES_OFF, O_QUIET, features_not_offered },
+	{ "feature-words-past-end", QUEUES_OFF, O_QUIET, feature_words_past_end },
+	{ "queue-past-end", LIVE, O_QUIET, queue_past_end },
+	{ "vector-past-end", LIVE, O_QUIET, vector_past_end },
+	{ "config-is-written", LIVE, O_QUIET, config_is_written },
+	{ "status-is-noise", LIVE, O_QUIET, status_is_noise },
+	{ "rings-move-while-live", LIVE, O_ANY, rings_move_while_live },
+	{ "reset-in-flight", LIVE, O_QUIET, reset_in_flight },
 };
 const size_t ring_attacks_n = sizeof ring_attacks / sizeof ring_attacks[0];

@@ -153,7 +153,7 @@ void *memset(void *d, int c, size_t n);
 void *memcpy(void *d, const void *s, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 uint32_t sum8(uint64_t a, uint64_t n); /* sum of n bytes at a, modulo 256 */
-uint64_t rnd(void);                    /* the same series in every run */
+uint64_t rnd(void);		       /* the same series in every run */
 void print(const char *f, ...) __attribute__((format(printf, 1, 2)));
 
 /* One line "R3 PASS ..." or "R3 FAIL ..."; failures make the exit status. Returns ok. */

@@ -165,7 +165,7 @@ _Noreturn void exc_report(const uint64_t *f, uint64_t cr2);
 
 _Noreturn void exc_report(const uint64_t *f, uint64_t cr2)
 {
-	print("\nR3 EXCEPTION vector=%lu error=%lx rip=%lx cs=%lx rflags=%lx rsp=%lx cr2=%lx\n", f[0],
-	      f[1], f[2], f[3], f[4], f[5], cr2);
+	print("\nR3 EXCEPTION vector=%lu error=%lx rip=%lx cs=%lx rflags=%lx rsp=%lx cr2=%lx\n",
+	      f[0], f[1], f[2], f[3], f[4], f[5], cr2);
 	leave(99);
 }

@@ -12,16 +12,16 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-	{"told", told_run},	  {"acpi", acpi_run},	  {"acpihex", acpi_hex},
-	{"smbios", smbios_run},	  {"mptable", mptable_run}, {"ram", ram_run},
-	{"cpuid", cpuid_run},	  {"cmos", cmos_run},	  {"ports", ports_run},
-	{"debug", debug_run},	  {"serial", serial_run}, {"echo", serial_echo},
-	{"reset", reset_run},	  {"pci", pci_run},	  {"pcimove", pci_move},
-	{"smp", smp_run},	  {"blk", blk_run},	  {"blkbench", blk_bench},
-	{"net", net_run},	  {"con", con_run},	  {"conecho", con_echo},
-	{"rng", rng_run},	  {"attack", attack_run}, {"race", race_run},
-	{"storm", storm_run},	  {"speed", speed_run},	  {"touch", touch_run},
-	{"park", park_run},	  {"derail", derail_run},
+	{ "told", told_run },	  { "acpi", acpi_run },	      { "acpihex", acpi_hex },
+	{ "smbios", smbios_run }, { "mptable", mptable_run }, { "ram", ram_run },
+	{ "cpuid", cpuid_run },	  { "cmos", cmos_run },	      { "ports", ports_run },
+	{ "debug", debug_run },	  { "serial", serial_run },   { "echo", serial_echo },
+	{ "reset", reset_run },	  { "pci", pci_run },	      { "pcimove", pci_move },
+	{ "smp", smp_run },	  { "blk", blk_run },	      { "blkbench", blk_bench },
+	{ "net", net_run },	  { "con", con_run },	      { "conecho", con_echo },
+	{ "rng", rng_run },	  { "attack", attack_run },   { "race", race_run },
+	{ "storm", storm_run },	  { "speed", speed_run },     { "touch", touch_run },
+	{ "park", park_run },	  { "derail", derail_run },
 };
 
 const char *cmdline(void)
@@ -103,7 +103,7 @@ _Noreturn void smp_main(uint32_t cpu);
 
 _Noreturn void guest_main(uint32_t cpu)
 {
-	static const char *const kind[] = {"?", "pvh", "linux64", "linux32"};
+	static const char *const kind[] = { "?", "pvh", "linux64", "linux32" };
 
 	if (cpu)
 		smp_main(cpu);

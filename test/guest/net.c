@@ -17,18 +17,18 @@
 
 void net_rx_chain(struct vq *q)
 {
-	vq_desc(q, 0, (struct desc){q->buf, 2048, D_WRITE, 0});
+	vq_desc(q, 0, (struct desc){ q->buf, 2048, D_WRITE, 0 });
 }
 
 void net_tx_chain(struct vq *q)
 {
-	static const uint8_t head[14] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52,
-					 0x33, 0,    0,	   0,	 1,    0x88, 0xb5};
+	static const uint8_t head[14] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52,
+					  0x33, 0,    0,    0,	  1,	0x88, 0xb5 };
 
 	memset((void *)q->buf, 0, HEADER + FRAME);
 	memcpy((void *)(q->buf + HEADER), head, sizeof head);
 	memcpy((void *)(q->buf + HEADER + 14), "R3 FRAME", 8);
-	vq_desc(q, 0, (struct desc){q->buf, HEADER + FRAME, 0, 0});
+	vq_desc(q, 0, (struct desc){ q->buf, HEADER + FRAME, 0, 0 });
 }
 
 /* class RX, command PROMISC, on: any device with a control queue acknowledges or refuses it */
@@ -38,9 +38,9 @@ void net_ctrl_chain(struct vq *q)
 	wr8(q->buf + 1, 0);
 	wr8(q->buf + 2, 1);
 	wr8(q->buf + 0x100, 0xff);
-	vq_desc(q, 0, (struct desc){q->buf, 2, D_NEXT, 1});
-	vq_desc(q, 1, (struct desc){q->buf + 2, 1, D_NEXT, 2});
-	vq_desc(q, 2, (struct desc){q->buf + 0x100, 1, D_WRITE, 0});
+	vq_desc(q, 0, (struct desc){ q->buf, 2, D_NEXT, 1 });
+	vq_desc(q, 1, (struct desc){ q->buf + 2, 1, D_NEXT, 2 });
+	vq_desc(q, 2, (struct desc){ q->buf + 0x100, 1, D_WRITE, 0 });
 }
 
 bool net_tx_works(struct vdev *d, struct vq *q)
@@ -99,7 +99,8 @@ void net_run(void)
 {
 	static struct vdev d;
 
-	if (!check(vdev_find(&d, VIRTIO_NET, 0) && vdev_start(&d, F_MAC | F_STATUS | F_MQ | F_CTRL_VQ),
+	if (!check(vdev_find(&d, VIRTIO_NET, 0) &&
+			   vdev_start(&d, F_MAC | F_STATUS | F_MQ | F_CTRL_VQ),
 		   "net starts"))
 		return;
 	print("R3 NET %02x offered=%lx queues=%u mac=", d.bdf >> 3, d.offered, d.num_queues);
@@ -109,7 +110,8 @@ void net_run(void)
 	      rd16(d.config + 10));
 	check(net_tx_works(&d, &d.q[1]), "net takes a frame");
 	if (d.features & F_CTRL_VQ && d.num_queues <= QUEUES_MAX)
-		check(net_ctrl_works(&d, &d.q[d.num_queues - 1]), "net answers on its control queue");
+		check(net_ctrl_works(&d, &d.q[d.num_queues - 1]),
+		      "net answers on its control queue");
 	if (word("feed", NULL))
 		exchange(&d);
 	vdev_reset(&d);

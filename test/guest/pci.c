@@ -113,7 +113,8 @@ static void show_function(uint32_t bdf)
 		uint64_t size, a = pci_bar(bdf, n, &size);
 
 		if (a)
-			print("R3 BAR %02x %u %lx size=%lx flags=%x\n", bdf >> 3, n, a, size, flags);
+			print("R3 BAR %02x %u %lx size=%lx flags=%x\n", bdf >> 3, n, a, size,
+			      flags);
 		if (a && (flags & 6) == 4)
 			n++;
 	}
@@ -140,7 +141,8 @@ static void compare_ecam(uint64_t ecam)
 		differ += rd32(e) != pci_rd32(bdf, 0);
 		for (uint32_t r = 4; there && r < 256; r += 4)
 			differ += rd32(e + r) != pci_rd32(bdf, r);
-		differ += there && (rd8(e + 2) != pci_rd8(bdf, 2) || rd16(e + 10) != pci_rd16(bdf, 10));
+		differ += there &&
+			  (rd8(e + 2) != pci_rd8(bdf, 2) || rd16(e + 10) != pci_rd16(bdf, 10));
 	}
 	check(!differ, "CF8 and ECAM agree on %u functions", functions);
 }
@@ -159,7 +161,8 @@ void pci_run(void)
 	check(inl(0xcfc) == ~0u, "configuration data without enable reads all ones");
 }
 
-/* Move BAR 0 of every virtio device to a new home and back; registers answer there and only there. */
+/* Move BAR 0 of every virtio device to a new home and back; registers answer there and only
+ * there. */
 void pci_move(void)
 {
 	for (uint32_t bdf = 8; bdf < BDFS; bdf += 8) {

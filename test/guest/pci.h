@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI as the drivers need it: configuration space by CF8/CFC, base addresses, capabilities.
- * A device is named by bdf, its number on bus 0 shifted left by 3. Specification: PCI Local Bus 3.0.
+ * PCI as the drivers need it: configuration space by CF8/CFC, base addresses, capabilities. A
+ * device is named by bdf, its number on bus 0 shifted left by 3. Specification: PCI Local Bus 3.0.
  */
 #pragma once
 

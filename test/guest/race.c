@@ -53,7 +53,7 @@ static void race_device(uint32_t type, uint32_t queue, void (*chain)(struct vq *
 
 		if (!check(vdev_start(&d, 0), "race: device %u starts", type))
 			return;
-		n = (struct noise){q, false};
+		n = (struct noise){ q, false };
 		smp_call(1, scribble, &n);
 		for (uint32_t k = 0; k < 200 && !(vdev_status(&d) & S_NEEDS_RESET); k++) {
 			chain(q);

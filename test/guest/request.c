@@ -183,12 +183,12 @@ static uint32_t blk_in_pieces(struct bout *b)
 
 	blk_chain(q);
 	wr64(q->buf + 8, 8);
-	vq_desc(q, 0, (struct desc){q->buf, 8, D_NEXT, 1});
-	vq_desc(q, 1, (struct desc){q->buf + 8, 8, D_NEXT, 2});
-	vq_desc(q, 2, (struct desc){q->buf + DATA, 100, D_NEXT | D_WRITE, 3});
-	vq_desc(q, 3, (struct desc){q->buf + DATA + 100, 312, D_NEXT | D_WRITE, 4});
-	vq_desc(q, 4, (struct desc){q->buf + DATA + 412, 100, D_NEXT | D_WRITE, 5});
-	vq_desc(q, 5, (struct desc){q->buf + STATUS, 1, D_WRITE, 0});
+	vq_desc(q, 0, (struct desc){ q->buf, 8, D_NEXT, 1 });
+	vq_desc(q, 1, (struct desc){ q->buf + 8, 8, D_NEXT, 2 });
+	vq_desc(q, 2, (struct desc){ q->buf + DATA, 100, D_NEXT | D_WRITE, 3 });
+	vq_desc(q, 3, (struct desc){ q->buf + DATA + 100, 312, D_NEXT | D_WRITE, 4 });
+	vq_desc(q, 4, (struct desc){ q->buf + DATA + 412, 100, D_NEXT | D_WRITE, 5 });
+	vq_desc(q, 5, (struct desc){ q->buf + STATUS, 1, D_WRITE, 0 });
 	if (vq_once(q, 5000000) != 513 || rd8(q->buf + STATUS))
 		return O_WRONG;
 	return rd64(q->buf + DATA) == 4096 && rd64(q->buf + DATA + 504) == 4600 ? O_USED : O_WRONG;
@@ -207,10 +207,10 @@ static uint32_t blk_full_ring(struct bout *b)
 
 		wr64(m, 0);
 		wr64(m + 8, 8 + i);
-		vq_desc(q, k, (struct desc){m, 16, D_NEXT, (uint16_t)(k + 1)});
+		vq_desc(q, k, (struct desc){ m, 16, D_NEXT, (uint16_t)(k + 1) });
 		vq_desc(q, (uint16_t)(k + 1),
-			(struct desc){m + 0x200, 512, D_NEXT | D_WRITE, (uint16_t)(k + 2)});
-		vq_desc(q, (uint16_t)(k + 2), (struct desc){m + 0x100, 1, D_WRITE, 0});
+			(struct desc){ m + 0x200, 512, D_NEXT | D_WRITE, (uint16_t)(k + 2) });
+		vq_desc(q, (uint16_t)(k + 2), (struct desc){ m + 0x100, 1, D_WRITE, 0 });
 		vq_put(q, k);
 	}
 	vq_publish(q);
@@ -246,10 +246,11 @@ static uint32_t blk_reset_while_busy(struct bout *b)
 
 		wr64(m, 0);
 		wr64(m + 8, 64);
-		vq_desc(q, k, (struct desc){m, 16, D_NEXT, (uint16_t)(k + 1)});
-		vq_desc(q, (uint16_t)(k + 1), (struct desc){data + i * len, (uint32_t)len,
-							    D_NEXT | D_WRITE, (uint16_t)(k + 2)});
-		vq_desc(q, (uint16_t)(k + 2), (struct desc){m + 0x100, 1, D_WRITE, 0});
+		vq_desc(q, k, (struct desc){ m, 16, D_NEXT, (uint16_t)(k + 1) });
+		vq_desc(q, (uint16_t)(k + 1),
+			(struct desc){ data + i * len, (uint32_t)len, D_NEXT | D_WRITE,
+				       (uint16_t)(k + 2) });
+		vq_desc(q, (uint16_t)(k + 2), (struct desc){ m + 0x100, 1, D_WRITE, 0 });
 		vq_put(q, k);
 	}
 	vq_publish(q);
@@ -263,31 +264,31 @@ static uint32_t blk_reset_while_busy(struct bout *b)
 }
 
 const struct attack blk_attacks[] = {
-	{"sector-past-end", LIVE, O_ERROR, blk_past_end},
-	{"length-over-end", LIVE, O_ERROR, blk_over_end},
-	{"sector-wraps", LIVE, O_ERROR, blk_sector_wraps},
-	{"offset-wraps", LIVE, O_ERROR, blk_offset_wraps},
-	{"write-past-end", LIVE, O_ERROR, blk_write_past_end},
-	{"length-not-512", LIVE, O_ERROR, blk_odd_length},
-	{"wrong-type", LIVE, O_ERROR, blk_wrong_type},
-	{"discard-short", LIVE, O_ERROR, blk_discard_nothing},
-	{"discard-past-end", LIVE, O_ERROR, blk_discard_past_end},
-	{"discard-wraps", LIVE, O_ERROR, blk_discard_wraps},
-	{"zeroes-past-end", LIVE, O_ERROR, blk_zeroes_past_end},
-	{"zeroes-strange-flags", LIVE, O_ERROR, blk_zeroes_strange_flags},
-	{"header-short", LIVE, O_BROKEN | O_ERROR, blk_header_short},
-	{"header-writable", LIVE, O_BROKEN | O_ERROR, blk_header_writable},
-	{"header-only", LIVE, O_BROKEN | O_ERROR, blk_header_only},
-	{"without-status", LIVE, O_BROKEN | O_ERROR, blk_without_status},
-	{"status-readable", LIVE, O_BROKEN | O_ERROR, blk_status_readable},
-	{"status-empty", LIVE, O_BROKEN | O_ERROR, blk_status_empty},
-	{"read-into-readable", LIVE, O_BROKEN | O_ERROR, blk_read_into_readable},
-	{"data-in-hole", LIVE, O_BROKEN, blk_data_in_hole},
-	{"status-in-hole", LIVE, O_BROKEN, blk_status_in_hole},
-	{"id-short", LIVE, O_ANY, blk_id_short},
-	{"reset-while-busy", LIVE, O_QUIET, blk_reset_while_busy},
-	{"lawful-in-pieces", LIVE, O_USED, blk_in_pieces},
-	{"lawful-full-ring", LIVE, O_USED, blk_full_ring},
+	{ "sector-past-end", LIVE, O_ERROR, blk_past_end },
+	{ "length-over-end", LIVE, O_ERROR, blk_over_end },
+	{ "sector-wraps", LIVE, O_ERROR, blk_sector_wraps },
+	{ "offset-wraps", LIVE, O_ERROR, blk_offset_wraps },
+	{ "write-past-end", LIVE, O_ERROR, blk_write_past_end },
+	{ "length-not-512", LIVE, O_ERROR, blk_odd_length },
+	{ "wrong-type", LIVE, O_ERROR, blk_wrong_type },
+	{ "discard-short", LIVE, O_ERROR, blk_discard_nothing },
+	{ "discard-past-end", LIVE, O_ERROR, blk_discard_past_end },
+	{ "discard-wraps", LIVE, O_ERROR, blk_discard_wraps },
+	{ "zeroes-past-end", LIVE, O_ERROR, blk_zeroes_past_end },
+	{ "zeroes-strange-flags", LIVE, O_ERROR, blk_zeroes_strange_flags },
+	{ "header-short", LIVE, O_BROKEN | O_ERROR, blk_header_short },
+	{ "header-writable", LIVE, O_BROKEN | O_ERROR, blk_header_writable },
+	{ "header-only", LIVE, O_BROKEN | O_ERROR, blk_header_only },
+	{ "without-status", LIVE, O_BROKEN | O_ERROR, blk_without_status },
+	{ "status-readable", LIVE, O_BROKEN | O_ERROR, blk_status_readable },
+	{ "status-empty", LIVE, O_BROKEN | O_ERROR, blk_status_empty },
+	{ "read-into-readable", LIVE, O_BROKEN | O_ERROR, blk_read_into_readable },
+	{ "data-in-hole", LIVE, O_BROKEN, blk_data_in_hole },
+	{ "status-in-hole", LIVE, O_BROKEN, blk_status_in_hole },
+	{ "id-short", LIVE, O_ANY, blk_id_short },
+	{ "reset-while-busy", LIVE, O_QUIET, blk_reset_while_busy },
+	{ "lawful-in-pieces", LIVE, O_USED, blk_in_pieces },
+	{ "lawful-full-ring", LIVE, O_USED, blk_full_ring },
 };
 const size_t blk_attacks_n = sizeof blk_attacks / sizeof blk_attacks[0];
 
@@ -349,20 +350,21 @@ static uint32_t tx_many_pieces(struct bout *b)
 {
 	net_tx_chain(b->q);
 	for (uint16_t i = 0; i < b->q->size; i++)
-		vq_desc(b->q, i, (struct desc){b->q->buf + i, 1, i + 1 < b->q->size ? D_NEXT : 0,
-					       (uint16_t)(i + 1)});
+		vq_desc(b->q, i,
+			(struct desc){ b->q->buf + i, 1, i + 1 < b->q->size ? D_NEXT : 0,
+				       (uint16_t)(i + 1) });
 	return send(b->q);
 }
 
 const struct attack net_tx_attacks[] = {
-	{"one-byte", LIVE, O_BROKEN | O_USED, tx_one_byte},
-	{"header-only", LIVE, O_BROKEN | O_USED, tx_header_only},
-	{"half-a-mac", LIVE, O_BROKEN | O_USED, tx_half_mac},
-	{"too-long", LIVE, O_BROKEN | O_USED, tx_too_long},
-	{"writable", LIVE, O_BROKEN | O_USED, tx_writable},
-	{"offload-noise", LIVE, O_BROKEN | O_USED, tx_offload_noise},
-	{"checksum-past-end", LIVE, O_BROKEN | O_USED, tx_checksum_past_end},
-	{"many-pieces", LIVE, O_BROKEN | O_USED, tx_many_pieces},
+	{ "one-byte", LIVE, O_BROKEN | O_USED, tx_one_byte },
+	{ "header-only", LIVE, O_BROKEN | O_USED, tx_header_only },
+	{ "half-a-mac", LIVE, O_BROKEN | O_USED, tx_half_mac },
+	{ "too-long", LIVE, O_BROKEN | O_USED, tx_too_long },
+	{ "writable", LIVE, O_BROKEN | O_USED, tx_writable },
+	{ "offload-noise", LIVE, O_BROKEN | O_USED, tx_offload_noise },
+	{ "checksum-past-end", LIVE, O_BROKEN | O_USED, tx_checksum_past_end },
+	{ "many-pieces", LIVE, O_BROKEN | O_USED, tx_many_pieces },
 };
 const size_t net_tx_attacks_n = sizeof net_tx_attacks / sizeof net_tx_attacks[0];
 
@@ -370,7 +372,7 @@ const size_t net_tx_attacks_n = sizeof net_tx_attacks / sizeof net_tx_attacks[0]
 static uint32_t rx_post(struct vq *q, uint32_t len, uint16_t flags)
 {
 	for (uint16_t i = 0; i < q->size; i++) {
-		vq_desc(q, i, (struct desc){q->buf + i * 64u, len, flags, 0});
+		vq_desc(q, i, (struct desc){ q->buf + i * 64u, len, flags, 0 });
 		vq_put(q, i);
 	}
 	vq_publish(q);
@@ -408,11 +410,11 @@ static uint32_t rx_all_one_buffer(struct bout *b)
 }
 
 const struct attack net_rx_attacks[] = {
-	{"buffers-of-4", LIVE, O_ANY, rx_tiny},
-	{"buffers-of-12", LIVE, O_ANY, rx_header_only},
-	{"buffers-of-40", LIVE, O_ANY, rx_short},
-	{"buffers-readable", LIVE, O_ANY, rx_readable},
-	{"one-buffer-always", LIVE, O_ANY, rx_all_one_buffer},
+	{ "buffers-of-4", LIVE, O_ANY, rx_tiny },
+	{ "buffers-of-12", LIVE, O_ANY, rx_header_only },
+	{ "buffers-of-40", LIVE, O_ANY, rx_short },
+	{ "buffers-readable", LIVE, O_ANY, rx_readable },
+	{ "one-buffer-always", LIVE, O_ANY, rx_all_one_buffer },
 };
 const size_t net_rx_attacks_n = sizeof net_rx_attacks / sizeof net_rx_attacks[0];
 
@@ -465,7 +467,7 @@ static uint32_t ctrl_mac_table(struct bout *b)
 static uint32_t ctrl_one_byte(struct bout *b)
 {
 	net_ctrl_chain(b->q);
-	vq_desc(b->q, 0, (struct desc){b->q->buf, 1, D_NEXT, 2});
+	vq_desc(b->q, 0, (struct desc){ b->q->buf, 1, D_NEXT, 2 });
 	return send(b->q);
 }
 
@@ -489,15 +491,15 @@ static uint32_t ctrl_long(struct bout *b)
 }
 
 const struct attack net_ctrl_attacks[] = {
-	{"class-unknown", LIVE, O_ERROR, ctrl_class},
-	{"command-unknown", LIVE, O_ERROR, ctrl_command},
-	{"pairs-65535", LIVE, O_ERROR, ctrl_pairs},
-	{"pairs-0", LIVE, O_ERROR, ctrl_pairs_zero},
-	{"offloads-unknown", LIVE, O_ERROR, ctrl_offloads},
-	{"mac-table-noise", LIVE, O_BROKEN | O_USED | O_ERROR, ctrl_mac_table},
-	{"one-byte", LIVE, O_BROKEN | O_ERROR, ctrl_one_byte},
-	{"no-ack", LIVE, O_BROKEN | O_ERROR | O_USED, ctrl_no_ack},
-	{"ack-readable", LIVE, O_BROKEN | O_ERROR | O_USED, ctrl_ack_readable},
-	{"long", LIVE, O_ANY, ctrl_long},
+	{ "class-unknown", LIVE, O_ERROR, ctrl_class },
+	{ "command-unknown", LIVE, O_ERROR, ctrl_command },
+	{ "pairs-65535", LIVE, O_ERROR, ctrl_pairs },
+	{ "pairs-0", LIVE, O_ERROR, ctrl_pairs_zero },
+	{ "offloads-unknown", LIVE, O_ERROR, ctrl_offloads },
+	{ "mac-table-noise", LIVE, O_BROKEN | O_USED | O_ERROR, ctrl_mac_table },
+	{ "one-byte", LIVE, O_BROKEN | O_ERROR, ctrl_one_byte },
+	{ "no-ack", LIVE, O_BROKEN | O_ERROR | O_USED, ctrl_no_ack },
+	{ "ack-readable", LIVE, O_BROKEN | O_ERROR | O_USED, ctrl_ack_readable },
+	{ "long", LIVE, O_ANY, ctrl_long },
 };
 const size_t net_ctrl_attacks_n = sizeof net_ctrl_attacks / sizeof net_ctrl_attacks[0];

@@ -8,7 +8,7 @@
 void rng_chain(struct vq *q)
 {
 	memset((void *)q->buf, 0, 64);
-	vq_desc(q, 0, (struct desc){q->buf, 64, D_WRITE, 0});
+	vq_desc(q, 0, (struct desc){ q->buf, 64, D_WRITE, 0 });
 }
 
 bool rng_works(struct vdev *d, struct vq *q)

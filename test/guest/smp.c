@@ -31,7 +31,8 @@ _Noreturn void smp_main(uint32_t cpu)
 	m->online = true;
 	for (;;) {
 		while (!m->work)
-			kcall(k_hlt, 0, 0); /* an IPI that came before it is still pending, and wakes */
+			kcall(k_hlt, 0,
+			      0); /* an IPI that came before it is still pending, and wakes */
 		barrier();
 		m->work(m->arg);
 		barrier();
@@ -102,5 +103,6 @@ void smp_run(void)
 		ran += counted[cpu];
 	}
 	print("R3 SMP online=%u ran=%lu\n", online, ran);
-	check(online == n && ran == n - 1, "all %lu cpus are online, know their APIC id, and run", n);
+	check(online == n && ran == n - 1, "all %lu cpus are online, know their APIC id, and run",
+	      n);
 }

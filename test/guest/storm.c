@@ -97,7 +97,7 @@ static void storm_config(void)
 /* The register areas once more, byte by byte. */
 static void storm_registers(struct vdev *d)
 {
-	const uint64_t area[] = {d->common, d->isr, d->config, d->notify, d->msix};
+	const uint64_t area[] = { d->common, d->isr, d->config, d->notify, d->msix };
 
 	for (size_t i = 0; i < sizeof area / sizeof area[0]; i++)
 		for (uint64_t o = 0; area[i] && o < 0x400; o++)
@@ -119,10 +119,10 @@ static void storm_bars(void)
 	static const struct {
 		uint32_t type, queue;
 		bool (*works)(struct vdev *d, struct vq *q);
-	} row[] = {{VIRTIO_BLK, 0, blk_works},
-		   {VIRTIO_NET, 1, net_tx_works},
-		   {VIRTIO_CONSOLE, 1, con_tx_works},
-		   {VIRTIO_RNG, 0, rng_works}};
+	} row[] = { { VIRTIO_BLK, 0, blk_works },
+		    { VIRTIO_NET, 1, net_tx_works },
+		    { VIRTIO_CONSOLE, 1, con_tx_works },
+		    { VIRTIO_RNG, 0, rng_works } };
 	static struct vdev d;
 
 	for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {

@@ -4,8 +4,8 @@
  * registers, and hvm_start_info (PVH) or boot_params (Linux). Checks only what is the same for
  * every configuration. Specifications: Xen public/arch-x86/hvm/start_info.h; Linux boot.rst.
  */
-#include "guest.h"
 #include "told.h"
+#include "guest.h"
 
 static void told_regs(void)
 {
@@ -97,7 +97,8 @@ void told_run(void)
 		told_linux();
 }
 
-/* Each RAM range: its ends and every 64 MiB between hold what is written, and nothing is aliased. */
+/* Each RAM range: its ends and every 64 MiB between hold what is written, and nothing is
+ * aliased. */
 void ram_run(void)
 {
 	uint64_t a, n, bad = 0, words = 0, step = 64ul << 20;

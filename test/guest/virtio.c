@@ -45,7 +45,7 @@ static void read_caps(struct vdev *d)
 
 bool vdev_find(struct vdev *d, uint32_t type, uint32_t nth)
 {
-	static const uint16_t transitional[] = {0, 0x1000, 0x1001, 0x1003, 0x1005};
+	static const uint16_t transitional[] = { 0, 0x1000, 0x1001, 0x1003, 0x1005 };
 
 	for (uint32_t bdf = 0; bdf < 256; bdf += 8) {
 		uint32_t id = pci_rd32(bdf, 0);
@@ -237,8 +237,7 @@ bool vq_wait(const struct vq *q, uint64_t us)
 
 uint32_t vq_take(struct vq *q, uint32_t *len)
 {
-	volatile uint32_t *e =
-		(volatile uint32_t *)(q->used + 2 + 4 * (q->last_used % q->size));
+	volatile uint32_t *e = (volatile uint32_t *)(q->used + 2 + 4 * (q->last_used % q->size));
 
 	q->last_used++;
 	*len = e[1];

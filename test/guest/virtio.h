@@ -65,7 +65,7 @@ struct vq {
 	volatile struct desc *desc;
 	volatile uint16_t *avail; /* [0] flags, [1] index, [2..] ring, then used_event */
 	volatile uint16_t *used;  /* [0] flags, [1] index, [2..] ring, then avail_event */
-	uint64_t buf;             /* 1 MiB of buffer memory of its own */
+	uint64_t buf;		  /* 1 MiB of buffer memory of its own */
 	uint64_t notify;
 	uint16_t avail_idx, last_used;
 };

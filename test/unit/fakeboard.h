@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A board without a hypervisor, for unit tests of devices: the interrupt calls of hv/ are taken over here and remembered, wishes
- * are counted. One test program, one board. Include it in the test's own file only.
+ * A board without a hypervisor, for unit tests of devices: the interrupt calls of hv/ are taken
+ * over here and remembered, wishes are counted. One test program, one board. Include it in the
+ * test's own file only.
  */
 #pragma once
 
@@ -30,27 +31,31 @@ struct fake_msi {
 static struct fake {
 	struct board board;
 	pthread_mutex_t lock;
-	struct fake_msi msi[FAKE_MSIS];	/* delivered at once, oldest first */
+	struct fake_msi msi[FAKE_MSIS]; /* delivered at once, oldest first */
 	uint32_t msis;
 	struct hv_irq_route route[256];
-	uint32_t routes;		/* unmasked rows in the table as last set */
-	uint32_t sets;			/* tables set */
-	struct { int fd; uint32_t gsi; } irqfd[FAKE_FDS];
+	uint32_t routes; /* unmasked rows in the table as last set */
+	uint32_t sets;	 /* tables set */
+	struct {
+		int fd;
+		uint32_t gsi;
+	} irqfd[FAKE_FDS];
 	uint32_t irqfds;
-	bool refuse;			/* tables are refused */
+	bool refuse; /* tables are refused */
 	uint32_t resets, shutdowns;
-} fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
 {
 	(void)vm;
 	pthread_mutex_lock(&fake.lock);
-	fake.msi[fake.msis++ % FAKE_MSIS] = (struct fake_msi){addr, data};
+	fake.msi[fake.msis++ % FAKE_MSIS] = (struct fake_msi){ addr, data };
 	pthread_mutex_unlock(&fake.lock);
 	return 0;
 }
 
-int hv_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count, struct err *e)
+int hv_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
+		  struct err *e)
 {
 	(void)vm;
 	if (fake.refuse)
@@ -86,7 +91,8 @@ static inline const struct hv_irq_route *fake_route(uint32_t gsi)
 	return NULL;
 }
 
-/* What the hypervisor would do now: events that were signalled and have a route, as data of the last; 0 = none. */
+/* What the hypervisor would do now: events that were signalled and have a route, as data of the
+ * last; 0 = none. */
 static inline uint32_t fake_events(void)
 {
 	uint32_t data = 0;
@@ -127,7 +133,7 @@ static inline void fake_sound(int rc, const struct err *e)
 static inline void fake_begin(void)
 {
 	struct board *b = &fake.board;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	memset(&fake.msi, 0, sizeof(fake.msi));
 	fake.msis = fake.routes = fake.sets = fake.irqfds = fake.resets = fake.shutdowns = 0;
@@ -137,8 +143,8 @@ static inline void fake_begin(void)
 	fake_sound(bus_new(&b->pio, "ports", &e), &e);
 	fake_sound(bus_new(&b->mmio, "mmio", &e), &e);
 	fake_sound(irqs_new(&b->irqs, NULL, &e), &e);
-	irqs_set_chip(b->irqs, &(struct irq_chip){.pin = fake_pin});
-	b->up = (struct board_up){.wish = fake_wish};
+	irqs_set_chip(b->irqs, &(struct irq_chip){ .pin = fake_pin });
+	b->up = (struct board_up){ .wish = fake_wish };
 }
 
 static inline void fake_end(void)
@@ -153,9 +159,10 @@ static inline void fake_end(void)
 static inline struct dev *fake_add(const struct fixed_class *c, const void *conf)
 {
 	struct dev *d = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 
-	fake_sound(dev_add(&d, &fake.board, &c->dev, &(struct dev_args){.id = "it", .conf = conf}, &e),
+	fake_sound(dev_add(&d, &fake.board, &c->dev, &(struct dev_args){ .id = "it", .conf = conf },
+			   &e),
 		   &e);
 	return d;
 }

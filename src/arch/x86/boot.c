@@ -26,10 +26,9 @@
 #define SEL_DATA 0x18
 #define GDT_ENTRIES 4
 static const uint64_t gdt[GDT_ENTRIES] = {
-	0,
-	0x00008b0000000067,	/* task, busy, base 0, limit 0x67 */
-	0x00cf9b000000ffff,	/* code, 32 bits, 4 GiB */
-	0x00cf93000000ffff,	/* data, 4 GiB */
+	0, 0x00008b0000000067, /* task, busy, base 0, limit 0x67 */
+	0x00cf9b000000ffff,    /* code, 32 bits, 4 GiB */
+	0x00cf93000000ffff,    /* data, 4 GiB */
 };
 
 /* offsets in the zero page */
@@ -50,11 +49,21 @@ void x86_start(struct hv_x86_start *s, const struct arch_payload *p)
 		.rip = p->entry,
 		.rsp = X86_STACK_TOP,
 		.rflags = 2,
-		.cr0 = 0x11,	/* protection on; ET is always set */
-		.cs = { .limit = 0xffffffff, .selector = SEL_CODE, .type = 11, .present = 1,
-			.db = 1, .s = 1, .g = 1 },
-		.ds = { .limit = 0xffffffff, .selector = SEL_DATA, .type = 3, .present = 1,
-			.db = 1, .s = 1, .g = 1 },
+		.cr0 = 0x11, /* protection on; ET is always set */
+		.cs = { .limit = 0xffffffff,
+			.selector = SEL_CODE,
+			.type = 11,
+			.present = 1,
+			.db = 1,
+			.s = 1,
+			.g = 1 },
+		.ds = { .limit = 0xffffffff,
+			.selector = SEL_DATA,
+			.type = 3,
+			.present = 1,
+			.db = 1,
+			.s = 1,
+			.g = 1 },
 		.tss = { .limit = 0x67, .selector = SEL_TSS, .type = 11, .present = 1 },
 		.gdt_base = X86_GDT,
 		.gdt_limit = sizeof gdt - 1,
@@ -73,7 +82,8 @@ static int payload_open(const char *path, struct err *e)
 	return fd_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0, e);
 }
 
-static int load_kernel_at(struct load_kernel *k, const struct gmem *m, const char *path, struct err *e)
+static int load_kernel_at(struct load_kernel *k, const struct gmem *m, const char *path,
+			  struct err *e)
 {
 	AUTO_FD int fd = payload_open(path, e);
 
@@ -82,12 +92,13 @@ static int load_kernel_at(struct load_kernel *k, const struct gmem *m, const cha
 	return load_kernel(k, m, fd, e) ? err_in(e, "%s", path) : 0;
 }
 
-static int load_initrd_at(struct arch_payload *out, const struct load_kernel *k, const struct gmem *m,
-			  const char *path, struct err *e)
+static int load_initrd_at(struct arch_payload *out, const struct load_kernel *k,
+			  const struct gmem *m, const char *path, struct err *e)
 {
 	AUTO_FD int fd = payload_open(path, e);
 	/* the first piece of RAM ends below the PCI window */
-	const struct load_range room = { k->end, min_u64(gmem_region(m, 0)->size, k->initrd_max + 1) };
+	const struct load_range room = { k->end,
+					 min_u64(gmem_region(m, 0)->size, k->initrd_max + 1) };
 	struct load_range at;
 
 	if (fd < 0)
@@ -99,7 +110,8 @@ static int load_initrd_at(struct arch_payload *out, const struct load_kernel *k,
 	return 0;
 }
 
-int arch_load(struct arch_payload *out, const struct gmem *m, const struct payload_conf *p, struct err *e)
+int arch_load(struct arch_payload *out, const struct gmem *m, const struct payload_conf *p,
+	      struct err *e)
 {
 	const char *path = p->firmware ? p->firmware : p->kernel;
 	const char *what = p->firmware ? "firmware" : "kernel";
@@ -130,7 +142,8 @@ int arch_load(struct arch_payload *out, const struct gmem *m, const struct paylo
 static int put(const struct gmem *m, uint64_t at, const void *p, size_t n, struct err *e)
 {
 	if (gmem_write(m, GPA(at), p, n))
-		return err_set(e, ERR_BAD, "no guest memory at 0x%" PRIx64 " for the boot tables", at);
+		return err_set(e, ERR_BAD, "no guest memory at 0x%" PRIx64 " for the boot tables",
+			       at);
 	return 0;
 }
 
@@ -142,8 +155,10 @@ static int put_cpu(const struct gmem *m, struct err *e)
 	_Static_assert(X86_GDT + sizeof gdt == X86_IDT, "GDT and IDT adjoin");
 	for (unsigned int i = 0; i < GDT_ENTRIES; i++)
 		le64_put(b + 8 * i, gdt[i]);
-	le16_put(ebda, X86_RSDP >> 4);	/* a real-mode segment */
-	return put(m, X86_EBDA_POINTER, ebda, sizeof ebda, e) || put(m, X86_GDT, b, sizeof b, e) ? -1 : 0;
+	le16_put(ebda, X86_RSDP >> 4); /* a real-mode segment */
+	return put(m, X86_EBDA_POINTER, ebda, sizeof ebda, e) || put(m, X86_GDT, b, sizeof b, e)
+		       ? -1
+		       : 0;
 }
 
 static int put_cmdline(const struct gmem *m, const char *cmdline, struct err *e)
@@ -151,8 +166,8 @@ static int put_cmdline(const struct gmem *m, const char *cmdline, struct err *e)
 	return put(m, X86_CMDLINE, cmdline, strlen(cmdline) + 1, e);
 }
 
-static int put_start_info(const struct arch_payload *p, const struct gmem *m, const struct vm_conf *c,
-			  struct err *e)
+static int put_start_info(const struct arch_payload *p, const struct gmem *m,
+			  const struct vm_conf *c, struct err *e)
 {
 	uint8_t info[0x40 + 32] = { 0 }, map[X86_MAP_MAX * 24] = { 0 };
 	struct x86_map_entry entry[X86_MAP_MAX];
@@ -164,7 +179,7 @@ static int put_start_info(const struct arch_payload *p, const struct gmem *m, co
 		le32_put(map + 24 * i + 16, entry[i].type);
 	}
 	le32_put(info, PVH_MAGIC);
-	le32_put(info + 4, 1);		/* version: has a memory map */
+	le32_put(info + 4, 1); /* version: has a memory map */
 	le32_put(info + 12, p->initrd_size ? 1 : 0);
 	le64_put(info + 16, p->initrd_size ? X86_MODLIST : 0);
 	le64_put(info + 24, X86_CMDLINE);
@@ -174,11 +189,13 @@ static int put_start_info(const struct arch_payload *p, const struct gmem *m, co
 	_Static_assert(X86_MODLIST == X86_START_INFO + 0x40, "the list of modules follows");
 	le64_put(info + 0x40, p->initrd);
 	le64_put(info + 0x48, p->initrd_size);
-	return put(m, X86_START_INFO, info, sizeof info, e) || put(m, X86_MEMMAP, map, 24 * n, e) ? -1 : 0;
+	return put(m, X86_START_INFO, info, sizeof info, e) || put(m, X86_MEMMAP, map, 24 * n, e)
+		       ? -1
+		       : 0;
 }
 
-static int put_zero_page(const struct arch_payload *p, const struct gmem *m, const struct vm_conf *c,
-			 struct err *e)
+static int put_zero_page(const struct arch_payload *p, const struct gmem *m,
+			 const struct vm_conf *c, struct err *e)
 {
 	struct x86_map_entry entry[X86_MAP_MAX];
 	uint32_t n = x86_map(entry, c);
@@ -205,11 +222,12 @@ int arch_finish(const struct arch_payload *p, struct board *b, const struct vm_c
 {
 	uint64_t end;
 
-	(void)phys_bits;	/* the tables say what devices say, who were told their places */
-	if (put_cpu(b->mem, e) || put_cmdline(b->mem, c->payload.cmdline ? c->payload.cmdline : "", e))
+	(void)phys_bits; /* the tables say what devices say, who were told their places */
+	if (put_cpu(b->mem, e) ||
+	    put_cmdline(b->mem, c->payload.cmdline ? c->payload.cmdline : "", e))
 		return -1;
-	if (x86_acpi(b, c, e) || x86_smbios(&end, b->mem, c, e) ||
-	    x86_mptable(b->mem, end, c, e))
+	if (x86_acpi(b, c, e) || x86_smbios(&end, b->mem, c, e) || x86_mptable(b->mem, end, c, e))
 		return -1;
-	return p->kind == BOOT_PVH ? put_start_info(p, b->mem, c, e) : put_zero_page(p, b->mem, c, e);
+	return p->kind == BOOT_PVH ? put_start_info(p, b->mem, c, e)
+				   : put_zero_page(p, b->mem, c, e);
 }

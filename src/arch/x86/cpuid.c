@@ -22,20 +22,20 @@
 #define L1_EDX_MTRR (1u << 12)
 #define L1_EDX_HTT (1u << 28)
 /* leaf 7 */
-#define L7_EDX_AMX ((1u << 22) | (1u << 24) | (1u << 25))	/* BF16, TILE, INT8 */
-#define L7_1_EAX_AMX (1u << 21)					/* FP16 */
-#define L7_1_EDX_AMX (1u << 8)					/* COMPLEX */
+#define L7_EDX_AMX ((1u << 22) | (1u << 24) | (1u << 25)) /* BF16, TILE, INT8 */
+#define L7_1_EAX_AMX (1u << 21)				  /* FP16 */
+#define L7_1_EDX_AMX (1u << 8)				  /* COMPLEX */
 #define XCR0_AMX ((1u << 17) | (1u << 18))
 /* leaf 0x80000001 */
 #define AMD_ECX_CMP_LEGACY (1u << 1)
 #define AMD_ECX_SVM (1u << 2)
-#define AMD_EDX_INVARIANT_TSC (1u << 8)	/* of leaf 0x80000007 */
+#define AMD_EDX_INVARIANT_TSC (1u << 8) /* of leaf 0x80000007 */
 /* the hypervisor's leaves */
 #define HV_FIRST 0x40000000u
 #define HV_FEATURES 0x40000001u
 #define HV_TIMING 0x40000010u
 #define HV_MSI_EXT_DEST_ID (1u << 15)
-#define LAPIC_BUS_KHZ 1000000u		/* KVM's timer counts nanoseconds */
+#define LAPIC_BUS_KHZ 1000000u /* KVM's timer counts nanoseconds */
 
 #define MSR_MISC_ENABLE 0x1a0
 #define MISC_ENABLE_FAST_STRING 1u
@@ -51,8 +51,8 @@ struct arch_cpus {
 	uint32_t count;
 	struct x86_topo topo;
 	bool amd;
-	bool firmware;		/* the payload wants processors as reset leaves them */
-	bool wants_khz;		/* the timing leaf waits for the first vCPU, which knows the frequency */
+	bool firmware;	/* the payload wants processors as reset leaves them */
+	bool wants_khz; /* the timing leaf waits for the first vCPU, which knows the frequency */
 };
 
 /* Bits for numbers 0 to n-1. */
@@ -67,7 +67,9 @@ static uint8_t bits_for(uint32_t n)
 
 void x86_topo(struct x86_topo *t, const struct vm_conf *c)
 {
-	*t = (struct x86_topo){ .threads = 1, .cores = c->cpus.max_vcpus, .dies = 1, .packages = 1 };
+	*t = (struct x86_topo){
+		.threads = 1, .cores = c->cpus.max_vcpus, .dies = 1, .packages = 1
+	};
 	if (c->cpus.topology) {
 		t->threads = c->cpus.topology->threads_per_core;
 		t->cores = c->cpus.topology->cores_per_die;
@@ -101,7 +103,8 @@ uint32_t x86_max_apic_id(const struct vm_conf *c)
 static struct hv_cpuid *find(struct arch_cpus *a, uint32_t leaf, uint32_t sub)
 {
 	for (uint32_t i = 0; i < a->count; i++)
-		if (a->table[i].leaf == leaf && (!a->table[i].sub_matters || a->table[i].sub == sub))
+		if (a->table[i].leaf == leaf &&
+		    (!a->table[i].sub_matters || a->table[i].sub == sub))
 			return &a->table[i];
 	return NULL;
 }
@@ -216,8 +219,8 @@ static void topology(struct arch_cpus *a)
 		uint32_t ids = at_most(1u << at_most(package_bits(&a->topo), 8), 0xff);
 
 		one->ebx = (one->ebx & 0xff00ffff) | ids << 16;
-		one->edx = per_package(&a->topo) > 1 ? one->edx | L1_EDX_HTT
-						     : one->edx & ~L1_EDX_HTT;
+		one->edx =
+			per_package(&a->topo) > 1 ? one->edx | L1_EDX_HTT : one->edx & ~L1_EDX_HTT;
 	}
 	extended_topology(a);
 	caches(a, a->amd ? 0x8000001d : 4);
@@ -356,7 +359,8 @@ static void personal(struct arch_cpus *a, uint32_t index)
 			break;
 		case 0x8000001e:
 			l->eax = id;
-			l->ebx = ((id >> t->thread_bits) & 0xff) | at_most(t->threads - 1, 0xff) << 8;
+			l->ebx = ((id >> t->thread_bits) & 0xff) | at_most(t->threads - 1, 0xff)
+									   << 8;
 			l->ecx = (id >> (t->thread_bits + t->core_bits) & 0xff) |
 				 at_most(t->dies - 1, 7) << 8;
 			break;
@@ -366,12 +370,13 @@ static void personal(struct arch_cpus *a, uint32_t index)
 	}
 }
 
-static int first_msrs(const struct arch_cpus *a, struct hv_vcpu *v,
-		      const struct arch_payload *boot, struct err *e)
+static int first_msrs(const struct arch_cpus *a, struct hv_vcpu *v, const struct arch_payload *boot,
+		      struct err *e)
 {
 	const struct hv_msr msrs[] = {
 		{ MSR_MISC_ENABLE, MISC_ENABLE_FAST_STRING },
-		/* a kernel finds memory cached, as firmware leaves it; firmware finds what reset leaves */
+		/* a kernel finds memory cached, as firmware leaves it; firmware finds what reset
+		 * leaves */
 		{ MSR_MTRR_DEF_TYPE, MTRR_ON_WRITE_BACK },
 	};
 	bool as_reset = a->firmware || (boot && boot->firmware);
@@ -389,7 +394,7 @@ int arch_vcpu(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
 	if (hv_vcpu_cpuid(v, a->table, a->count, e) || first_msrs(a, v, boot, e))
 		return -1;
 	if (index)
-		return 0;	/* the others wait for INIT, which would undo the rest */
+		return 0; /* the others wait for INIT, which would undo the rest */
 	struct hv_x86_start s;
 
 	x86_start(&s, boot);

@@ -13,7 +13,7 @@
 /* How many of each are in the next larger, and the bits each takes in an APIC id. */
 struct x86_topo {
 	uint32_t threads, cores, dies, packages;
-	uint8_t thread_bits, core_bits, die_bits;	/* packages take the rest */
+	uint8_t thread_bits, core_bits, die_bits; /* packages take the rest */
 };
 
 /* As configured, or one package with a core for each vCPU. */

@@ -31,19 +31,20 @@ static void cpu(struct aml *a, uint8_t id, bool boot)
 	aml_u8(a, id);
 	aml_u8(a, APIC_VERSION);
 	aml_u8(a, boot ? 3 : 1);
-	aml_u32(a, 0x600);	/* signature: the guest asks CPUID anyway */
-	aml_u32(a, 0x201);	/* features: FPU, APIC */
+	aml_u32(a, 0x600); /* signature: the guest asks CPUID anyway */
+	aml_u32(a, 0x201); /* features: FPU, APIC */
 	aml_zeros(a, 8);
 }
 
 /* A line of a bus, or (type ENTRY_LOCAL) of all local APICs; polarity and trigger as the bus has
  * them. */
-static void line(struct aml *a, uint8_t type, uint8_t kind, uint8_t source, uint8_t apic, uint8_t pin)
+static void line(struct aml *a, uint8_t type, uint8_t kind, uint8_t source, uint8_t apic,
+		 uint8_t pin)
 {
 	aml_u8(a, type);
 	aml_u8(a, kind);
 	aml_u16(a, 0);
-	aml_u8(a, 0);		/* bus */
+	aml_u8(a, 0); /* bus */
 	aml_u8(a, source);
 	aml_u8(a, apic);
 	aml_u8(a, pin);
@@ -75,16 +76,16 @@ static void build(struct aml *a, uint64_t at, const struct vm_conf *c, uint8_t i
 {
 	aml_raw(a, "_MP_", 4);
 	aml_u32(a, (uint32_t)at + POINTER_LEN);
-	aml_u8(a, 1);		/* units of 16 bytes */
-	aml_u8(a, 4);		/* specification 1.4 */
+	aml_u8(a, 1); /* units of 16 bytes */
+	aml_u8(a, 4); /* specification 1.4 */
 	aml_zeros(a, 6);
 	a->bytes[10] = acpi_checksum(a->bytes, POINTER_LEN);
 	aml_raw(a, "PCMP", 4);
-	aml_u16(a, 0);		/* length */
+	aml_u16(a, 0); /* length */
 	aml_u8(a, 4);
-	aml_u8(a, 0);		/* checksum */
+	aml_u8(a, 0); /* checksum */
 	aml_raw(a, "CLOUDH  VIRTUAL MACH", 20);
-	aml_zeros(a, 8);	/* no table of the maker; count of entries */
+	aml_zeros(a, 8); /* no table of the maker; count of entries */
 	aml_u32(a, X86_LAPIC);
 	aml_zeros(a, 4);
 	uint16_t count = entries(a, c, ioapic);

@@ -65,11 +65,13 @@ int arch_ram(struct arch_ram out[ARCH_RAM_MAX], uint32_t *count, const struct vm
 
 	if (size < MIB(2) || size % KIB(4))
 		return err_set(e, ERR_BAD,
-			       "memory size %" PRIu64 " is not a multiple of 4 KiB, 2 MiB or more", size);
+			       "memory size %" PRIu64 " is not a multiple of 4 KiB, 2 MiB or more",
+			       size);
 	if (bits < 33 || size > x86_platform_area(bits) ||
 	    align_up(ram_end(size), WINDOW_ALIGN) >= x86_platform_area(bits))
 		return err_set(e, ERR_BAD,
-			       "memory size %" PRIu64 " MiB does not fit into %u physical address bits",
+			       "memory size %" PRIu64
+			       " MiB does not fit into %u physical address bits",
 			       size >> 20, bits);
 	out[0] = (struct arch_ram){ 0, x86_ram_low(size) };
 	out[1] = (struct arch_ram){ GIB(4), x86_ram_high(size) };
@@ -87,7 +89,8 @@ void arch_hv_args(struct hv_vm_args *out, const struct vm_conf *c)
 	};
 }
 
-int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t phys_bits, struct err *e)
+int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t phys_bits,
+		  struct err *e)
 {
 	uint64_t base = align_up(ram_end(c->memory.size), WINDOW_ALIGN);
 	uint64_t end = x86_platform_area(x86_phys_bits(c, phys_bits));

@@ -26,30 +26,30 @@
 #define X86_IDT 0x520
 #define X86_START_INFO 0x6000
 #define X86_MODLIST 0x6040
-#define X86_MEMMAP 0x7000	/* of PVH; or the zero page of a bzImage */
+#define X86_MEMMAP 0x7000 /* of PVH; or the zero page of a bzImage */
 #define X86_ZERO_PAGE 0x7000
 #define X86_STACK_TOP 0x8ff0
 #define X86_CMDLINE 0x20000
-#define X86_CMDLINE_MAX 0x10000	/* with the ending zero */
+#define X86_CMDLINE_MAX 0x10000 /* with the ending zero */
 #define X86_LOW_RAM_END 0xa0000
-#define X86_RSDP 0xa0000	/* in the extended BIOS data area, to which the pointer at 0x40e leads */
+#define X86_RSDP 0xa0000 /* in the extended BIOS data area, to which the pointer at 0x40e leads */
 #define X86_TABLES_END 0xf0000
 #define X86_SMBIOS 0xf0000
 #define X86_HIGH_RAM 0x100000
 
-#define X86_RAM_GAP GIB(3)	/* RAM below 4 GiB ends here at the latest */
+#define X86_RAM_GAP GIB(3) /* RAM below 4 GiB ends here at the latest */
 #define X86_MMIO32 0xc0000000u
 #define X86_MMIO32_SIZE 0x28000000u
 #define X86_ECAM 0xe8000000u
 #define X86_ECAM_SIZE 0x10000000u
 #define X86_ECAM_PER_SEGMENT 0x100000u
-#define X86_SEGMENTS_MAX 256	/* what ECAM has room for; the config allows fewer */
+#define X86_SEGMENTS_MAX 256 /* what ECAM has room for; the config allows fewer */
 #define X86_TSS 0xf8000000u
 #define X86_IDENTITY_MAP 0xf8003000u
 #define X86_IOAPIC 0xfec00000u
 #define X86_LAPIC 0xfee00000u
 #define X86_PLATFORM_SIZE MIB(1)
-#define X86_TOP_UNUSED KIB(64)	/* guests have bugs about the last bytes of the space */
+#define X86_TOP_UNUSED KIB(64) /* guests have bugs about the last bytes of the space */
 
 /* ports and pins */
 #define X86_PORT_I8042 0x61

@@ -126,7 +126,7 @@ static void put_power_button(struct aml *a)
 
 static int put_devices(struct aml *a, struct board *b, struct err *e)
 {
-	list_each(l, &b->devs) {
+	list_each (l, &b->devs) {
 		struct dev *d = container_of(l, struct dev, link);
 
 		if (d->class->describe && d->class->describe(d, a))
@@ -164,24 +164,24 @@ static void put_fadt(struct aml *a, uint64_t dsdt)
 	aml_zeros(a, 4);
 	aml_u32(a, (uint32_t)dsdt);
 	aml_zeros(a, 32);
-	aml_u32(a, X86_PORT_PM_TIMER);	/* 76 */
+	aml_u32(a, X86_PORT_PM_TIMER); /* 76 */
 	aml_zeros(a, 11);
-	aml_u8(a, 4);			/* 91: bytes of the PM timer */
+	aml_u8(a, 4); /* 91: bytes of the PM timer */
 	aml_zeros(a, 17);
-	aml_u16(a, FADT_BOOT_NO_VGA);	/* 109 */
+	aml_u16(a, FADT_BOOT_NO_VGA); /* 109 */
 	aml_u8(a, 0);
 	aml_u32(a, FADT_WBINVD | FADT_NO_FIXED_POWER_BUTTON | FADT_NO_FIXED_SLEEP_BUTTON |
 			   FADT_TIMER_32 | FADT_RESET_REG | FADT_HW_REDUCED);
-	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP);	/* 116: reset */
+	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP); /* 116: reset */
 	aml_u8(a, GED_RESET_VALUE);
 	aml_zeros(a, 11);
-	aml_u64(a, dsdt);		/* 140 */
+	aml_u64(a, dsdt); /* 140 */
 	aml_zeros(a, 60);
-	aml_gas(a, SPACE_PORT, 32, X86_PORT_PM_TIMER);	/* 208 */
+	aml_gas(a, SPACE_PORT, 32, X86_PORT_PM_TIMER); /* 208 */
 	aml_zeros(a, 24);
-	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP);	/* 244: sleep control and status */
+	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP); /* 244: sleep control and status */
 	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP);
-	aml_raw(a, "CLOUDHYP", 8);	/* 268 */
+	aml_raw(a, "CLOUDHYP", 8); /* 268 */
 	acpi_table_end(a, t);
 }
 
@@ -192,13 +192,13 @@ static void put_madt(struct aml *a, const struct vm_conf *c)
 
 	x86_topo(&topo, c);
 	aml_u32(a, X86_LAPIC);
-	aml_u32(a, 0);		/* no 8259s */
+	aml_u32(a, 0); /* no 8259s */
 	for (uint32_t i = 0; i < c->cpus.boot_vcpus; i++) {
 		aml_u8(a, MADT_X2APIC);
 		aml_u8(a, 16);
 		aml_u16(a, 0);
 		aml_u32(a, x86_apic_id(&topo, i));
-		aml_u32(a, 1);	/* enabled */
+		aml_u32(a, 1); /* enabled */
 		aml_u32(a, i);
 	}
 	aml_u8(a, MADT_IOAPIC);
@@ -223,7 +223,7 @@ static void put_mcfg(struct aml *a, uint16_t segments)
 	for (uint16_t s = 0; s < segments; s++) {
 		aml_u64(a, X86_ECAM + (uint64_t)s * X86_ECAM_PER_SEGMENT);
 		aml_u16(a, s);
-		aml_u16(a, 0);	/* bus 0 to bus 0 */
+		aml_u16(a, 0); /* bus 0 to bus 0 */
 		aml_u32(a, 0);
 	}
 	acpi_table_end(a, t);

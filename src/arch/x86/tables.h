@@ -6,8 +6,8 @@
  */
 #pragma once
 
-#include "core/dev.h"
 #include "conf/conf.h"
+#include "core/dev.h"
 
 struct aml;
 

@@ -26,8 +26,8 @@
 struct kvm {
 	struct hv hv;
 	int fd;
-	struct kvm_cpuid2 *cpuid;	/* what KVM supports; fetched once */
-	struct kvm_msr_list *msrs;	/* fetched when first asked for, NULL before */
+	struct kvm_cpuid2 *cpuid;  /* what KVM supports; fetched once */
+	struct kvm_msr_list *msrs; /* fetched when first asked for, NULL before */
 };
 
 static struct kvm *kvm_of(const struct hv *h)
@@ -46,14 +46,16 @@ static int no_device(struct err *e)
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
-		return err_os(e, ERR_ABSENT,
-			      "/dev/kvm is not there; load the module (modprobe kvm_intel or "
-			      "modprobe kvm_amd) and switch virtualization on in the host's firmware");
+		return err_os(
+			e, ERR_ABSENT,
+			"/dev/kvm is not there; load the module (modprobe kvm_intel or "
+			"modprobe kvm_amd) and switch virtualization on in the host's firmware");
 	case EACCES:
 	case EPERM:
-		return err_os(e, ERR_DENIED,
-			      "no right to use /dev/kvm; add this user to its group (usermod -aG kvm "
-			      "NAME) and log in again");
+		return err_os(
+			e, ERR_DENIED,
+			"no right to use /dev/kvm; add this user to its group (usermod -aG kvm "
+			"NAME) and log in again");
 	default:
 		return err_os(e, ERR_IO, "open /dev/kvm");
 	}
@@ -123,7 +125,7 @@ static uint8_t kvm_phys_bits(const struct hv *h)
 
 		return guest && guest < bits ? guest : bits;
 	}
-	return 36;	/* the architecture's default without that leaf */
+	return 36; /* the architecture's default without that leaf */
 }
 
 static int kvm_supported_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e)
@@ -315,7 +317,8 @@ static int kvm_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args 
 
 	if (run_size < 0)
 		return err_os(e, ERR_IO, "size of a vCPU's shared area");
-	/* Intel processors without "unrestricted guest" run real mode with these pages; others ignore them */
+	/* Intel processors without "unrestricted guest" run real mode with these pages; others
+	 * ignore them */
 	uint64_t identity = a->identity_map_addr;
 
 	if (ioctl(fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)

@@ -14,9 +14,9 @@ struct kvm_run;
 extern const struct hv_ops kvm_ops;
 
 struct kvm_vm {
-	struct hv_vm vm;	/* first: what the rest of the house holds */
+	struct hv_vm vm; /* first: what the rest of the house holds */
 	int fd;
-	size_t run_size;	/* of the area shared with the kernel, per vCPU */
+	size_t run_size; /* of the area shared with the kernel, per vCPU */
 };
 
 struct kvm_vcpu {

@@ -38,7 +38,8 @@ static void vcpu_free(struct hv_vcpu *c)
 	free(v);
 }
 
-static int vcpu_cpuid(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t count, struct err *e)
+static int vcpu_cpuid(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t count,
+		      struct err *e)
 {
 	AUTO_FREE struct kvm_cpuid2 *k = mem_new(sizeof *k + count * sizeof k->entries[0]);
 
@@ -124,8 +125,8 @@ static int vcpu_msrs(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t coun
 	AUTO_FREE struct kvm_msrs *k = mem_new(sizeof *k + count * sizeof k->entries[0]);
 	uint32_t done = 0;
 
-	/* KVM stops at the first MSR it does not take and says how far it came: step over that one. So the
-	 * list of MSRs, which costs more than these calls, need not be fetched. */
+	/* KVM stops at the first MSR it does not take and says how far it came: step over that one.
+	 * So the list of MSRs, which costs more than these calls, need not be fetched. */
 	while (done < count) {
 		k->nmsrs = count - done;
 		for (uint32_t i = 0; i < k->nmsrs; i++)
@@ -170,7 +171,8 @@ static uint32_t vcpu_tsc_khz(struct hv_vcpu *c)
 	return khz > 0 ? (uint32_t)khz : 0;
 }
 
-static void exit_fail(struct hv_exit *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void exit_fail(struct hv_exit *x, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 static void exit_fail(struct hv_exit *x, const char *fmt, ...)
 {
 	va_list a;
@@ -298,8 +300,8 @@ static void run_failed(struct hv_exit *x, int error)
 	char text[64];
 
 	switch (error) {
-	case EINTR:	/* kicked */
-	case EAGAIN:	/* a CPU that waits for its start was woken */
+	case EINTR:  /* kicked */
+	case EAGAIN: /* a CPU that waits for its start was woken */
 		x->kind = HV_EXIT_INTR;
 		break;
 	case EFAULT:
@@ -358,7 +360,8 @@ int kvm_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struc
 	void *run = mmap(NULL, m->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (run == MAP_FAILED)
-		return err_os(e, ERR_IO, "map the shared area of the vCPU with APIC id %u", apic_id);
+		return err_os(e, ERR_IO, "map the shared area of the vCPU with APIC id %u",
+			      apic_id);
 	struct kvm_vcpu *v = NEW(struct kvm_vcpu);
 
 	v->vcpu.ops = &vcpu_ops;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Facts about little-endian access, ranges, bitmaps and lists (src/base/bits.h, src/base/list.h). */
+/* Facts about little-endian access, ranges, bitmaps and lists (src/base/bits.h,
+ * src/base/list.h). */
 #include "test.h"
 
 #include "base/bits.h"
@@ -61,7 +62,7 @@ TEST(list_walk_allows_dropping_the_element_in_hand)
 	list_init(&list);
 	for (int i = 0; i < 4; i++)
 		list_add_tail(&list, &items[i].link);
-	list_each(e, &list) {
+	list_each (e, &list) {
 		n++;
 		list_drop(e);
 		list_drop(e);

@@ -60,8 +60,9 @@ TEST(event_is_a_json_object_and_an_empty_line)
 		assert_non_null(end);
 		assert_int_equal(end[2], '\0');
 		assert_int_equal(json_parse(&j, second, (size_t)(end - second), &e), 0);
-		assert_string_equal(json_str(checked(checked(j, "properties", JSON_IS_OBJ), "id", JSON_IS_STR)),
-				    "a \"disk\"\n");
+		assert_string_equal(
+			json_str(checked(checked(j, "properties", JSON_IS_OBJ), "id", JSON_IS_STR)),
+			"a \"disk\"\n");
 	}
 	free(text);
 }
@@ -79,7 +80,7 @@ TEST(event_never_waits_for_its_reader)
 	assert_int_equal(pipe(p), 0);
 	assert_int_equal(event_to_fd(p[1], &e), 0);
 	for (int i = 0; i < 5000; i++)
-		event("vm", "paused", NULL);	/* ten times what a pipe holds */
+		event("vm", "paused", NULL); /* ten times what a pipe holds */
 	assert_false(fcntl(p[1], F_GETFL) & O_NONBLOCK);
 	close(p[0]);
 	event("vm", "resumed", NULL);
@@ -105,7 +106,7 @@ int main(void)
 		T(event_never_waits_for_its_reader),
 	};
 
-	signal(SIGPIPE, SIG_IGN);	/* as main does */
+	signal(SIGPIPE, SIG_IGN); /* as main does */
 	log_init(LOG_ERROR, STDERR_FILENO);
 	return cmocka_run_group_tests(t, NULL, NULL);
 }

@@ -30,7 +30,8 @@ TEST(fd_open_names_path_and_cause)
 	char line[128];
 
 	assert_int_equal(fd_open("/nowhere/disk", O_RDONLY, 0, &e), -1);
-	assert_string_equal(err_line(&e, line, sizeof(line)), "open /nowhere/disk: No such file or directory");
+	assert_string_equal(err_line(&e, line, sizeof(line)),
+			    "open /nowhere/disk: No such file or directory");
 }
 
 TEST(fd_open_is_close_on_exec)

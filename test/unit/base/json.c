@@ -77,7 +77,8 @@ TEST(depth_is_limited)
 
 TEST(strings_that_are_no_utf8_are_written_all_the_same)
 {
-	struct json *j = json_new_str("a\xff" "b");
+	struct json *j = json_new_str("a\xff"
+				      "b");
 	char *out = json_text(j, JSON_LINE);
 
 	assert_string_equal(out, "\"a?b\"");

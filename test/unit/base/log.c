@@ -11,7 +11,8 @@
 #include "base/mem.h"
 
 /* A pipe that the log writes to; what came is read at once. */
-struct catch {
+struct catch
+{
 	int in, out;
 	char text[16384];
 };
@@ -59,8 +60,9 @@ TEST(log_line_has_time_thread_level_place_and_message)
 	catch_start(&c, LOG_INFO);
 	log_info("disk %s", "d0");
 	catch_end(&c);
-	assert_int_equal(sscanf(c.text, "virga: %u.%6us: <%31[^>]> %15[^:]:%31[^:]:%u -- %63[^\n]", &sec, &us,
-				thread, level, file, &line, rest), 7);
+	assert_int_equal(sscanf(c.text, "virga: %u.%6us: <%31[^>]> %15[^:]:%31[^:]:%u -- %63[^\n]",
+				&sec, &us, thread, level, file, &line, rest),
+			 7);
 	assert_string_equal(level, "INFO");
 	assert_string_equal(file, "log.c");
 	assert_string_equal(rest, "disk d0");

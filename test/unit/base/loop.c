@@ -148,7 +148,7 @@ TEST(loop_call_by_many_threads_is_served_one_at_a_time)
 	for (int i = 0; i < 4; i++)
 		thread_join(&t[i]);
 	loop_free(l);
-	assert_int_equal(c.n, 8000);	/* plain additions: nobody else was there */
+	assert_int_equal(c.n, 8000); /* plain additions: nobody else was there */
 }
 
 TEST(loop_call_after_the_loop_ended_is_direct)
@@ -181,7 +181,7 @@ TEST(loop_post_of_a_message_on_its_way_is_delivered_once)
 }
 
 struct ping {
-	struct loop *l;		/* of the receiver */
+	struct loop *l; /* of the receiver */
 	struct loop_msg msg;
 	struct ping *other;
 	struct loop *done;
@@ -283,7 +283,7 @@ TEST(loop_message_that_posts_itself_does_not_starve_timers)
 
 	loop_post(l, &r.msg, post_again, &r);
 	loop_timer_set(l, &r.timer, loop_now_ns() + MS, stop, l);
-	loop_run(l);	/* and it ends, with the message still on its way */
+	loop_run(l); /* and it ends, with the message still on its way */
 	assert_true(r.turns > 0);
 	assert_true(r.msg.queued);
 	loop_free(l);

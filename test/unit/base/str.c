@@ -90,10 +90,20 @@ TEST(sizes_take_k_m_and_g)
 	static const struct {
 		const char *text;
 		uint64_t want;
-	} good[] = { { "0", 0 }, { "4096", 4096 }, { "4K", 4096 }, { "512M", 512ull << 20 },
+	} good[] = { { "0", 0 },	   { "4096", 4096 },
+		     { "4K", 4096 },	   { "512M", 512ull << 20 },
 		     { "1g", 1ull << 30 }, { "18446744073709551615", UINT64_MAX } };
-	static const char *const bad[] = { "", "K", "1T", "1KK", "-1", "1.5G", " 1", "0x10",
-					   "18446744073709551616", "17179869184G", "1M " };
+	static const char *const bad[] = { "",
+					   "K",
+					   "1T",
+					   "1KK",
+					   "-1",
+					   "1.5G",
+					   " 1",
+					   "0x10",
+					   "18446744073709551616",
+					   "17179869184G",
+					   "1M " };
 	struct err e = { 0 };
 	uint64_t v;
 

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "base/thread.h"
 
-static int filters_loaded;	/* atomic */
+static int filters_loaded; /* atomic */
 static char filter_seen[32];
 
 static int test_filter(const char *profile)
@@ -95,7 +95,7 @@ TEST(thread_blocks_all_signals_but_its_own_faults_and_the_kick)
 }
 
 struct sleeper {
-	int asleep;	/* atomic */
+	int asleep; /* atomic */
 	int os;
 };
 
@@ -148,7 +148,8 @@ TEST(thread_pin_puts_it_on_the_host_cpu)
 	assert_int_equal(thread_start(&t, "q0", "blk", look_where, &s, &e), 0);
 	assert_int_equal(thread_pin(&t, NULL, 0, &e), 0);
 	assert_int_equal(thread_pin(&t, &nowhere, 1, &e), -1);
-	assert_string_equal(err_line(&e, line, sizeof(line)), "pin q0 to host CPU 8191: Invalid argument");
+	assert_string_equal(err_line(&e, line, sizeof(line)),
+			    "pin q0 to host CPU 8191: Invalid argument");
 	assert_int_equal(thread_pin(&t, &far, 1, &e), -1);
 	assert_int_equal(e.kind, ERR_BAD);
 	assert_int_equal(thread_pin(&t, &here, 1, &e), 0);

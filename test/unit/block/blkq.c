@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Queues of disk requests over both engines: on the file system of /tmp or of the source, and on one that is memory.
- * The loop does not run; the tests take its turns.
+ * Queues of disk requests over both engines: on the file system of /tmp or of the source, and on
+ * one that is memory. The loop does not run; the tests take its turns.
  */
 #include "test.h"
 
@@ -22,13 +22,13 @@
 
 struct rig {
 	char path[64];
-	int fd;			/* a second look at the file */
+	int fd; /* a second look at the file */
 	struct img *img;
 	struct loop *loop;
 	struct blkq *q;
 };
 
-static char disk_dir[64];	/* not memory */
+static char disk_dir[64]; /* not memory */
 static char ram_dir[] = "/dev/shm/virga-blkq-XXXXXX";
 
 static void rig_open(struct rig *r, const char *dir, struct img_args *a, enum blkq_engine engine)
@@ -78,7 +78,8 @@ static void req_done(struct blk_io *io, enum blk_status s)
 	r->status = s;
 }
 
-static void req_go(struct rig *rig, struct req *r, enum blk_op op, uint64_t off, void *buf, uint64_t len)
+static void req_go(struct rig *rig, struct req *r, enum blk_op op, uint64_t off, void *buf,
+		   uint64_t len)
 {
 	*r = (struct req){ .io = { .op = op, .off = off, .len = len, .done = req_done } };
 	if (buf) {
@@ -87,7 +88,7 @@ static void req_go(struct rig *rig, struct req *r, enum blk_op op, uint64_t off,
 		r->io.iovs = 1;
 	}
 	blkq_submit(rig->q, &r->io);
-	assert_int_equal(r->ended, 0);	/* never from within submit */
+	assert_int_equal(r->ended, 0); /* never from within submit */
 }
 
 static enum blk_status one(struct rig *rig, enum blk_op op, uint64_t off, void *buf, uint64_t len)
@@ -301,7 +302,7 @@ TEST(pieces_are_filled_in_order)
 	assert_int_equal(q.status, BLK_OK);
 	for (size_t i = 0; i < sizeof(buf); i++)
 		assert_int_equal(buf[i], 1 + i / 512);
-	q.io.iovs = 2;	/* pieces and length disagree */
+	q.io.iovs = 2; /* pieces and length disagree */
 	q.iov[0] = kiov_of(buf, 100);
 	blkq_submit(r.q, &q.io);
 	blkq_drain(r.q);

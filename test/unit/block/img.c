@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening disk images: what is refused and with which words, locks, sizes, what direct I/O asks for.
+ * Opening disk images: what is refused and with which words, locks, sizes, what direct I/O asks
+ * for.
  */
 #include "test.h"
 
@@ -134,7 +135,7 @@ TEST(a_passed_descriptor_serves_as_well)
 	struct err e;
 
 	assert_string_equal(refusal(&a, &e), "");
-	assert_true(fcntl(fd, F_GETFD) >= 0);	/* borrowed */
+	assert_true(fcntl(fd, F_GETFD) >= 0); /* borrowed */
 	fd_close(&fd);
 }
 

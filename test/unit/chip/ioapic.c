@@ -11,7 +11,7 @@
 #define REMOTE_IRR (1u << 14)
 #define LOGICAL (1u << 11)
 
-static const struct ioapic_conf conf = {.at.place[0] = {FIXED_MMIO, BASE}};
+static const struct ioapic_conf conf = { .at.place[0] = { FIXED_MMIO, BASE } };
 
 static void mmio_set(uint64_t addr, uint32_t v)
 {

@@ -16,7 +16,7 @@
 
 static int parse(struct cli *c, struct err *e, const char *const *args)
 {
-	char *argv[ARGS_MAX + 1] = { (char *)(uintptr_t)"virga" };
+	char *argv[ARGS_MAX + 1] = { (char *)(uintptr_t) "virga" };
 	int argc = 1;
 
 	while (args[argc - 1]) {

@@ -200,7 +200,7 @@ TEST(every_row_has_a_sentence)
 		const struct desc *d = t.d[i];
 
 		assert_non_null(d->doc);
-		assert_true(d->count <= 64);	/* bits of `set` */
+		assert_true(d->count <= 64); /* bits of `set` */
 		for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
 			if (!f->doc || !*f->doc || f->doc[strlen(f->doc) - 1] == '.')
 				fail_msg("%s: %s has no sentence, or a full stop behind it",
@@ -235,9 +235,10 @@ TEST(freeing_leaves_nothing_behind)
 
 TEST(json_of_the_defaults_is_what_clients_expect)
 {
-	static const char *const keys[] = { "cpus", "memory", "payload", "rng", "serial", "console",
-					    "debug_console", "pvpanic", "iommu", "watchdog", "gdb",
-					    "landlock_enable" };
+	static const char *const keys[] = {
+		"cpus",		 "memory",  "payload", "rng",	   "serial", "console",
+		"debug_console", "pvpanic", "iommu",   "watchdog", "gdb",    "landlock_enable"
+	};
 	struct vm_conf c;
 	struct json *j;
 

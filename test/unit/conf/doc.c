@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/fd.h"
-#include "base/mem.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "conf/conf.h"
 #include "conf/doc.h"
 #include "conf/opt.h"

@@ -15,7 +15,7 @@ struct reg {
 	struct bus_range range;
 	uint64_t off, seen;
 	uint32_t len;
-	uint32_t inside;	/* accesses under way */
+	uint32_t inside; /* accesses under way */
 };
 
 static void reg_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
@@ -36,12 +36,12 @@ static void reg_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len
 	r->seen = le_get(data, len);
 }
 
-static const struct bus_ops reg_ops = {.read = reg_read, .write = reg_write};
+static const struct bus_ops reg_ops = { .read = reg_read, .write = reg_write };
 
 static struct bus *bus_make(void)
 {
 	struct bus *b = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	assert_int_equal(bus_new(&b, "test", &e), 0);
 	return b;
@@ -49,7 +49,7 @@ static struct bus *bus_make(void)
 
 static int reg_add(struct bus *b, struct reg *r, uint64_t base, uint64_t len)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 
 	r->range.ops = &reg_ops;
 	r->range.arg = r;
@@ -67,7 +67,7 @@ static uint64_t read_at(struct bus *b, uint64_t addr, uint32_t len)
 TEST(nobody_there_reads_all_ones)
 {
 	struct bus *b = bus_make();
-	struct reg r = {0};
+	struct reg r = { 0 };
 
 	assert_int_equal(read_at(b, 0, 8), UINT64_MAX);
 	assert_int_equal(reg_add(b, &r, 0x100, 0x10), 0);
@@ -83,8 +83,8 @@ TEST(nobody_there_reads_all_ones)
 TEST(an_access_is_cut_at_the_end_of_the_range)
 {
 	struct bus *b = bus_make();
-	struct reg r = {0};
-	const uint8_t data[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+	struct reg r = { 0 };
+	const uint8_t data[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
 
 	assert_int_equal(reg_add(b, &r, 0x100, 0x10), 0);
 	assert_int_equal(read_at(b, 0x10e, 4), 0xffff5a5a);
@@ -100,7 +100,7 @@ TEST(an_access_is_cut_at_the_end_of_the_range)
 TEST(the_last_byte_of_the_space_can_be_used)
 {
 	struct bus *b = bus_make();
-	struct reg r = {0}, s = {0};
+	struct reg r = { 0 }, s = { 0 };
 
 	assert_int_equal(reg_add(b, &r, UINT64_MAX - 0xf, 0x10), 0);
 	assert_int_equal(read_at(b, UINT64_MAX, 1), 0x5a);
@@ -113,7 +113,7 @@ TEST(the_last_byte_of_the_space_can_be_used)
 TEST(ranges_that_meet_are_refused)
 {
 	struct bus *b = bus_make();
-	struct reg r[4] = {0};
+	struct reg r[4] = { 0 };
 
 	assert_int_equal(reg_add(b, &r[0], 0x200, 0x10), 0);
 	assert_int_equal(reg_add(b, &r[1], 0x100, 0x10), 0);
@@ -130,8 +130,8 @@ TEST(ranges_that_meet_are_refused)
 TEST(a_move_onto_another_stays_where_it_was)
 {
 	struct bus *b = bus_make();
-	struct reg r = {0}, s = {0};
-	struct err e = {0};
+	struct reg r = { 0 }, s = { 0 };
+	struct err e = { 0 };
 
 	assert_int_equal(reg_add(b, &r, 0x100, 0x10), 0);
 	assert_int_equal(reg_add(b, &s, 0x200, 0x10), 0);
@@ -169,9 +169,9 @@ static void *reads_run(void *arg)
 
 TEST(readers_do_not_keep_a_writer_out)
 {
-	struct traffic t = {.bus = bus_make()};
+	struct traffic t = { .bus = bus_make() };
 	pthread_t thread[8];
-	struct reg r = {0};
+	struct reg r = { 0 };
 
 	for (int i = 0; i < 8; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, reads_run, &t), 0);
@@ -198,12 +198,12 @@ static void busy_write(void *arg, uint64_t off, const uint8_t *data, uint32_t le
 	__atomic_fetch_sub(&r->inside, 1, __ATOMIC_SEQ_CST);
 }
 
-static const struct bus_ops busy_ops = {.read = reg_read, .write = busy_write};
+static const struct bus_ops busy_ops = { .read = reg_read, .write = busy_write };
 
 static void *traffic_run(void *arg)
 {
 	struct traffic *t = arg;
-	const uint8_t data[4] = {0};
+	const uint8_t data[4] = { 0 };
 
 	for (uint64_t i = 0; !__atomic_load_n(&t->stop, __ATOMIC_RELAXED); i++)
 		bus_write(t->bus, i % 0x400, data, 4);
@@ -212,10 +212,10 @@ static void *traffic_run(void *arg)
 
 TEST(who_drops_a_range_finds_nobody_inside)
 {
-	struct traffic t = {.bus = bus_make()};
+	struct traffic t = { .bus = bus_make() };
 	pthread_t thread[3];
-	struct reg still = {0};
-	struct err e = {0};
+	struct reg still = { 0 };
+	struct err e = { 0 };
 
 	still.range.ops = &busy_ops;
 	still.range.arg = &still;

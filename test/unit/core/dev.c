@@ -60,7 +60,7 @@ static void toy_before_save(struct dev *d)
 {
 	struct toy_state *g = &toy_of(d)->gathered;
 
-	*g = (struct toy_state){.n = 7};
+	*g = (struct toy_state){ .n = 7 };
 	g->list.count = 2;
 	g->list.items = mem_array(2, sizeof(uint64_t));
 	g->list.items[1] = 11;
@@ -113,7 +113,7 @@ static const struct dev_class toy_class = {
 	.fini = toy_fini,
 	.plug = &toy_plug,
 };
-static const struct dev_class bare_class = {.name = "bare", .size = sizeof(struct dev)};
+static const struct dev_class bare_class = { .name = "bare", .size = sizeof(struct dev) };
 
 static int toy_add(struct dev **out, const struct dev_args *a, struct err *e)
 {
@@ -124,10 +124,10 @@ static int toy_add(struct dev **out, const struct dev_args *a, struct err *e)
 TEST(a_device_goes_in_and_out_in_turn)
 {
 	struct dev *d;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	fake_begin();
-	assert_int_equal(toy_add(&d, &(struct dev_args){.id = "t"}, &e), 0);
+	assert_int_equal(toy_add(&d, &(struct dev_args){ .id = "t" }, &e), 0);
 	assert_ptr_equal(dev_find(&fake.board, "t"), d);
 	dev_remove(d);
 	assert_string_equal(road, "claim init in out fini unclaim ");
@@ -140,18 +140,18 @@ TEST(a_failure_goes_back_the_steps_it_went)
 	static const struct {
 		const char *at, *road;
 	} row[] = {
-		{"claim", "claim "},
-		{"init", "claim init unclaim "},
-		{"in", "claim init in fini unclaim "},
+		{ "claim", "claim " },
+		{ "init", "claim init unclaim " },
+		{ "in", "claim init in fini unclaim " },
 	};
 
 	fake_begin();
 	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
-		struct err e = {0};
+		struct err e = { 0 };
 		char line[200];
 
 		fails_at = row[i].at;
-		assert_int_equal(toy_add(NULL, &(struct dev_args){.id = "t"}, &e), -1);
+		assert_int_equal(toy_add(NULL, &(struct dev_args){ .id = "t" }, &e), -1);
 		assert_string_equal(road, row[i].road);
 		err_line(&e, line, sizeof(line));
 		assert_non_null(strstr(line, "device t"));
@@ -163,15 +163,16 @@ TEST(a_failure_goes_back_the_steps_it_went)
 
 TEST(an_id_is_taken_once)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 
 	fake_begin();
-	assert_int_equal(toy_add(NULL, &(struct dev_args){0}, &e), -1);
-	assert_int_equal(toy_add(NULL, &(struct dev_args){.id = ""}, &e), -1);
-	assert_int_equal(toy_add(NULL, &(struct dev_args){.id = "t"}, &e), 0);
-	assert_int_equal(toy_add(NULL, &(struct dev_args){.id = "t"}, &e), -1);
+	assert_int_equal(toy_add(NULL, &(struct dev_args){ 0 }, &e), -1);
+	assert_int_equal(toy_add(NULL, &(struct dev_args){ .id = "" }, &e), -1);
+	assert_int_equal(toy_add(NULL, &(struct dev_args){ .id = "t" }, &e), 0);
+	assert_int_equal(toy_add(NULL, &(struct dev_args){ .id = "t" }, &e), -1);
 	assert_int_equal(e.kind, ERR_TAKEN);
-	assert_int_equal(dev_add(NULL, &fake.board, &bare_class, &(struct dev_args){.id = "u"}, &e), 0);
+	assert_int_equal(
+		dev_add(NULL, &fake.board, &bare_class, &(struct dev_args){ .id = "u" }, &e), 0);
 	dev_remove_all(&fake.board);
 	assert_true(list_empty(&fake.board.devs));
 	fake_end();
@@ -186,7 +187,7 @@ static int reborn(uint32_t n, void (*change)(struct json *), struct err *e)
 	int rc;
 
 	fake_begin();
-	assert_int_equal(toy_add(&d, &(struct dev_args){.id = "t"}, e), 0);
+	assert_int_equal(toy_add(&d, &(struct dev_args){ .id = "t" }, e), 0);
 	toy_of(d)->s.n = n;
 	toy_of(d)->s.list.count = 1;
 	toy_of(d)->s.list.items = mem_array(1, sizeof(uint64_t));
@@ -196,7 +197,7 @@ static int reborn(uint32_t n, void (*change)(struct json *), struct err *e)
 	assert_int_equal(json_parse(&again, text, strlen(text), e), 0);
 	if (change)
 		change(again);
-	rc = toy_add(&d, &(struct dev_args){.id = "t", .saved = again}, e);
+	rc = toy_add(&d, &(struct dev_args){ .id = "t", .saved = again }, e);
 	if (!rc) {
 		assert_true(d->restored);
 		assert_int_equal(toy_of(d)->s.n, n);
@@ -208,7 +209,7 @@ static int reborn(uint32_t n, void (*change)(struct json *), struct err *e)
 
 TEST(a_saved_device_is_reborn_on_the_same_road)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 
 	assert_int_equal(reborn(5, NULL, &e), 0);
 	assert_string_equal(road, "claim init-restored after_load in out fini unclaim ");
@@ -237,10 +238,10 @@ static void plug_newer(struct json *j)
 
 TEST(a_saved_state_that_is_not_ours_is_refused_before_init)
 {
-	void (*const change[])(struct json *) = {newer, versionless, other_class, stateless};
+	void (*const change[])(struct json *) = { newer, versionless, other_class, stateless };
 
 	for (size_t i = 0; i < ARRAY_LEN(change); i++) {
-		struct err e = {0};
+		struct err e = { 0 };
 
 		assert_int_equal(reborn(5, change[i], &e), -1);
 		assert_string_equal(road, "claim unclaim ");
@@ -249,7 +250,7 @@ TEST(a_saved_state_that_is_not_ours_is_refused_before_init)
 
 TEST(a_saved_state_out_of_range_is_refused)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 
 	assert_int_equal(reborn(101, NULL, &e), -1);
 	assert_string_equal(road, "claim unclaim ");

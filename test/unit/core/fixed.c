@@ -20,15 +20,15 @@ static void echo_write(void *arg, uint64_t off, const uint8_t *data, uint32_t le
 	(void)off;
 	t->last = le_get(data, len);
 }
-static const struct bus_ops echo_ops = {.read = echo_read, .write = echo_write};
+static const struct bus_ops echo_ops = { .read = echo_read, .write = echo_write };
 static const struct fixed_class echo_class = {
-	.dev = {.name = "echo", .size = sizeof(struct echo), .plug = &fixed_plug},
-	.bank = {{.len = 4, .ops = &echo_ops}, {.len = 2, .ops = &echo_ops}},
+	.dev = { .name = "echo", .size = sizeof(struct echo), .plug = &fixed_plug },
+	.bank = { { .len = 4, .ops = &echo_ops }, { .len = 2, .ops = &echo_ops } },
 };
 
 TEST(banks_are_where_the_conf_says)
 {
-	struct fixed_conf c = {.place = {{FIXED_PIO, 0x10}, {FIXED_MMIO, 0x1000}}};
+	struct fixed_conf c = { .place = { { FIXED_PIO, 0x10 }, { FIXED_MMIO, 0x1000 } } };
 	uint8_t b[2];
 	struct dev *d;
 
@@ -48,7 +48,7 @@ TEST(banks_are_where_the_conf_says)
 
 TEST(a_bank_that_is_nowhere_is_left_out)
 {
-	struct fixed_conf c = {.place = {{FIXED_NONE, 0x10}, {FIXED_PIO, 0x20}}};
+	struct fixed_conf c = { .place = { { FIXED_NONE, 0x10 }, { FIXED_PIO, 0x20 } } };
 
 	fake_begin();
 	fake_add(&echo_class, &c);
@@ -59,18 +59,20 @@ TEST(a_bank_that_is_nowhere_is_left_out)
 
 TEST(a_place_in_use_fails_and_leaves_no_bank_behind)
 {
-	struct fixed_conf c = {.place = {{FIXED_PIO, 0x10}, {FIXED_PIO, 0x20}}};
-	struct fixed_conf meets = {.place = {{FIXED_PIO, 0x30}, {FIXED_PIO, 0x13}}};
-	struct err e = {0};
+	struct fixed_conf c = { .place = { { FIXED_PIO, 0x10 }, { FIXED_PIO, 0x20 } } };
+	struct fixed_conf meets = { .place = { { FIXED_PIO, 0x30 }, { FIXED_PIO, 0x13 } } };
+	struct err e = { 0 };
 
 	fake_begin();
 	fake_add(&echo_class, &c);
 	assert_int_equal(dev_add(NULL, &fake.board, &echo_class.dev,
-				 &(struct dev_args){.id = "other", .conf = &meets}, &e), -1);
+				 &(struct dev_args){ .id = "other", .conf = &meets }, &e),
+			 -1);
 	assert_int_equal(e.kind, ERR_TAKEN);
 	assert_int_equal(inb(0x30), 0xff);
 	assert_int_equal(dev_add(NULL, &fake.board, &echo_class.dev,
-				 &(struct dev_args){.id = "other"}, &e), -1);
+				 &(struct dev_args){ .id = "other" }, &e),
+			 -1);
 	fake_end();
 }
 

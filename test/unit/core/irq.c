@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Interrupt routes: pins, lazy message vectors, and a table that changes only when something did. */
+/* Interrupt routes: pins, lazy message vectors, and a table that changes only when something
+ * did. */
 #include "test.h"
 
 #include "fakeboard.h"
 
 TEST(pins_are_handed_out_from_five_up)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	uint32_t gsi;
 
 	fake_begin();
@@ -30,8 +31,8 @@ TEST(a_pulse_goes_up_and_down)
 
 TEST(a_vector_costs_nothing_until_it_is_routed)
 {
-	struct irq_vec v = {.fd = -1};
-	struct err e = {0};
+	struct irq_vec v = { .fd = -1 };
+	struct err e = { 0 };
 
 	fake_begin();
 	irq_vec_mask(&v);
@@ -52,8 +53,8 @@ TEST(a_vector_costs_nothing_until_it_is_routed)
 
 TEST(the_table_is_set_only_on_a_change)
 {
-	struct irq_vec v = {.fd = -1};
-	struct err e = {0};
+	struct irq_vec v = { .fd = -1 };
+	struct err e = { 0 };
 
 	fake_begin();
 	for (int i = 0; i < 3; i++)
@@ -75,8 +76,8 @@ TEST(the_table_is_set_only_on_a_change)
 
 TEST(a_gsi_is_used_again)
 {
-	struct irq_vec v[100] = {0};
-	struct err e = {0};
+	struct irq_vec v[100] = { 0 };
+	struct err e = { 0 };
 
 	fake_begin();
 	for (uint32_t i = 0; i < 100; i++) {
@@ -85,7 +86,7 @@ TEST(a_gsi_is_used_again)
 	}
 	assert_int_equal(fake.routes, 100);
 	irq_vec_fini(&v[30]);
-	v[30] = (struct irq_vec){0};
+	v[30] = (struct irq_vec){ 0 };
 	assert_int_equal(irq_vec_route(&v[30], fake.board.irqs, 0xfee00000, 7, &e), 0);
 	assert_int_equal(v[30].gsi, IRQ_PINS + 30);
 	for (uint32_t i = 0; i < 100; i++)
@@ -96,8 +97,8 @@ TEST(a_gsi_is_used_again)
 
 TEST(a_refused_table_leaves_the_route_as_it_was)
 {
-	struct irq_vec v = {.fd = -1};
-	struct err e = {0};
+	struct irq_vec v = { .fd = -1 };
+	struct err e = { 0 };
 
 	fake_begin();
 	assert_int_equal(irq_vec_route(&v, fake.board.irqs, 0xfee00000, 0x41, &e), 0);

@@ -10,7 +10,7 @@ struct dot {
 		uint32_t x;
 	} s;
 };
-static const struct field dot_state_f[] = {S(struct dot_state, x)};
+static const struct field dot_state_f[] = { S(struct dot_state, x) };
 static const struct desc dot_state_desc = DESC_OF(struct dot_state, dot_state_f, "DotState");
 static const struct dev_class dot_class = {
 	.name = "dot",
@@ -21,12 +21,14 @@ static const struct dev_class dot_class = {
 
 static struct json *board_with(const char *const *id, uint32_t n)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct dev *d;
 
-		fake_sound(dev_add(&d, &fake.board, &dot_class, &(struct dev_args){.id = id[i]}, &e), &e);
+		fake_sound(
+			dev_add(&d, &fake.board, &dot_class, &(struct dev_args){ .id = id[i] }, &e),
+			&e);
 		container_of(d, struct dot, dev)->s.x = i + 10;
 	}
 	return board_save(&fake.board, "x86_64");
@@ -34,9 +36,9 @@ static struct json *board_with(const char *const *id, uint32_t n)
 
 TEST(a_board_is_saved_in_the_order_of_adding)
 {
-	static const char *const id[] = {"c", "a", "b"};
+	static const char *const id[] = { "c", "a", "b" };
 	const struct json *devices;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	fake_begin();
 	AUTO_JSON struct json *j = board_with(id, 3);
@@ -56,9 +58,9 @@ TEST(a_board_is_saved_in_the_order_of_adding)
 
 TEST(another_machine_or_form_is_refused_by_name)
 {
-	static const char *const id[] = {"a"};
+	static const char *const id[] = { "a" };
 	const struct json *devices;
-	struct err e = {0};
+	struct err e = { 0 };
 	char line[200];
 
 	fake_begin();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-blk driven by hand: features and config bytes, each kind of request, requests laid out in odd ways, and what a
- * hostile driver may send. The device's loops run; the driver waits for the used index.
+ * virtio-blk driven by hand: features and config bytes, each kind of request, requests laid out in
+ * odd ways, and what a hostile driver may send. The device's loops run; the driver waits for the
+ * used index.
  */
 #include "test.h"
 
@@ -92,7 +93,8 @@ static uint8_t finish(struct rig *r, uint16_t q)
 }
 
 /* header, data, status, a descriptor each */
-static uint8_t ask(struct rig *r, uint16_t q, uint32_t type, uint64_t sector, uint32_t len, bool to_guest)
+static uint8_t ask(struct rig *r, uint16_t q, uint32_t type, uint64_t sector, uint32_t len,
+		   bool to_guest)
 {
 	header(r, type, sector);
 	drv_desc(r, q, 0, HEADER, 16, F_NEXT, 1);
@@ -283,9 +285,9 @@ TEST(discard_and_write_zeroes_make_zeros)
 	assert_int_equal(ask(r, 0, VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, false), VIRTIO_BLK_S_OK);
 	assert_int_equal(pread(b.fd, look, 512, 33 * 512), 512);
 	assert_int_equal(look[5], 0);
-	segment(r, 48, 8, 2);	/* a flag nobody knows */
+	segment(r, 48, 8, 2); /* a flag nobody knows */
 	assert_int_equal(ask(r, 0, VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, false), VIRTIO_BLK_S_UNSUPP);
-	segment(r, 48, 8, 1);	/* unmap has no meaning for discard */
+	segment(r, 48, 8, 1); /* unmap has no meaning for discard */
 	assert_int_equal(ask(r, 0, VIRTIO_BLK_T_DISCARD, 0, 16, false), VIRTIO_BLK_S_UNSUPP);
 	segment(r, SECTORS - 4, 8, 0);
 	assert_int_equal(ask(r, 0, VIRTIO_BLK_T_DISCARD, 0, 16, false), VIRTIO_BLK_S_IOERR);
@@ -307,7 +309,7 @@ TEST(the_driver_may_turn_write_through_on_and_a_reset_turns_it_off)
 	bench_start(&b, ALL);
 	wr(r, AT_CONFIG + 32, 1, 0xfe);
 	assert_int_equal(rd(r, AT_CONFIG + 32, 1), 0);
-	wr(r, AT_CONFIG, 8, 1);	/* capacity is not the driver's */
+	wr(r, AT_CONFIG, 8, 1); /* capacity is not the driver's */
 	assert_int_equal(rd(r, AT_CONFIG, 8), SECTORS);
 	assert_int_equal(ask(r, 0, VIRTIO_BLK_T_OUT, 5, 512, false), VIRTIO_BLK_S_OK);
 	drv_start(r, ALL & ~BITF(VIRTIO_BLK_F_FLUSH));
@@ -326,7 +328,8 @@ TEST(each_queue_serves_on_its_own)
 	assert_true(drv_offered(&b.r) & BITF(VIRTIO_BLK_F_MQ));
 	assert_int_equal(rd(&b.r, AT_CONFIG + 34, 2), 3);
 	for (uint16_t q = 0; q < 3; q++) {
-		assert_int_equal(ask(&b.r, q, VIRTIO_BLK_T_IN, 20u + q, 512, true), VIRTIO_BLK_S_OK);
+		assert_int_equal(ask(&b.r, q, VIRTIO_BLK_T_IN, 20u + q, 512, true),
+				 VIRTIO_BLK_S_OK);
 		assert_int_equal(mem_rd(&b.r, DATA, 1), 20 + q);
 	}
 	bench_end(&b);
@@ -432,7 +435,7 @@ TEST(a_disk_that_cannot_be_opened_leaves_nothing)
 	bench_conf(&c);
 	bench_start(&b, ALL);
 	free(c.conf.path);
-	c.conf.path = mem_str(b.path);	/* locked by the first */
+	c.conf.path = mem_str(b.path); /* locked by the first */
 	rig_init(&c.r);
 	assert_int_equal(rig_add_saved(&c.r, &blk_class, &c.conf, NULL, &e), -1);
 	assert_non_null(strstr(err_frame(&e, e.count - 1), "(locked)"));

@@ -7,9 +7,9 @@
 #include "dev/cmos.h"
 #include "fakeboard.h"
 
-static struct cmos_conf conf = {.at.place[0] = {FIXED_PIO, 0x70},
-				.ram_low = 3ull << 30,
-				.ram_high = 5ull << 30};
+static struct cmos_conf conf = { .at.place[0] = { FIXED_PIO, 0x70 },
+				 .ram_low = 3ull << 30,
+				 .ram_high = 5ull << 30 };
 
 static void begin(void)
 {
@@ -32,9 +32,12 @@ static int bcd(uint32_t v)
 }
 static time_t clock_read(void)
 {
-	struct tm t = {.tm_sec = bcd(rd(0)), .tm_min = bcd(rd(2)), .tm_hour = bcd(rd(4)),
-		       .tm_mday = bcd(rd(7)), .tm_mon = bcd(rd(8)) - 1,
-		       .tm_year = bcd(rd(9)) + bcd(rd(0x32)) * 100 - 1900};
+	struct tm t = { .tm_sec = bcd(rd(0)),
+			.tm_min = bcd(rd(2)),
+			.tm_hour = bcd(rd(4)),
+			.tm_mday = bcd(rd(7)),
+			.tm_mon = bcd(rd(8)) - 1,
+			.tm_year = bcd(rd(9)) + bcd(rd(0x32)) * 100 - 1900 };
 
 	return timegm(&t);
 }

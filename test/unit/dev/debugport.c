@@ -17,10 +17,12 @@ static size_t far_write(struct chardev *c, const uint8_t *data, size_t len)
 		sent[sent_n++] = (char)data[i];
 	return len;
 }
-static const struct chardev_ops far_ops = {.write = far_write};
-static struct chardev far = {.ops = &far_ops};
+static const struct chardev_ops far_ops = { .write = far_write };
+static struct chardev far = { .ops = &far_ops };
 static struct debugport_conf conf = {
-	.at.place = {{FIXED_PIO, 0x80}, {FIXED_PIO, 0x402}, {FIXED_PIO, 0xe9}}, .chr = &far};
+	.at.place = { { FIXED_PIO, 0x80 }, { FIXED_PIO, 0x402 }, { FIXED_PIO, 0xe9 } },
+	.chr = &far
+};
 
 static int log_pipe[2];
 static char *logged(void)
@@ -38,11 +40,11 @@ TEST(a_code_is_a_line_with_its_owner_and_the_time)
 		uint32_t code;
 		const char *text;
 	} row[] = {
-		{0x01, "[Debug I/O port: Firmware code 0x1] 0."},
-		{0x2f, "[Debug I/O port: Bootloader code 0x2f] 0."},
-		{0x41, "[Debug I/O port: Kernel code 0x41] 0."},
-		{0x60, "[Debug I/O port: Userspace code 0x60] 0."},
-		{0xff, "[Debug I/O port: Custom code 0xff] 0."},
+		{ 0x01, "[Debug I/O port: Firmware code 0x1] 0." },
+		{ 0x2f, "[Debug I/O port: Bootloader code 0x2f] 0." },
+		{ 0x41, "[Debug I/O port: Kernel code 0x41] 0." },
+		{ 0x60, "[Debug I/O port: Userspace code 0x60] 0." },
+		{ 0xff, "[Debug I/O port: Custom code 0xff] 0." },
 	};
 
 	fake_begin();

@@ -11,7 +11,9 @@
 #define GSI 13
 
 static const struct ged_conf conf = {
-	.at.place = {{FIXED_MMIO, FLAGS}, {FIXED_PIO, 0x600}, {FIXED_PIO, 0x608}}, .gsi = GSI};
+	.at.place = { { FIXED_MMIO, FLAGS }, { FIXED_PIO, 0x600 }, { FIXED_PIO, 0x608 } },
+	.gsi = GSI
+};
 
 static uint8_t flags(void)
 {
@@ -43,9 +45,9 @@ TEST(s5_powers_off_and_one_resets)
 	fake_begin();
 	fake_add(&ged_class, &conf);
 	assert_int_equal(in(0x600, 2), 0);
-	outb(0x600, 5 << 2);			/* without the enable bit */
-	outb(0x600, 3 << 2 | 1 << 5);		/* S3 */
-	outb(0x601, 5 << 2 | 1 << 5);		/* status */
+	outb(0x600, 5 << 2);	      /* without the enable bit */
+	outb(0x600, 3 << 2 | 1 << 5); /* S3 */
+	outb(0x601, 5 << 2 | 1 << 5); /* status */
 	assert_int_equal(fake.resets + fake.shutdowns, 0);
 	outb(0x600, 5 << 2 | 1 << 5);
 	assert_int_equal(fake.shutdowns, 1);
@@ -74,7 +76,7 @@ TEST(the_timer_counts_at_3579545_hz)
 
 TEST(the_timer_stands_still_while_paused)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d;
 	uint32_t a;
 
@@ -92,7 +94,7 @@ TEST(the_timer_stands_still_while_paused)
 
 TEST(its_description_names_the_registers)
 {
-	struct aml a = {0};
+	struct aml a = { 0 };
 	struct dev *d;
 
 	fake_begin();

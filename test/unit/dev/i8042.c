@@ -5,7 +5,7 @@
 #include "dev/i8042.h"
 #include "fakeboard.h"
 
-static const struct i8042_conf conf = {.at.place[0] = {FIXED_PIO, 0x61}};
+static const struct i8042_conf conf = { .at.place[0] = { FIXED_PIO, 0x61 } };
 
 TEST(the_status_says_ready_and_empty)
 {

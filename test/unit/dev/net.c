@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-net driven by hand over a socket pair that stands for the tap: features, frames both ways, rings without
- * buffers, a link without room, the control queue, and what a hostile driver may send.
+ * virtio-net driven by hand over a socket pair that stands for the tap: features, frames both ways,
+ * rings without buffers, a link without room, the control queue, and what a hostile driver may
+ * send.
  */
 #include "test.h"
 
@@ -12,8 +13,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,7 +37,7 @@
 /* --- the link --- */
 
 static struct far_end {
-	int fd[PAIRS_MAX];	/* the network's side */
+	int fd[PAIRS_MAX]; /* the network's side */
 	_Atomic uint32_t offloads;
 	_Atomic int on[PAIRS_MAX];
 	int closed;
@@ -72,7 +73,9 @@ static void far_close(struct nlink *l)
 	fd_close(&l->fd);
 	far_end.closed++;
 }
-static const struct link_ops far_ops = { "pair", far_offload, far_tx, far_rx, far_enable, far_close };
+static const struct link_ops far_ops = {
+	"pair", far_offload, far_tx, far_rx, far_enable, far_close
+};
 
 /* In place of net/tap.c, which the linker leaves in its library. */
 int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
@@ -82,10 +85,14 @@ int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
 	for (unsigned int i = 0; i < a->pairs; i++) {
 		int p[2];
 
-		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p), 0);
+		assert_int_equal(
+			socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p),
+			0);
 		far_end.fd[i] = p[0];
 		far_end.on[i] = true;
-		links[i] = (struct nlink){ .ops = &far_ops, .fd = p[1], .priv = (void *)&far_end.on[i] };
+		links[i] = (struct nlink){ .ops = &far_ops,
+					   .fd = p[1],
+					   .priv = (void *)&far_end.on[i] };
 	}
 	return 0;
 }
@@ -186,7 +193,8 @@ static void tx_offer(struct rig *r, uint16_t q, uint16_t i, uint8_t tag, uint32_
 	drv_offer(r, q, i);
 }
 
-static uint8_t command(struct rig *r, uint16_t q, uint8_t class, uint8_t cmd, uint64_t arg, uint32_t len)
+static uint8_t command(struct rig *r, uint16_t q, uint8_t class, uint8_t cmd, uint64_t arg,
+		       uint32_t len)
 {
 	mem_wr(r, CTRL, 1, class);
 	mem_wr(r, CTRL + 1, 1, cmd);
@@ -217,7 +225,7 @@ TEST(features_and_config_say_what_the_card_is)
 	assert_true(f & BITF(VIRTIO_NET_F_MAC) && f & BITF(VIRTIO_NET_F_STATUS));
 	assert_true(f & BITF(VIRTIO_NET_F_MTU));
 	assert_false(f & BITF(VIRTIO_NET_F_MRG_RXBUF));
-	assert_int_equal(rd(&b.r, AT_CONFIG, 1) & 3, 2);	/* one card, locally administered */
+	assert_int_equal(rd(&b.r, AT_CONFIG, 1) & 3, 2); /* one card, locally administered */
 	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP);
 	assert_int_equal(rd(&b.r, AT_CONFIG + 8, 2), 2);
 	assert_int_equal(rd(&b.r, AT_CONFIG + 10, 2), 1450);
@@ -253,7 +261,7 @@ TEST(frames_go_both_ways)
 	for (uint16_t i = 0; i < 4; i++) {
 		assert_int_equal(drv_used_len(&b.r, 0, i), 112u + i);
 		assert_int_equal(mem_rd(&b.r, RX + i * RX_BYTES + 12, 1), 0x40u + i);
-		assert_int_equal(mem_rd(&b.r, RX + i * RX_BYTES + 10, 2), 1);	/* num_buffers */
+		assert_int_equal(mem_rd(&b.r, RX + i * RX_BYTES + 10, 2), 1); /* num_buffers */
 	}
 	for (uint16_t i = 0; i < 3; i++)
 		tx_offer(&b.r, 1, i, (uint8_t)(0x70 + i), 60);
@@ -337,9 +345,9 @@ TEST(frames_that_are_none_are_dropped)
 	struct bench b;
 
 	bench_start(&b, 1, ALL);
-	tx_offer(&b.r, 1, 0, 1, 0);			/* no frame behind the header */
-	tx_offer(&b.r, 1, 1, 2, 0x20000);		/* longer than any */
-	drv_desc(&b.r, 1, 2, TX, 3, 0, 0);		/* no whole header */
+	tx_offer(&b.r, 1, 0, 1, 0);	   /* no frame behind the header */
+	tx_offer(&b.r, 1, 1, 2, 0x20000);  /* longer than any */
+	drv_desc(&b.r, 1, 2, TX, 3, 0, 0); /* no whole header */
 	drv_offer(&b.r, 1, 2);
 	tx_offer(&b.r, 1, 3, 0x55, 60);
 	drv_kick(&b.r, 1);
@@ -388,19 +396,24 @@ TEST(offloads_follow_the_driver)
 	uint64_t csum = BITF(VIRTIO_NET_F_GUEST_CSUM), tso = BITF(VIRTIO_NET_F_GUEST_TSO4);
 	struct bench b;
 
-	bench_start(&b, 1, csum | tso | BITF(VIRTIO_NET_F_CTRL_VQ) |
-				   BITF(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
+	bench_start(&b, 1,
+		    csum | tso | BITF(VIRTIO_NET_F_CTRL_VQ) |
+			    BITF(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
 	assert_int_equal(far_end.offloads, TUN_F_CSUM | TUN_F_TSO4);
-	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, csum, 8), VIRTIO_NET_OK);
+	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, csum, 8),
+			 VIRTIO_NET_OK);
 	assert_int_equal(far_end.offloads, TUN_F_CSUM);
 	/* one that was not agreed on */
 	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0,
-				 csum | BITF(VIRTIO_NET_F_GUEST_TSO6), 8), VIRTIO_NET_ERR);
-	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, csum, 7), VIRTIO_NET_ERR);
+				 csum | BITF(VIRTIO_NET_F_GUEST_TSO6), 8),
+			 VIRTIO_NET_ERR);
+	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, csum, 7),
+			 VIRTIO_NET_ERR);
 	assert_int_equal(far_end.offloads, TUN_F_CSUM);
 	drv_start(&b.r, csum | tso | BITF(VIRTIO_NET_F_CTRL_VQ));
 	assert_int_equal(far_end.offloads, TUN_F_CSUM | TUN_F_TSO4);
-	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, csum, 8), VIRTIO_NET_ERR);
+	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 0, csum, 8),
+			 VIRTIO_NET_ERR);
 	bench_end(&b);
 }
 

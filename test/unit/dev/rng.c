@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The random source: who gets how much of it, and what a source that is dry, ended or slow does to the guest and to the
- * loop. virtio 1.3 §5.4.
+ * The random source: who gets how much of it, and what a source that is dry, ended or slow does to
+ * the guest and to the loop. virtio 1.3 §5.4.
  */
 #include "conf/conf.h"
 
@@ -69,7 +69,7 @@ TEST(a_huge_request_gets_a_bounded_part)
 		ask(&r, i, BUF, 0x80000);
 	drv_kick(&r, 0);
 	rig_turn(&r, 1);
-	assert_in_range(drv_used(&r, 0), 1, 7);		/* one turn, one slice */
+	assert_in_range(drv_used(&r, 0), 1, 7); /* one turn, one slice */
 	assert_int_equal(drv_used_len(&r, 0, 0), 65536);
 	rig_turn(&r, 8);
 	assert_int_equal(drv_used(&r, 0), 8);
@@ -113,7 +113,7 @@ TEST(a_dry_source_keeps_the_request_until_it_has_something)
 	ask(&r, 1, BUF, 8);
 	drv_kick(&r, 0);
 	rig_turn(&r, 3);
-	drv_start(&r, 0);	/* a reset while it waits */
+	drv_start(&r, 0); /* a reset while it waits */
 	assert_int_equal(write(fd, "xyz", 3), 3);
 	rig_turn(&r, 3);
 	ask(&r, 1, BUF, 8);
@@ -186,7 +186,7 @@ TEST(a_source_that_is_none_is_named)
 
 TEST(saved_and_made_again_it_is_the_same)
 {
-	const struct rng_conf c = { .src = (char *)(uintptr_t)"/dev/urandom" };
+	const struct rng_conf c = { .src = (char *)(uintptr_t) "/dev/urandom" };
 	struct err e = { 0 };
 	struct json *j, *k;
 	struct rig r;

@@ -32,14 +32,16 @@ static void far_want(struct chardev *c, bool on)
 	far.wants = on;
 	far.asked++;
 }
-static const struct chardev_ops far_ops = {.write = far_write, .want_input = far_want};
+static const struct chardev_ops far_ops = { .write = far_write, .want_input = far_want };
 
-static struct serial_conf conf = {.at.place[0] = {FIXED_PIO, COM1}, .gsi = GSI, .chr = &far.chr};
+static struct serial_conf conf = { .at.place[0] = { FIXED_PIO, COM1 },
+				   .gsi = GSI,
+				   .chr = &far.chr };
 
 static struct dev *begin(void)
 {
 	fake_begin();
-	far = (struct outside){.chr.ops = &far_ops};
+	far = (struct outside){ .chr.ops = &far_ops };
 	return fake_add(&serial_class, &conf);
 }
 static size_t type(const char *s)
@@ -103,7 +105,7 @@ TEST(the_line_follows_received_data)
 	begin();
 	wr(MCR, 0x08);
 	wr(IER, 1);
-	assert_int_equal(type("ab"), 1);	/* no FIFO yet: one byte */
+	assert_int_equal(type("ab"), 1); /* no FIFO yet: one byte */
 	assert_true(line());
 	assert_int_equal(rd(IIR), 4);
 	assert_int_equal(rd(LSR), 0x61);
@@ -130,7 +132,7 @@ TEST(without_out2_the_line_stays_low)
 TEST(the_fifo_holds_sixteen_and_then_holds_back)
 {
 	begin();
-	wr(IIR, 0x81);	/* FIFO on, trigger at 8 */
+	wr(IIR, 0x81); /* FIFO on, trigger at 8 */
 	wr(MCR, 0x08);
 	wr(IER, 1);
 	far.asked = 0;
@@ -145,7 +147,7 @@ TEST(the_fifo_holds_sixteen_and_then_holds_back)
 	assert_int_equal(far.asked, 1);
 	for (int i = 2; i < 9; i++)
 		rd(DATA);
-	assert_int_equal(rd(IIR), 0xcc);	/* below the trigger: as after the timeout */
+	assert_int_equal(rd(IIR), 0xcc); /* below the trigger: as after the timeout */
 	wr(IIR, 0x03);
 	assert_int_equal(rd(LSR), 0x60);
 	assert_false(line());
@@ -173,10 +175,10 @@ TEST(an_empty_transmitter_interrupts_until_it_is_seen)
 TEST(causes_have_their_rank)
 {
 	begin();
-	wr(MCR, 0x18);	/* loop */
+	wr(MCR, 0x18); /* loop */
 	wr(IER, 0x0f);
 	wr(DATA, 'a');
-	wr(DATA, 'b');	/* runs over */
+	wr(DATA, 'b'); /* runs over */
 	assert_int_equal(rd(IIR), 6);
 	assert_int_equal(rd(LSR), 0x63);
 	assert_int_equal(rd(IIR), 4);
@@ -198,7 +200,7 @@ TEST(loopback_joins_the_modem_lines_and_cuts_the_wire)
 	assert_int_equal(type("x"), 0);
 	wr(MCR, 0x1e);
 	wr(MCR, 0x1a);
-	assert_int_equal(rd(MSR) & 0x0f, 0x04);	/* the ring's end */
+	assert_int_equal(rd(MSR) & 0x0f, 0x04); /* the ring's end */
 	far.asked = 0;
 	wr(MCR, 0x08);
 	assert_int_equal(far.asked, 1);
@@ -220,7 +222,7 @@ TEST(wide_accesses_take_register_after_register)
 
 TEST(a_paused_port_takes_no_input)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	struct dev *d = begin();
 
 	assert_int_equal(serial_class.dev.quiesce(d, &e), 0);
@@ -234,7 +236,7 @@ TEST(a_paused_port_takes_no_input)
 
 TEST(nobody_listening_is_fine)
 {
-	struct serial_conf alone = {.at.place[0] = {FIXED_PIO, COM1}, .gsi = GSI};
+	struct serial_conf alone = { .at.place[0] = { FIXED_PIO, COM1 }, .gsi = GSI };
 
 	fake_begin();
 	fake_add(&serial_class, &alone);

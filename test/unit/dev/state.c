@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every device class at once: each is used, saved as JSON text, and reborn from that text into a fresh machine, where it
- * saves the same; no byte of a saved struct is without a row; and a saved state is foreign bytes like any other. The roster
- * of classes is a list and nothing else, so it is taken in from its floor above: a class that is not tried here fails.
+ * Every device class at once: each is used, saved as JSON text, and reborn from that text into a
+ * fresh machine, where it saves the same; no byte of a saved struct is without a row; and a saved
+ * state is foreign bytes like any other. The roster of classes is a list and nothing else, so it is
+ * taken in from its floor above: a class that is not tried here fails.
  */
-#include "conf/conf.h"	/* first: its rows use T for themselves */
+#include "conf/conf.h" /* first: its rows use T for themselves */
 #include "test.h"
 
 #include <fcntl.h>
@@ -56,7 +57,9 @@ static void link_close(struct nlink *l)
 	fd_close(&l->fd);
 	fd_close(&far_fd);
 }
-static const struct link_ops quiet_link = {"quiet", yes_offload, dead, dead, yes_enable, link_close};
+static const struct link_ops quiet_link = {
+	"quiet", yes_offload, dead, dead, yes_enable, link_close
+};
 
 /* In place of net/tap.c, which the linker leaves in its library. */
 int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
@@ -66,7 +69,7 @@ int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
 	(void)a, (void)e;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return -1;
-	links[0] = (struct nlink){.ops = &quiet_link, .fd = pair[0]};
+	links[0] = (struct nlink){ .ops = &quiet_link, .fd = pair[0] };
 	far_fd = pair[1];
 	return 0;
 }
@@ -86,8 +89,8 @@ static void char_want(struct chardev *c, bool on)
 {
 	(void)c, (void)on;
 }
-static const struct chardev_ops char_ops = {.write = char_write, .want_input = char_want};
-static struct chardev chr = {.ops = &char_ops};
+static const struct chardev_ops char_ops = { .write = char_write, .want_input = char_want };
+static struct chardev chr = { .ops = &char_ops };
 
 static void wish(void *arg, enum board_wish w)
 {
@@ -98,18 +101,24 @@ static void wish(void *arg, enum board_wish w)
 
 #define AT_MMIO 0xfec00000ull
 
-static const struct ioapic_conf ioapic = {.at.place[0] = {FIXED_MMIO, AT_MMIO}};
-static const struct cmos_conf cmos = {.at.place[0] = {FIXED_PIO, 0x70}, .ram_low = GIB(2)};
+static const struct ioapic_conf ioapic = { .at.place[0] = { FIXED_MMIO, AT_MMIO } };
+static const struct cmos_conf cmos = { .at.place[0] = { FIXED_PIO, 0x70 }, .ram_low = GIB(2) };
 static const struct debugport_conf debugport = {
-	.at.place = {{FIXED_PIO, 0x80}, {FIXED_PIO, 0x402}, {FIXED_PIO, 0xe9}}, .chr = &chr};
+	.at.place = { { FIXED_PIO, 0x80 }, { FIXED_PIO, 0x402 }, { FIXED_PIO, 0xe9 } },
+	.chr = &chr
+};
 static const struct ged_conf ged = {
-	.at.place = {{FIXED_MMIO, AT_MMIO}, {FIXED_PIO, 0x600}, {FIXED_PIO, 0x608}}, .gsi = 13};
-static const struct i8042_conf i8042 = {.at.place[0] = {FIXED_PIO, 0x61}};
-static const struct serial_conf serial = {.at.place[0] = {FIXED_PIO, 0x3f8}, .gsi = 4, .chr = &chr};
+	.at.place = { { FIXED_MMIO, AT_MMIO }, { FIXED_PIO, 0x600 }, { FIXED_PIO, 0x608 } },
+	.gsi = 13
+};
+static const struct i8042_conf i8042 = { .at.place[0] = { FIXED_PIO, 0x61 } };
+static const struct serial_conf serial = { .at.place[0] = { FIXED_PIO, 0x3f8 },
+					   .gsi = 4,
+					   .chr = &chr };
 static struct disk_conf disk;
 static struct net_conf net;
 static struct rng_conf rng;
-static struct vcon_conf vcon = {.chr = &chr};
+static struct vcon_conf vcon = { .chr = &chr };
 
 static void set8(struct bus *b, uint64_t addr, uint8_t v)
 {
@@ -167,16 +176,11 @@ static const struct kind {
 	const void *conf;
 	void (*use)(struct rig *r);
 } kinds[] = {
-	{&ioapic_class.dev, &ioapic, ioapic_use},
-	{&cmos_class.dev, &cmos, cmos_use},
-	{&debugport_class.dev, &debugport, NULL},
-	{&ged_class.dev, &ged, ged_use},
-	{&i8042_class.dev, &i8042, i8042_use},
-	{&serial_class.dev, &serial, serial_use},
-	{&blk_class.dev, &disk, virtio_use},
-	{&net_class.dev, &net, virtio_use},
-	{&rng_class.dev, &rng, virtio_use},
-	{&vcon_class.dev, &vcon, virtio_use},
+	{ &ioapic_class.dev, &ioapic, ioapic_use }, { &cmos_class.dev, &cmos, cmos_use },
+	{ &debugport_class.dev, &debugport, NULL }, { &ged_class.dev, &ged, ged_use },
+	{ &i8042_class.dev, &i8042, i8042_use },    { &serial_class.dev, &serial, serial_use },
+	{ &blk_class.dev, &disk, virtio_use },	    { &net_class.dev, &net, virtio_use },
+	{ &rng_class.dev, &rng, virtio_use },	    { &vcon_class.dev, &vcon, virtio_use },
 };
 
 TEST(every_class_of_the_roster_is_tried_here)
@@ -193,7 +197,7 @@ TEST(every_class_of_the_roster_is_tried_here)
 
 static int machine(struct rig *r, const struct kind *k, const struct json *saved, struct err *e)
 {
-	const struct dev_args a = {.id = "t0", .conf = k->conf, .slot = -1, .saved = saved};
+	const struct dev_args a = { .id = "t0", .conf = k->conf, .slot = -1, .saved = saved };
 
 	rig_init(r);
 	r->b.up.wish = wish;
@@ -204,7 +208,7 @@ static int machine(struct rig *r, const struct kind *k, const struct json *saved
 static char *state_text(struct rig *r)
 {
 	const struct dev_class *c = r->d->class;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	if (c->quiesce)
 		fake_sound(c->quiesce(r->d, &e), &e);
@@ -214,7 +218,7 @@ static char *state_text(struct rig *r)
 
 static char *used_text(const struct kind *k)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 	struct rig r;
 	char *text;
 
@@ -231,7 +235,7 @@ TEST(every_device_is_reborn_equal_from_its_json)
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		AUTO_FREE char *text = used_text(&kinds[i]), *again = NULL;
 		AUTO_JSON struct json *j = NULL;
-		struct err e = {0};
+		struct err e = { 0 };
 		struct rig r;
 
 		fake_sound(json_parse(&j, text, strlen(text), &e), &e);
@@ -285,11 +289,12 @@ TEST(a_byte_without_a_row_is_found)
 	assert_int_equal(desc_uncovered(&d), offsetof(struct forgetful, forgotten));
 }
 
-/* Every number of the class's own state, one after the other, becomes another one; some of these are refused. */
+/* Every number of the class's own state, one after the other, becomes another one; some of these
+ * are refused. */
 static void spoil(struct json *saved, size_t which, uint64_t x)
 {
 	struct json *state = (struct json *)(uintptr_t)json_get(saved, "state");
-	struct json_iter it = {0};
+	struct json_iter it = { 0 };
 
 	for (size_t n = 0; state && json_next(state, &it); n++) {
 		if (n != which)
@@ -308,7 +313,7 @@ TEST(a_spoilt_state_is_refused_or_harmless)
 
 		for (size_t n = 0; n < 200; n++) {
 			AUTO_JSON struct json *j = NULL;
-			struct err e = {0};
+			struct err e = { 0 };
 			struct rig r;
 
 			x ^= x << 13;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The console between a guest and a stream that may be slow: order, back-pressure in both directions, the window's size.
- * The stream is the test's own. virtio 1.3 §5.3.
+ * The console between a guest and a stream that may be slow: order, back-pressure in both
+ * directions, the window's size. The stream is the test's own. virtio 1.3 §5.3.
  */
 #include "test.h"
 
@@ -12,9 +12,9 @@
 #define OUT_MAX 300000
 
 struct stream {
-	struct chardev c;	/* first member */
+	struct chardev c; /* first member */
 	struct rig r;
-	size_t room;		/* bytes it still takes */
+	size_t room; /* bytes it still takes */
 	size_t len;
 	bool wanted;
 	char out[OUT_MAX];
@@ -163,7 +163,7 @@ TEST(input_waits_for_the_guests_buffers)
 	assert_int_equal(type(s, "early"), 0);
 	drv_start(&s->r, 0);
 	rig_turn(&s->r, 3);
-	assert_true(s->wanted);			/* the queue has started: ask again */
+	assert_true(s->wanted); /* the queue has started: ask again */
 	assert_int_equal(type(s, "early"), 0);
 	s->wanted = false;
 	room_for_input(s, 0, 3);
@@ -226,7 +226,7 @@ TEST(many_input_buffers_without_room_take_several_turns)
 	s->wanted = false;
 	assert_int_equal(type(s, "abc"), 0);
 	rig_turn(&s->r, 3);
-	assert_true(s->wanted);			/* without another ring of the driver's */
+	assert_true(s->wanted); /* without another ring of the driver's */
 	assert_int_equal(type(s, "abc"), 3);
 	assert_int_equal(drv_used(&s->r, 0), 101);
 	down(s);

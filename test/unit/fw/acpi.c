@@ -123,9 +123,9 @@ TEST(numbers_take_the_shortest_form)
 		size_t len;
 		uint8_t op;
 	} rows[] = {
-		{ 0, 1, 0x00 },		 { 1, 1, 0x01 },	 { 2, 2, 0x0a },
-		{ 0xff, 2, 0x0a },	 { 0x100, 3, 0x0b },	 { 0xffff, 3, 0x0b },
-		{ 0x10000, 5, 0x0c },	 { 0xffffffff, 5, 0x0c }, { 0x100000000, 9, 0x0e },
+		{ 0, 1, 0x00 },	      { 1, 1, 0x01 },	       { 2, 2, 0x0a },
+		{ 0xff, 2, 0x0a },    { 0x100, 3, 0x0b },      { 0xffff, 3, 0x0b },
+		{ 0x10000, 5, 0x0c }, { 0xffffffff, 5, 0x0c }, { 0x100000000, 9, 0x0e },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -144,7 +144,7 @@ TEST(eisa_ids_are_packed_as_the_specification_shows)
 {
 	struct aml a = { 0 };
 
-	aml_eisa(&a, "PNP0501");	/* ACPI: 0x0105D041 */
+	aml_eisa(&a, "PNP0501"); /* ACPI: 0x0105D041 */
 	assert_int_equal(le32_get(a.bytes + 1), 0x0105d041);
 	aml_fini(&a);
 }

@@ -55,13 +55,20 @@ static struct elf good_elf(void)
 {
 	struct elf f = {
 		.h = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
-		       .e_type = ET_EXEC, .e_machine = EM_X86_64,
-		       .e_phoff = offsetof(struct elf, p), .e_phentsize = sizeof(Elf64_Phdr),
+		       .e_type = ET_EXEC,
+		       .e_machine = EM_X86_64,
+		       .e_phoff = offsetof(struct elf, p),
+		       .e_phentsize = sizeof(Elf64_Phdr),
 		       .e_phnum = 2 },
-		.p = { { .p_type = PT_LOAD, .p_offset = offsetof(struct elf, body),
-			 .p_paddr = 0x100000, .p_filesz = 0x80, .p_memsz = 0x100 },
-		       { .p_type = PT_NOTE, .p_offset = offsetof(struct elf, note),
-			 .p_filesz = sizeof f.note, .p_align = 4 } },
+		.p = { { .p_type = PT_LOAD,
+			 .p_offset = offsetof(struct elf, body),
+			 .p_paddr = 0x100000,
+			 .p_filesz = 0x80,
+			 .p_memsz = 0x100 },
+		       { .p_type = PT_NOTE,
+			 .p_offset = offsetof(struct elf, note),
+			 .p_filesz = sizeof f.note,
+			 .p_align = 4 } },
 		.note = { 4, 8, 18, "Xen", ENTRY },
 	};
 
@@ -291,7 +298,7 @@ TEST(a_bzimage_followed_by_a_signature_loads_only_the_kernel)
 
 	good_bzimage(b);
 	memset(b + BZ_LEN, 0x11, 100);
-	le32_put(b + 0x260, 0);	/* so that the end is that of what is loaded */
+	le32_put(b + 0x260, 0); /* so that the end is that of what is loaded */
 	assert_int_equal(load(&k, &e, b, sizeof b, RAM), 0);
 	assert_int_equal(k.end, 0x100000 + BZ_LEN - 0x400);
 }
@@ -332,7 +339,9 @@ TEST(what_is_no_kernel_is_refused_by_name_of_what_is_wanted)
 	refused(text, sizeof text, "neither an ELF file nor a bzImage");
 	refused(text, 3, "neither an ELF file nor a bzImage");
 	refused(text, 0, "neither an ELF file nor a bzImage");
-	refused("\x7f" "ELF", 4, "neither an ELF file nor a bzImage");
+	refused("\x7f"
+		"ELF",
+		4, "neither an ELF file nor a bzImage");
 }
 
 static int initrd(struct load_range *at, const struct gmem *m, int fd, uint64_t from, uint64_t to)

@@ -80,8 +80,15 @@ TEST(every_word_of_the_platform_is_told)
 {
 	char *oem[] = { "one", "", "three" };
 	const struct smbios said = {
-		.manufacturer = "M", .product = "P", .version = "V", .serial = "S", .sku = "K",
-		.family = "F", .asset_tag = "T", .oem = oem, .oem_count = 3,
+		.manufacturer = "M",
+		.product = "P",
+		.version = "V",
+		.serial = "S",
+		.sku = "K",
+		.family = "F",
+		.asset_tag = "T",
+		.oem = oem,
+		.oem_count = 3,
 		.uuid = "00112233-4455-6677-8899-AABBccddeeff",
 	};
 	static const uint8_t uuid[] = { 0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66,
@@ -110,16 +117,22 @@ TEST(every_word_of_the_platform_is_told)
 TEST(a_uuid_that_is_none_is_refused)
 {
 	static const char *const bad[] = {
-		"", "0", "00112233-4455-6677-8899-aabbccddee", "00112233-4455-6677-8899-aabbccddeeff0",
-		"001122334455-6677-8899-aabbccddeeff", "0011223g-4455-6677-8899-aabbccddeeff",
-		" 0112233-4455-6677-8899-aabbccddeeff", "+0112233-4455-6677-8899-aabbccddeeff",
+		"",
+		"0",
+		"00112233-4455-6677-8899-aabbccddee",
+		"00112233-4455-6677-8899-aabbccddeeff0",
+		"001122334455-6677-8899-aabbccddeeff",
+		"0011223g-4455-6677-8899-aabbccddeeff",
+		" 0112233-4455-6677-8899-aabbccddeeff",
+		"+0112233-4455-6677-8899-aabbccddeeff",
 	};
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct aml a = { 0 };
 		struct err e = { 0 };
 
-		assert_int_equal(smbios_build(&a, BASE, &(struct smbios){ .uuid = bad[i] }, &e), -1);
+		assert_int_equal(smbios_build(&a, BASE, &(struct smbios){ .uuid = bad[i] }, &e),
+				 -1);
 		assert_int_equal(e.kind, ERR_BAD);
 		aml_fini(&a);
 	}

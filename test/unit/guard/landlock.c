@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Facts about Landlock (src/guard/landlock.c). What it takes cannot be given back, so each fact is found out in
- * a child process. On a kernel without Landlock the fact is that it says so.
+ * Facts about Landlock (src/guard/landlock.c). What it takes cannot be given back, so each fact is
+ * found out in a child process. On a kernel without Landlock the fact is that it says so.
  */
 #include "test.h"
 
@@ -55,7 +55,10 @@ static int confined(const char *dir)
 	AUTO_FREE char *socket = mem_fmt("%s/made/socket", dir);
 	AUTO_FREE char *absent = mem_fmt("%s/absent", dir);
 	const struct landlock_rule rules[] = {
-		{ disk, "rw" }, { kernel, "r" }, { socket, "rw" }, { absent, "r" },
+		{ disk, "rw" },
+		{ kernel, "r" },
+		{ socket, "rw" },
+		{ absent, "r" },
 	};
 	struct err e = { 0 };
 
@@ -109,16 +112,42 @@ struct outer {
 	LIST(struct inner) disks;
 };
 static const struct field inner_rows[] = {
-	{ .key = "path", .off = offsetof(struct inner, path), .size = sizeof(char *), .type = D_PATH, .access = "rw" },
+	{ .key = "path",
+	  .off = offsetof(struct inner, path),
+	  .size = sizeof(char *),
+	  .type = D_PATH,
+	  .access = "rw" },
 };
 static const struct desc inner_desc = DESC_OF(struct inner, inner_rows, "Inner");
 static const struct field outer_rows[] = {
-	{ .key = "kernel", .off = offsetof(struct outer, kernel), .size = sizeof(char *), .type = D_PATH, .access = "r" },
-	{ .key = "name", .off = offsetof(struct outer, name), .size = sizeof(char *), .type = D_STR },
-	{ .key = "inside", .off = offsetof(struct outer, inside), .type = D_OBJ, .sub = &inner_desc },
-	{ .key = "pointed", .off = offsetof(struct outer, pointed), .type = D_OBJ, .sub = &inner_desc, .is_pointer = true },
-	{ .key = "none", .off = offsetof(struct outer, none), .type = D_OBJ, .sub = &inner_desc, .is_pointer = true },
-	{ .key = "disks", .off = offsetof(struct outer, disks), .type = D_OBJ, .sub = &inner_desc, .is_list = true },
+	{ .key = "kernel",
+	  .off = offsetof(struct outer, kernel),
+	  .size = sizeof(char *),
+	  .type = D_PATH,
+	  .access = "r" },
+	{ .key = "name",
+	  .off = offsetof(struct outer, name),
+	  .size = sizeof(char *),
+	  .type = D_STR },
+	{ .key = "inside",
+	  .off = offsetof(struct outer, inside),
+	  .type = D_OBJ,
+	  .sub = &inner_desc },
+	{ .key = "pointed",
+	  .off = offsetof(struct outer, pointed),
+	  .type = D_OBJ,
+	  .sub = &inner_desc,
+	  .is_pointer = true },
+	{ .key = "none",
+	  .off = offsetof(struct outer, none),
+	  .type = D_OBJ,
+	  .sub = &inner_desc,
+	  .is_pointer = true },
+	{ .key = "disks",
+	  .off = offsetof(struct outer, disks),
+	  .type = D_OBJ,
+	  .sub = &inner_desc,
+	  .is_list = true },
 };
 static const struct desc outer_desc = DESC_OF(struct outer, outer_rows, "Outer");
 
@@ -126,10 +155,15 @@ TEST(landlock_rules_are_read_off_every_path_of_a_config)
 {
 	struct inner pointed = { (char[]){ "/c" } }, disks[2] = { { (char[]){ "/d" } }, { NULL } };
 	struct outer o = {
-		.kernel = (char[]){ "/a" }, .name = (char[]){ "/no" }, .inside = { (char[]){ "/b" } },
-		.pointed = &pointed, .disks = { .count = 2, .items = disks },
+		.kernel = (char[]){ "/a" },
+		.name = (char[]){ "/no" },
+		.inside = { (char[]){ "/b" } },
+		.pointed = &pointed,
+		.disks = { .count = 2, .items = disks },
 	};
-	static const char *const want[][2] = { { "/a", "r" }, { "/b", "rw" }, { "/c", "rw" }, { "/d", "rw" } };
+	static const char *const want[][2] = {
+		{ "/a", "r" }, { "/b", "rw" }, { "/c", "rw" }, { "/d", "rw" }
+	};
 	struct landlock_rules r = { 0 };
 
 	landlock_rules_from(&r, &outer_desc, &o);

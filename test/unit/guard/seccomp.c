@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Facts about system-call filters (src/guard/seccomp.c and the programs that tools/mkfilter makes). A filter cannot be
- * taken off, so each fact is found out in a child process.
+ * Facts about system-call filters (src/guard/seccomp.c and the programs that tools/mkfilter makes).
+ * A filter cannot be taken off, so each fact is found out in a child process.
  */
 #include "test.h"
 
@@ -29,7 +29,8 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+	__has_feature(undefined_behavior_sanitizer)
 #define SANITIZED 1
 #endif
 #endif
@@ -39,7 +40,7 @@
 
 struct child {
 	int status;
-	char words[1024];	/* its stderr */
+	char words[1024]; /* its stderr */
 };
 
 /* Runs fn in a child under that way; its status is what fn returns. */
@@ -159,7 +160,7 @@ TEST(seccomp_refuses_a_profile_that_is_not_there)
 #ifdef __x86_64__
 static int call_by_32_bits(void)
 {
-	long nr = 20;	/* getpid of i386 */
+	long nr = 20; /* getpid of i386 */
 
 	confined("io");
 	__asm__ volatile("int $0x80" : "+a"(nr) : : "memory", "r8", "r9", "r10", "r11");
@@ -206,9 +207,11 @@ static int sockets_of_control(void)
 static int code_pages(void)
 {
 	confined("control");
-	if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+	if (mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+	    MAP_FAILED)
 		return 2;
-	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+	    MAP_FAILED)
 		return 3;
 	return 0;
 }
@@ -217,7 +220,7 @@ TEST(seccomp_looks_at_arguments)
 {
 	assert_int_equal(WEXITSTATUS(in_child(SECCOMP_WAY_ERRNO, sockets_of_control).status), 0);
 	if (SANITIZED)
-		return;		/* their rows allow ioctl and mmap whole */
+		return; /* their rows allow ioctl and mmap whole */
 	assert_int_equal(WEXITSTATUS(in_child(SECCOMP_WAY_ERRNO, ioctls_of_vcpu).status), 0);
 	assert_int_equal(WEXITSTATUS(in_child(SECCOMP_WAY_ERRNO, code_pages).status), 0);
 }
@@ -285,7 +288,8 @@ static int loop_breaks_out(void)
 	struct err e = { 0 };
 	struct loop *l;
 
-	if (confined("control") || loop_new(&l, "_disk0_q0", &e) < 0 || loop_start(l, "blk", &e) < 0)
+	if (confined("control") || loop_new(&l, "_disk0_q0", &e) < 0 ||
+	    loop_start(l, "blk", &e) < 0)
 		return 2;
 	loop_call(l, outside_in_loop, NULL);
 	return 3;

@@ -41,13 +41,28 @@ static void ok(int r, struct err *e)
 static void start(struct guest *g, const void *code, size_t n)
 {
 	const struct hv_vm_args a = {
-		.tss_addr = 0xf8000000, .identity_map_addr = 0xf8003000, .ioapic_pins = 24,
+		.tss_addr = 0xf8000000,
+		.identity_map_addr = 0xf8003000,
+		.ioapic_pins = 24,
 	};
 	const struct hv_x86_start s = {
-		.rip = CODE, .rsp = 0x8000, .rflags = 2, .cr0 = 0x11,
-		.cs = { .limit = 0xffffffff, .selector = 0x10, .type = 11, .present = 1, .db = 1, .s = 1,
+		.rip = CODE,
+		.rsp = 0x8000,
+		.rflags = 2,
+		.cr0 = 0x11,
+		.cs = { .limit = 0xffffffff,
+			.selector = 0x10,
+			.type = 11,
+			.present = 1,
+			.db = 1,
+			.s = 1,
 			.g = 1 },
-		.ds = { .limit = 0xffffffff, .selector = 0x18, .type = 3, .present = 1, .db = 1, .s = 1,
+		.ds = { .limit = 0xffffffff,
+			.selector = 0x18,
+			.type = 3,
+			.present = 1,
+			.db = 1,
+			.s = 1,
 			.g = 1 },
 		.tss = { .limit = 0x67, .selector = 8, .type = 11, .present = 1 },
 	};
@@ -108,12 +123,12 @@ static void expect_port(struct guest *g, bool write, uint16_t port, uint8_t size
 TEST(port_accesses_of_each_size_come_out_and_go_in)
 {
 	static const uint8_t code[] = {
-		0xb8, 0x78, 0x56, 0x34, 0x12,	/* mov $0x12345678, %eax */
-		0xe6, 0x80,			/* out %al, $0x80 */
-		0x66, 0xe7, 0x82,		/* out %ax, $0x82 */
-		0xe7, 0x84,			/* out %eax, $0x84 */
-		0xe5, 0x90,			/* in $0x90, %eax */
-		0xe7, 0x84,			/* out %eax, $0x84 */
+		0xb8, 0x78, 0x56, 0x34, 0x12, /* mov $0x12345678, %eax */
+		0xe6, 0x80,		      /* out %al, $0x80 */
+		0x66, 0xe7, 0x82,	      /* out %ax, $0x82 */
+		0xe7, 0x84,		      /* out %eax, $0x84 */
+		0xe5, 0x90,		      /* in $0x90, %eax */
+		0xe7, 0x84,		      /* out %eax, $0x84 */
 	};
 	struct guest g;
 
@@ -134,11 +149,11 @@ TEST(port_accesses_of_each_size_come_out_and_go_in)
 TEST(string_output_arrives_whole_and_in_order)
 {
 	static const uint8_t code[] = {
-		0xbe, 0x00, 0x20, 0x00, 0x00,	/* mov $0x2000, %esi */
-		0xb9, 0x05, 0x00, 0x00, 0x00,	/* mov $5, %ecx */
-		0xba, 0xf8, 0x03, 0x00, 0x00,	/* mov $0x3f8, %edx */
-		0xf3, 0x6e,			/* rep outsb */
-		0xe6, 0x80,			/* out %al, $0x80 */
+		0xbe, 0x00, 0x20, 0x00, 0x00, /* mov $0x2000, %esi */
+		0xb9, 0x05, 0x00, 0x00, 0x00, /* mov $5, %ecx */
+		0xba, 0xf8, 0x03, 0x00, 0x00, /* mov $0x3f8, %edx */
+		0xf3, 0x6e,		      /* rep outsb */
+		0xe6, 0x80,		      /* out %al, $0x80 */
 	};
 	struct guest g;
 	char got[6] = { 0 };
@@ -163,9 +178,9 @@ TEST(string_output_arrives_whole_and_in_order)
 TEST(memory_that_is_not_there_is_read_and_written_by_exits)
 {
 	static const uint8_t code[] = {
-		0xa1, 0x00, 0x00, 0x00, 0xd0,	/* mov 0xd0000000, %eax */
-		0x40,				/* inc %eax */
-		0xa3, 0x04, 0x00, 0x00, 0xd0,	/* mov %eax, 0xd0000004 */
+		0xa1, 0x00, 0x00, 0x00, 0xd0,	    /* mov 0xd0000000, %eax */
+		0x40,				    /* inc %eax */
+		0xa3, 0x04, 0x00, 0x00, 0xd0,	    /* mov %eax, 0xd0000004 */
 		0x88, 0x05, 0x08, 0x00, 0x00, 0xd0, /* mov %al, 0xd0000008 */
 		0xe6, 0x80,
 	};
@@ -193,7 +208,7 @@ TEST(memory_that_is_not_there_is_read_and_written_by_exits)
 TEST(a_triple_fault_is_a_reset)
 {
 	static const uint8_t code[] = {
-		0x0f, 0x0b,	/* ud2, without an IDT */
+		0x0f, 0x0b, /* ud2, without an IDT */
 	};
 	struct guest g;
 
@@ -206,11 +221,11 @@ TEST(a_triple_fault_is_a_reset)
 TEST(doorbells_ring_without_an_exit)
 {
 	static const uint8_t code[] = {
-		0xb8, 0x07, 0x00, 0x00, 0x00,	/* mov $7, %eax */
-		0xa3, 0x00, 0x00, 0x00, 0xd0,	/* mov %eax, 0xd0000000 */
-		0x66, 0xe7, 0x90,		/* out %ax, $0x90 */
-		0xe6, 0x80,			/* out %al, $0x80 */
-		0xa3, 0x00, 0x00, 0x00, 0xd0,	/* again, when it is off */
+		0xb8, 0x07, 0x00, 0x00, 0x00, /* mov $7, %eax */
+		0xa3, 0x00, 0x00, 0x00, 0xd0, /* mov %eax, 0xd0000000 */
+		0x66, 0xe7, 0x90,	      /* out %ax, $0x90 */
+		0xe6, 0x80,		      /* out %al, $0x80 */
+		0xa3, 0x00, 0x00, 0x00, 0xd0, /* again, when it is off */
 		0xe6, 0x80,
 	};
 	struct err e = { 0 };
@@ -237,7 +252,8 @@ TEST(msrs_that_are_not_known_are_stepped_over)
 {
 	static const uint8_t code[] = { 0xf4 };
 	static const struct hv_msr msrs[] = {
-		{ 0xdeadbeef, 1 }, { 0x174, 0x10 }, { 0xdeadbef0, 1 }, { 0x175, 0x2000 }, { 0xdeadbef1, 1 },
+		{ 0xdeadbeef, 1 }, { 0x174, 0x10 },   { 0xdeadbef0, 1 },
+		{ 0x175, 0x2000 }, { 0xdeadbef1, 1 },
 	};
 	struct err e = { 0 };
 	struct guest g;
@@ -255,8 +271,8 @@ TEST(msrs_that_are_not_known_are_stepped_over)
 TEST(an_interrupt_makes_run_return_until_it_is_cleared)
 {
 	static const uint8_t code[] = {
-		0xe6, 0x80,	/* out %al, $0x80 */
-		0xeb, 0xfe,	/* jmp . */
+		0xe6, 0x80, /* out %al, $0x80 */
+		0xeb, 0xfe, /* jmp . */
 	};
 	struct guest g;
 
@@ -281,11 +297,11 @@ TEST(an_interrupt_makes_run_return_until_it_is_cleared)
 static void write_irq_guest(uint8_t *ram)
 {
 	static const uint8_t handler[] = {
-		0xe6, 0x81,						/* out %al, $0x81 */
-		0xc7, 0x05, 0xb0, 0x00, 0xe0, 0xfe, 0, 0, 0, 0,		/* movl $0, 0xfee000b0 */
-		0x83, 0xc4, 0x0c,					/* add $12, %esp */
-		0xfb,							/* sti */
-		0xe9, 0x04, 0xe0, 0xff, 0xff,				/* jmp to the out of irq_code */
+		0xe6, 0x81,					/* out %al, $0x81 */
+		0xc7, 0x05, 0xb0, 0x00, 0xe0, 0xfe, 0, 0, 0, 0, /* movl $0, 0xfee000b0 */
+		0x83, 0xc4, 0x0c,				/* add $12, %esp */
+		0xfb,						/* sti */
+		0xe9, 0x04, 0xe0, 0xff, 0xff,			/* jmp to the out of irq_code */
 	};
 	uint8_t *gate = ram + PLACE_IDT + 8 * 0x40;
 
@@ -293,22 +309,22 @@ static void write_irq_guest(uint8_t *ram)
 	le16_put(gate, 0x3000);
 	le16_put(gate + 2, 0x10);
 	gate[5] = 0x8e;
-	le16_put(ram + 0x90, 8 * 0x41 - 1);	/* for lidt */
+	le16_put(ram + 0x90, 8 * 0x41 - 1); /* for lidt */
 	le32_put(ram + 0x92, PLACE_IDT);
 	le64_put(ram + 0xa0 + 0x10, 0x00cf9b000000ffff);
 	le64_put(ram + 0xa0 + 0x18, 0x00cf93000000ffff);
-	le16_put(ram + 0x98, 0x1f);		/* for lgdt */
+	le16_put(ram + 0x98, 0x1f); /* for lgdt */
 	le32_put(ram + 0x9a, 0xa0);
 }
 
 static const uint8_t irq_code[] = {
-	0x0f, 0x01, 0x15, 0x98, 0, 0, 0,			/* lgdt 0x98 */
-	0x0f, 0x01, 0x1d, 0x90, 0, 0, 0,			/* lidt 0x90 */
-	0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 1, 0, 0,	/* movl $0x1ff, 0xfee000f0 */
-	0xfb,							/* sti */
-	0xe6, 0x80,						/* out %al, $0x80 */
-	0xf4,							/* hlt */
-	0xeb, 0xfb,						/* back to the out */
+	0x0f, 0x01, 0x15, 0x98, 0,    0,    0,		   /* lgdt 0x98 */
+	0x0f, 0x01, 0x1d, 0x90, 0,    0,    0,		   /* lidt 0x90 */
+	0xc7, 0x05, 0xf0, 0x00, 0xe0, 0xfe, 0xff, 1, 0, 0, /* movl $0x1ff, 0xfee000f0 */
+	0xfb,						   /* sti */
+	0xe6, 0x80,					   /* out %al, $0x80 */
+	0xf4,						   /* hlt */
+	0xeb, 0xfb,					   /* back to the out */
 };
 
 TEST(a_message_reaches_the_guest_directly_and_by_a_routed_eventfd)
@@ -360,15 +376,16 @@ TEST(the_end_of_a_level_interrupt_comes_out_with_its_vector)
 TEST(a_slot_that_was_dropped_is_memory_no_longer)
 {
 	static const uint8_t code[] = {
-		0xa1, 0x00, 0x00, 0x20, 0x00,	/* mov 0x200000, %eax */
-		0xe7, 0x80,			/* out %eax, $0x80 */
+		0xa1, 0x00, 0x00, 0x20, 0x00, /* mov 0x200000, %eax */
+		0xe7, 0x80,		      /* out %eax, $0x80 */
 		0xa1, 0x00, 0x00, 0x20, 0x00,
 	};
 	struct err e = { 0 };
 	struct guest g;
 
 	start(&g, code, sizeof code);
-	uint8_t *more = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *more =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	le32_put(more, 99);
 	ok(hv_slot_add(g.vm, 1, 0x200000, 4096, (uintptr_t)more, false, &e), &e);
@@ -398,7 +415,8 @@ static void refusal(bool absent, const char *word)
 
 		if (absent ? chroot(dir) : setuid(65534))
 			_exit(2);
-		_exit(hv_open(&h, &e) == -1 && strstr(err_line(&e, line, sizeof line), word) ? 0 : 1);
+		_exit(hv_open(&h, &e) == -1 && strstr(err_line(&e, line, sizeof line), word) ? 0
+											     : 1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(rmdir(dir), 0);

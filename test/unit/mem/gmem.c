@@ -28,8 +28,8 @@ static bool is_ram(uint64_t a)
 
 TEST(ok_says_exactly_what_lies_in_ram)
 {
-	static const uint64_t borders[] = { 0, KIB(4), KIB(8), KIB(16), MIB(1), MIB(1) + KIB(4),
-					    UINT64_MAX - 1 };
+	static const uint64_t borders[] = { 0,	    KIB(4),	     KIB(8),	    KIB(16),
+					    MIB(1), MIB(1) + KIB(4), UINT64_MAX - 1 };
 	struct gmem *m = three_pieces();
 
 	for (size_t i = 0; i < sizeof(borders) / sizeof(borders[0]); i++) {
@@ -153,7 +153,8 @@ TEST(slices_and_copies_agree_for_every_offset_and_length)
 			size_t want = off >= 24 ? 0 : min_u64(len, 24 - off);
 			int n = kiov_slice(k, 3, off, len, s, 3);
 
-			assert_int_equal(kiov_get(k, 3, off, out, min_u64(len, 24)), min_u64(want, 24));
+			assert_int_equal(kiov_get(k, 3, off, out, min_u64(len, 24)),
+					 min_u64(want, 24));
 			for (size_t i = 0; i < want; i++)
 				assert_int_equal(out[i], off + i);
 			assert_int_equal(n >= 0, want == len);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Taps: what is refused before anything is touched, and, in a network of its own that the test makes when it may,
- * that one can be made, set up, found again, passed, and that nothing is left.
+ * Taps: what is refused before anything is touched, and, in a network of its own that the test
+ * makes when it may, that one can be made, set up, found again, passed, and that nothing is left.
  */
 #include "test.h"
 
@@ -22,7 +22,7 @@
 #include "base/fd.h"
 #include "net/link.h"
 
-static bool own_network;	/* we may make taps */
+static bool own_network; /* we may make taps */
 
 #define NEEDS_NETWORK()                                                                            \
 	do {                                                                                       \
@@ -53,7 +53,9 @@ static void open_one(struct nlink *l, const struct tap_args *a)
 
 TEST(names_that_no_interface_can_have_are_refused)
 {
-	static const char *const bad[] = { "", "sixteencharslong", "a b", "a/b", "a:1", "tap%d", ".", ".." };
+	static const char *const bad[] = {
+		"", "sixteencharslong", "a b", "a/b", "a:1", "tap%d", ".", ".."
+	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct tap_args a = { .name = bad[i], .pairs = 1 };
@@ -101,8 +103,12 @@ TEST(passed_descriptors_must_be_taps)
 TEST(a_tap_is_made_set_up_and_gone)
 {
 	static const uint8_t mac[6] = { 2, 0, 0, 1, 2, 3 };
-	struct tap_args a = { .name = "virgatest0", .ip = "10.77.0.1", .mask = "255.255.255.0",
-			      .host_mac = mac, .mtu = 1400, .pairs = 1 };
+	struct tap_args a = { .name = "virgatest0",
+			      .ip = "10.77.0.1",
+			      .mask = "255.255.255.0",
+			      .host_mac = mac,
+			      .mtu = 1400,
+			      .pairs = 1 };
 	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq r = { 0 };
 	struct sockaddr_in sin;
@@ -135,7 +141,7 @@ TEST(an_ipv6_address_is_set_too)
 
 	NEEDS_NETWORK();
 	if (access("/proc/net/if_inet6", R_OK))
-		skip();		/* a host without IPv6 */
+		skip(); /* a host without IPv6 */
 	open_one(&l, &a);
 	l.ops->close(&l);
 }
@@ -151,7 +157,7 @@ TEST(several_pairs_share_one_tap)
 		assert_int_equal(l[i].ops->enable(&l[i], false), 0);
 		assert_int_equal(l[i].ops->enable(&l[i], true), 0);
 	}
-	a.pairs = 1;	/* made for several, used with one */
+	a.pairs = 1; /* made for several, used with one */
 	open_one(&one, &a);
 	one.ops->close(&one);
 	for (int i = 0; i < 3; i++)
@@ -175,7 +181,8 @@ TEST(frames_cross_with_their_headers)
 	struct tap_args a = { .name = "virgatest3", .pairs = 1 };
 	struct sockaddr sa = { .sa_family = AF_PACKET };
 	uint8_t frame[12 + 60] = { 0 }, got[2000];
-	struct kiov k[2] = { kiov_of(frame, 12), kiov_of(frame + 12, 60) }, in = kiov_of(got, sizeof(got));
+	struct kiov k[2] = { kiov_of(frame, 12), kiov_of(frame + 12, 60) },
+		    in = kiov_of(got, sizeof(got));
 	struct nlink l;
 	int s;
 
@@ -189,7 +196,7 @@ TEST(frames_cross_with_their_headers)
 	memset(frame + 12, 0xff, 6);
 	frame[12 + 6] = 2;
 	frame[12 + 12] = 0x88;
-	frame[12 + 13] = 0xb5;	/* a type for experiments */
+	frame[12 + 13] = 0xb5; /* a type for experiments */
 	assert_int_equal(l.ops->tx(&l, k, 2), 72);
 	/* and into it: what the host sends, among what it says by itself */
 	assert_int_equal(sendto(s, frame + 12, 60, 0, &sa, sizeof(sa)), 60);
@@ -243,7 +250,7 @@ TEST(without_the_right_the_sentence_says_what_to_do)
 	struct tap_args a = { .name = "virgatest5", .pairs = 1 };
 
 	if (geteuid())
-		skip();		/* a right cannot be put down that was never there */
+		skip(); /* a right cannot be put down that was never there */
 	assert_int_equal(seteuid(65534), 0);
 	assert_non_null(strstr(refusal(&a), "no right to "));
 	assert_int_equal(seteuid(0), 0);
@@ -264,7 +271,8 @@ int main(void)
 		T(without_the_right_the_sentence_says_what_to_do),
 	};
 
-	/* A user namespace gives the right over the new network to anyone where the host allows it. */
+	/* A user namespace gives the right over the new network to anyone where the host
+	 * allows it. */
 	own_network = (!unshare(CLONE_NEWNET) || !unshare(CLONE_NEWUSER | CLONE_NEWNET)) &&
 		      !access("/dev/net/tun", R_OK | W_OK);
 	return cmocka_run_group_tests(t, NULL, NULL);

@@ -5,8 +5,12 @@
 #include "fakeboard.h"
 #include "pci/pci.h"
 
-static const struct pci_ids ids = {
-	.vendor = 0x1af4, .device = 0x1041, .subvendor = 0x1af4, .subdevice = 1, .class = 2, .revision = 1};
+static const struct pci_ids ids = { .vendor = 0x1af4,
+				    .device = 0x1041,
+				    .subvendor = 0x1af4,
+				    .subdevice = 1,
+				    .class = 2,
+				    .revision = 1 };
 
 static struct pci_fn f;
 static uint32_t wrote_off, wrote_len;
@@ -22,7 +26,7 @@ static void reading(struct pci_fn *fn, uint32_t off, uint32_t len)
 	if (off == 0xfc)
 		fn->cfg[0xfc] = 0x77;
 }
-static const struct pci_fn_ops ops = {.wrote = wrote, .reading = reading};
+static const struct pci_fn_ops ops = { .wrote = wrote, .reading = reading };
 
 TEST(ids_are_where_they_belong_and_stay)
 {
@@ -39,7 +43,7 @@ TEST(ids_are_where_they_belong_and_stay)
 
 TEST(capabilities_are_chained_at_dwords)
 {
-	const uint8_t body[] = {1, 2, 3}, mask[] = {0, 0xff, 0x0f};
+	const uint8_t body[] = { 1, 2, 3 }, mask[] = { 0, 0xff, 0x0f };
 	uint8_t a, b;
 
 	pci_fn_init(&f, &ids, &ops);
@@ -84,7 +88,7 @@ TEST(an_access_across_a_dword_is_nobodys)
 TEST(saved_bytes_come_back_and_foreign_ones_are_refused)
 {
 	struct pci_fn_state *s = NEW(struct pci_fn_state), *again = NEW(struct pci_fn_state);
-	struct err e = {0};
+	struct err e = { 0 };
 
 	pci_fn_init(&f, &ids, NULL);
 	pci_cfg_write(&f, 0x3c, 1, 0x42);

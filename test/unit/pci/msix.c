@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* MSI-X: what is masked is remembered, what is not arrives, and nothing is made before it is needed. */
+/* MSI-X: what is masked is remembered, what is not arrives, and nothing is made before it is
+ * needed. */
 #include "test.h"
 
 #include "fakeboard.h"
@@ -14,8 +15,8 @@ static struct msix m;
 
 static void begin(uint16_t count)
 {
-	static const struct pci_ids ids = {.vendor = 0x1af4, .device = 0x1042};
-	struct err e = {0};
+	static const struct pci_ids ids = { .vendor = 0x1af4, .device = 0x1042 };
+	struct err e = { 0 };
 
 	fake_begin();
 	pci_fn_init(&f, &ids, NULL);
@@ -153,8 +154,8 @@ TEST(a_reset_is_power_on)
 
 TEST(a_saved_table_comes_back)
 {
-	struct msix_state s = {0}, again = {0};
-	struct err e = {0};
+	struct msix_state s = { 0 }, again = { 0 };
+	struct err e = { 0 };
 
 	begin(70);
 	entry(0, 0x41, false);
@@ -189,12 +190,12 @@ static void table_write(void *arg, uint64_t off, const uint8_t *data, uint32_t l
 {
 	msix_table_write(arg, off, data, len);
 }
-static const struct bus_ops table_ops = {.read = table_read, .write = table_write};
+static const struct bus_ops table_ops = { .read = table_read, .write = table_write };
 
 TEST(the_table_takes_harm_without_harm)
 {
-	struct bus_range r = {.ops = &table_ops, .arg = &m};
-	struct err e = {0};
+	struct bus_range r = { .ops = &table_ops, .arg = &m };
+	struct err e = { 0 };
 	uint8_t b[8];
 
 	begin(VECTORS);

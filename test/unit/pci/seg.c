@@ -33,22 +33,22 @@ static void card_write(void *arg, uint64_t off, const uint8_t *data, uint32_t le
 	(void)off;
 	c->last = le_get(data, len);
 }
-static const struct bus_ops card_ops = {.read = card_read, .write = card_write};
+static const struct bus_ops card_ops = { .read = card_read, .write = card_write };
 
 static void card_moved(struct pci_fn *f, unsigned int n)
 {
 	(void)n;
 	container_of(f, struct card, fn)->moves++;
 }
-static const struct pci_fn_ops card_fn_ops = {.bar_moved = card_moved};
+static const struct pci_fn_ops card_fn_ops = { .bar_moved = card_moved };
 
 static void begin(uint16_t segments)
 {
-	struct pci_host_args a = {.segments = segments,
-				  .ecam = ECAM,
-				  .mem32 = {MEM32, MIB(64)},
-				  .mem64 = {MEM64, GIB(16)}};
-	struct err e = {0};
+	struct pci_host_args a = { .segments = segments,
+				   .ecam = ECAM,
+				   .mem32 = { MEM32, MIB(64) },
+				   .mem64 = { MEM64, GIB(16) } };
+	struct err e = { 0 };
 
 	fake_begin();
 	a.pio = fake.board.pio;
@@ -65,8 +65,12 @@ static void end(void)
 
 static void card_make(struct card *c, enum pci_bar_kind kind, uint64_t size)
 {
-	static const struct pci_ids ids = {
-		.vendor = 0x1af4, .device = 0x1042, .subvendor = 0x1af4, .subdevice = 0x42, .class = 1, .subclass = 0x80};
+	static const struct pci_ids ids = { .vendor = 0x1af4,
+					    .device = 0x1042,
+					    .subvendor = 0x1af4,
+					    .subdevice = 0x42,
+					    .class = 1,
+					    .subclass = 0x80 };
 
 	memset(c, 0, sizeof(*c));
 	pci_fn_init(&c->fn, &ids, &card_fn_ops);
@@ -139,11 +143,11 @@ TEST(what_is_not_there_reads_all_ones)
 	begin(1);
 	out(0xcf8, 0, 4);
 	assert_int_equal(in(0xcfc, 4), 0xffffffff);
-	out(0xcf8, 0x80010000, 4);	/* bus 1 */
+	out(0xcf8, 0x80010000, 4); /* bus 1 */
 	assert_int_equal(in(0xcfc, 4), 0xffffffff);
-	out(0xcf8, 0x80000100, 4);	/* function 1 */
+	out(0xcf8, 0x80000100, 4); /* function 1 */
 	assert_int_equal(in(0xcfc, 4), 0xffffffff);
-	out(0xcf8, 0x80000800, 4);	/* slot 1 */
+	out(0xcf8, 0x80000800, 4); /* slot 1 */
 	assert_int_equal(in(0xcfc, 2), 0xffff);
 	assert_int_equal(mem_read(ECAM + 0x8000, 4), 0xffffffff);
 	assert_int_equal(mem_read(ECAM + 0x1000, 4), 0xffffffff);
@@ -178,7 +182,7 @@ TEST(an_access_across_both_ports_takes_its_part_of_each)
 TEST(slots_are_given_from_one_up)
 {
 	struct card c[33];
-	struct err e = {0};
+	struct err e = { 0 };
 	char bdf[13], line[160];
 
 	begin(1);
@@ -210,7 +214,7 @@ TEST(slots_are_given_from_one_up)
 TEST(each_segment_has_a_megabyte_of_ecam_and_its_part_of_the_apertures)
 {
 	struct card a, b;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	begin(2);
 	card_make(&a, PCI_BAR_MEM64, MIB(1));
@@ -231,7 +235,7 @@ TEST(each_segment_has_a_megabyte_of_ecam_and_its_part_of_the_apertures)
 TEST(bars_are_assigned_from_the_top_and_decode_at_once)
 {
 	struct card a, b;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	begin(1);
 	card_make(&a, PCI_BAR_MEM32, KIB(512));
@@ -255,7 +259,7 @@ TEST(bars_are_assigned_from_the_top_and_decode_at_once)
 TEST(a_bar_tells_its_size)
 {
 	struct card a, b;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	begin(1);
 	card_make(&a, PCI_BAR_MEM32, KIB(512));
@@ -280,7 +284,7 @@ TEST(a_bar_tells_its_size)
 TEST(decoding_follows_the_command_register)
 {
 	struct card a;
-	struct err e = {0};
+	struct err e = { 0 };
 	uint64_t at = MEM32 + MIB(64) - KIB(512);
 
 	begin(1);
@@ -305,7 +309,7 @@ TEST(decoding_follows_the_command_register)
 TEST(a_bar_moves_while_it_decodes)
 {
 	struct card a;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	begin(1);
 	card_make(&a, PCI_BAR_MEM64, KIB(512));
@@ -327,7 +331,7 @@ TEST(a_bar_moves_while_it_decodes)
 TEST(a_bar_moved_onto_another_is_not_decoded_until_it_moves_on)
 {
 	struct card a, b;
-	struct err e = {0};
+	struct err e = { 0 };
 	uint64_t first = MEM32 + MIB(64) - KIB(512), second = first - KIB(512);
 
 	begin(1);
@@ -353,7 +357,7 @@ TEST(a_bar_moved_onto_another_is_not_decoded_until_it_moves_on)
 TEST(a_bar_moved_onto_ram_or_ecam_is_not_decoded)
 {
 	struct card a;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	begin(1);
 	card_make(&a, PCI_BAR_MEM32, KIB(512));
@@ -373,7 +377,7 @@ TEST(a_bar_moved_onto_ram_or_ecam_is_not_decoded)
 TEST(a_full_aperture_refuses_the_device)
 {
 	struct card a, b;
-	struct err e = {0};
+	struct err e = { 0 };
 
 	begin(1);
 	card_make(&a, PCI_BAR_MEM32, MIB(32));
@@ -393,7 +397,7 @@ TEST(a_full_aperture_refuses_the_device)
 TEST(config_space_takes_harm_without_harm)
 {
 	struct card c[4];
-	struct err e = {0};
+	struct err e = { 0 };
 
 	begin(1);
 	for (int i = 0; i < 4; i++) {
@@ -430,9 +434,9 @@ static void *swap_run(void *arg)
 TEST(many_vcpus_move_bars_at_once)
 {
 	struct card a, b;
-	struct many m[2] = {{&a, &b}, {&b, &a}};
+	struct many m[2] = { { &a, &b }, { &b, &a } };
 	pthread_t t[2];
-	struct err e = {0};
+	struct err e = { 0 };
 
 	begin(1);
 	card_make(&a, PCI_BAR_MEM32, KIB(512));

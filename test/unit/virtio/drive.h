@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A guest's driver for tests: a board with RAM, buses and a PCI segment but no hypervisor; a device on it; registers
- * reached through the bus, rings written through guest memory. The board's loop runs in the test's own thread, one turn at a
- * time, so nothing here is a race. Interrupts are seen in the MSI-X pending bits, because every vector stays masked.
+ * A guest's driver for tests: a board with RAM, buses and a PCI segment but no hypervisor; a device
+ * on it; registers reached through the bus, rings written through guest memory. The board's loop
+ * runs in the test's own thread, one turn at a time, so nothing here is a race. Interrupts are seen
+ * in the MSI-X pending bits, because every vector stays masked.
  */
 #pragma once
 
@@ -25,27 +26,44 @@
 
 /* Areas of the BAR and registers of the common area. */
 enum {
-	AT_COMMON = 0, AT_ISR = 0x2000, AT_CONFIG = 0x4000, AT_NOTIFY = 0x6000, AT_MSIX = 0x8000,
+	AT_COMMON = 0,
+	AT_ISR = 0x2000,
+	AT_CONFIG = 0x4000,
+	AT_NOTIFY = 0x6000,
+	AT_MSIX = 0x8000,
 	AT_PBA = 0x48000,
-	R_DEV_SEL = 0x00, R_DEV_FEAT = 0x04, R_DRV_SEL = 0x08, R_DRV_FEAT = 0x0c, R_CFG_VEC = 0x10,
-	R_NUM_Q = 0x12, R_STATUS = 0x14, R_GEN = 0x15, R_Q_SEL = 0x16, R_Q_SIZE = 0x18, R_Q_VEC = 0x1a,
-	R_Q_ENABLE = 0x1c, R_Q_NOFF = 0x1e, R_Q_DESC = 0x20, R_Q_AVAIL = 0x28, R_Q_USED = 0x30,
+	R_DEV_SEL = 0x00,
+	R_DEV_FEAT = 0x04,
+	R_DRV_SEL = 0x08,
+	R_DRV_FEAT = 0x0c,
+	R_CFG_VEC = 0x10,
+	R_NUM_Q = 0x12,
+	R_STATUS = 0x14,
+	R_GEN = 0x15,
+	R_Q_SEL = 0x16,
+	R_Q_SIZE = 0x18,
+	R_Q_VEC = 0x1a,
+	R_Q_ENABLE = 0x1c,
+	R_Q_NOFF = 0x1e,
+	R_Q_DESC = 0x20,
+	R_Q_AVAIL = 0x28,
+	R_Q_USED = 0x30,
 };
 enum { F_NEXT = 1, F_WRITE = 2, F_INDIRECT = 4 };
 
 /* Where queue i has its rings and what follows them. */
-#define Q_AT(i) (0x40000ull + (uint64_t)(i) * 0x40000)
+#define Q_AT(i) (0x40000ull + (uint64_t)(i)*0x40000)
 #define Q_AVAIL(i) (Q_AT(i) + 0x10000)
 #define Q_USED(i) (Q_AT(i) + 0x18000)
-#define BUF 0x300000ull		/* buffers */
+#define BUF 0x300000ull /* buffers */
 
 struct rig {
 	struct board b;
 	struct gmem *mem;
 	struct dev *d;
-	uint16_t size;		/* of the queues */
-	uint16_t avail[8];	/* next avail idx, per queue */
-	uint32_t events;	/* told upward */
+	uint16_t size;	   /* of the queues */
+	uint16_t avail[8]; /* next avail idx, per queue */
+	uint32_t events;   /* told upward */
 };
 
 static inline void rig_event(void *arg, const char *source, const char *name, const char *id)
@@ -68,7 +86,9 @@ static inline void rig_init(struct rig *r)
 {
 	const struct backing_args how = { 0 };
 	struct pci_host_args pci = {
-		.segments = 1, .ecam = RIG_ECAM, .mem32 = { RIG_MEM32, MIB(256) },
+		.segments = 1,
+		.ecam = RIG_ECAM,
+		.mem32 = { RIG_MEM32, MIB(256) },
 		.mem64 = { RIG_MEM64, GIB(8) },
 	};
 	struct err e = { 0 };
@@ -243,8 +263,8 @@ static inline uint64_t mem_rd(struct rig *r, uint64_t at, unsigned int len)
 	rig_ok(gmem_read(r->mem, GPA(at), b, len));
 	return le64_get(b);
 }
-static inline void drv_desc_at(struct rig *r, uint64_t table, uint32_t i, uint64_t addr, uint32_t len,
-			       uint16_t flags, uint16_t next)
+static inline void drv_desc_at(struct rig *r, uint64_t table, uint32_t i, uint64_t addr,
+			       uint32_t len, uint16_t flags, uint16_t next)
 {
 	uint64_t at = table + 16ull * i;
 

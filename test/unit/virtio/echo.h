@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtio device for tests: what it reads from a chain it writes back into it. Two queues of 64 in the board's loop, eight
- * bytes of configuration of which the driver may write the last four.
+ * A virtio device for tests: what it reads from a chain it writes back into it. Two queues of 64 in
+ * the board's loop, eight bytes of configuration of which the driver may write the last four.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 #define ECHO_FEATURE 1ull
 
 struct echo {
-	struct vdev v;		/* first member */
+	struct vdev v; /* first member */
 	uint32_t starts, stops, resets, wrote, chains;
 };
 

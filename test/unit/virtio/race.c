@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A virtio device whose loop is a thread, as in life: doorbells, resets and config accesses from vCPU threads while it
- * works. For the thread sanitizer, and for what only a race can show.
+ * A virtio device whose loop is a thread, as in life: doorbells, resets and config accesses from
+ * vCPU threads while it works. For the thread sanitizer, and for what only a race can show.
  */
 #include "test.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The state machine of a virtio device, driven through its registers as a guest would: what is agreed, what runs when,
- * what a reset brings back. virtio 1.3 §2.1, §2.2, §3.1.
+ * The state machine of a virtio device, driven through its registers as a guest would: what is
+ * agreed, what runs when, what a reset brings back. virtio 1.3 §2.1, §2.2, §3.1.
  */
 #include "test.h"
 
@@ -21,7 +21,8 @@ TEST(a_driver_that_does_all_right_is_served)
 
 	drv_start(&r, ~0ull);
 	assert_int_equal(drv_status(&r), 15);
-	assert_int_equal(s->v.features, ECHO_FEATURE | VF_INDIRECT_DESC | VF_EVENT_IDX | VF_VERSION_1);
+	assert_int_equal(s->v.features,
+			 ECHO_FEATURE | VF_INDIRECT_DESC | VF_EVENT_IDX | VF_VERSION_1);
 	assert_int_equal(s->starts, 2);
 	assert_int_equal(r.events, 1);
 	assert_true(echo_works(&r, 0));
@@ -137,7 +138,7 @@ TEST(rings_in_a_wrong_place_need_a_reset_and_start_nothing)
 	drv_queue(&r, 0);
 	drv_queue(&r, 1);
 	wr(&r, R_Q_SEL, 2, 1);
-	s->v.queues[1].conf.used = RAM_SIZE;	/* as if it had been set before enabling */
+	s->v.queues[1].conf.used = RAM_SIZE; /* as if it had been set before enabling */
 	drv_ok(&r);
 	assert_int_equal(drv_status(&r), 15 | 64);
 	assert_int_equal(s->starts, 0);
@@ -199,7 +200,7 @@ TEST(a_reset_forgets_everything)
 	wr(&r, R_Q_SEL, 2, 1);
 	drv_reset(&r);
 	assert_int_equal(s->stops, 2);
-	assert_int_equal(s->resets, 2);		/* the first came with the driver's start */
+	assert_int_equal(s->resets, 2); /* the first came with the driver's start */
 	assert_int_equal(s->v.features, 0);
 	assert_int_equal(rd(&r, R_DRV_FEAT, 4), 0);
 	assert_int_equal(rd(&r, R_Q_SEL, 2), 0);
@@ -225,8 +226,8 @@ TEST(config_bytes_change_where_the_mask_allows)
 	assert_int_equal(rd(&r, AT_CONFIG + 4, 4), 0);
 	assert_int_equal(s->wrote, 1);
 	wr(&r, AT_CONFIG + 4, 4, 0);
-	assert_int_equal(s->wrote, 1);		/* nothing changed */
-	wr(&r, AT_CONFIG + 6, 4, ~0u);		/* over the end */
+	assert_int_equal(s->wrote, 1); /* nothing changed */
+	wr(&r, AT_CONFIG + 6, 4, ~0u); /* over the end */
 	assert_int_equal(rd(&r, AT_CONFIG + 6, 4), 0xffff);
 	wr(&r, AT_CONFIG + 0xff8, 8, ~0ull);
 	assert_int_equal(rd(&r, AT_CONFIG + 0xff8, 8), 0);
@@ -266,7 +267,7 @@ TEST(stopping_and_starting_keeps_the_place_in_the_rings)
 	rig_turn(&r, 3);
 	assert_int_equal(drv_used(&r, 0), 1);
 	vdev_start(&s->v);
-	vdev_start(&s->v);		/* twice is fine */
+	vdev_start(&s->v); /* twice is fine */
 	rig_turn(&r, 3);
 	assert_int_equal(drv_used(&r, 0), 2);
 	assert_int_equal(s->starts, 4);

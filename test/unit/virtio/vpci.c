@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio over PCI as a guest finds it: ids, capabilities, registers of any width, the access window in config space, a BAR
- * that moves, and a device that is saved and made again. virtio 1.3 §4.1.
+ * virtio over PCI as a guest finds it: ids, capabilities, registers of any width, the access window
+ * in config space, a BAR that moves, and a device that is saved and made again. virtio 1.3 §4.1.
  */
 #include "test.h"
 
@@ -36,15 +36,21 @@ TEST(ids_are_those_of_a_modern_device)
 	assert_int_equal(cfg_rd(&r, 0, 4), 0x106a1af4);
 	assert_int_equal(cfg_rd(&r, 8, 4), 0xffff0001);
 	assert_int_equal(cfg_rd(&r, 0x2c, 4), 0x106a1af4);
-	assert_int_equal(cfg_rd(&r, 0x3d, 1), 0);	/* no INTx */
+	assert_int_equal(cfg_rd(&r, 0x3d, 1), 0); /* no INTx */
 	rig_fini(&r);
 }
 
 TEST(the_five_capabilities_and_msix_are_there)
 {
-	static const struct { uint8_t kind; uint32_t at, len; } rows[] = {
-		{ 1, AT_COMMON, 0x38 }, { 2, AT_NOTIFY, 0x1000 }, { 3, AT_ISR, 1 },
-		{ 4, AT_CONFIG, 0x1000 }, { 5, 0, 0 },
+	static const struct {
+		uint8_t kind;
+		uint32_t at, len;
+	} rows[] = {
+		{ 1, AT_COMMON, 0x38 },
+		{ 2, AT_NOTIFY, 0x1000 },
+		{ 3, AT_ISR, 1 },
+		{ 4, AT_CONFIG, 0x1000 },
+		{ 5, 0, 0 },
 	};
 	struct rig r;
 	uint32_t p;
@@ -116,7 +122,7 @@ TEST(writes_of_another_width_than_the_registers_are_dropped)
 	wr(&r, R_Q_DESC + 4, 4, 0xaabbccdd);
 	assert_int_equal(rd(&r, R_Q_DESC, 8), 0xaabbccdd55667788);
 	assert_int_equal(rd(&r, R_Q_DESC + 3, 2), 0xdd55);
-	assert_int_equal(rd(&r, 0x36, 8), 0);	/* over the area's end */
+	assert_int_equal(rd(&r, 0x36, 8), 0); /* over the area's end */
 	rig_fini(&r);
 }
 
@@ -180,9 +186,11 @@ TEST(the_window_in_config_space_reaches_the_registers)
 
 TEST(the_window_refuses_what_is_no_access)
 {
-	static const struct { uint32_t off, len; } rows[] = {
-		{ R_STATUS, 3 }, { R_STATUS, 0 }, { R_STATUS, 8 }, { R_STATUS + 1, 2 }, { 0x80000, 1 },
-		{ ~0u, 1 }, { ~3u, 4 }, { R_STATUS, 0x10001 },
+	static const struct {
+		uint32_t off, len;
+	} rows[] = {
+		{ R_STATUS, 3 }, { R_STATUS, 0 }, { R_STATUS, 8 }, { R_STATUS + 1, 2 },
+		{ 0x80000, 1 },	 { ~0u, 1 },	  { ~3u, 4 },	   { R_STATUS, 0x10001 },
 	};
 	struct rig r;
 	uint32_t p;
@@ -304,9 +312,13 @@ TEST(a_saved_device_is_the_same_when_made_again_and_goes_on)
 
 TEST(saved_state_that_cannot_be_is_refused)
 {
-	static const struct { const char *from, *to; } rows[] = {
-		{ "\"vector\":0", "\"vector\":77" }, { "\"config_vector\":2", "\"config_vector\":3" },
-		{ "\"next_avail\":1", "\"next_avail\":65536" }, { "\"queues\":[", "\"queues\":[{}," },
+	static const struct {
+		const char *from, *to;
+	} rows[] = {
+		{ "\"vector\":0", "\"vector\":77" },
+		{ "\"config_vector\":2", "\"config_vector\":3" },
+		{ "\"next_avail\":1", "\"next_avail\":65536" },
+		{ "\"queues\":[", "\"queues\":[{}," },
 		{ "\"features\":", "\"features\":1152921504606846976,\"was\":" },
 	};
 	struct rig r;

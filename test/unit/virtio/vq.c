@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Split rings from a hostile driver's side: what is a chain, what is not, and who is told when. One queue over guest
- * memory, no device. virtio 1.3 §2.7.
+ * Split rings from a hostile driver's side: what is a chain, what is not, and who is told when. One
+ * queue over guest memory, no device. virtio 1.3 §2.7.
  */
 #include "test.h"
 
@@ -9,7 +9,7 @@
 #include "virtio/vq.h"
 
 struct bed {
-	struct rig r;		/* only its memory */
+	struct rig r; /* only its memory */
 	struct vq q;
 	struct vq_conf conf;
 	struct dma dma;
@@ -25,7 +25,11 @@ static void bed_with(struct bed *b, uint16_t size, uint64_t features)
 	rig_ok(gmem_add(b->r.mem, GPA(0), RAM_SIZE, &how, &e));
 	b->dma.mem = b->r.mem;
 	b->conf = (struct vq_conf){
-		.size = size, .enabled = 1, .desc = Q_AT(0), .avail = Q_AVAIL(0), .used = Q_USED(0),
+		.size = size,
+		.enabled = 1,
+		.desc = Q_AT(0),
+		.avail = Q_AVAIL(0),
+		.used = Q_USED(0),
 	};
 	rig_ok(vq_setup(&b->q, &b->dma, &b->conf, features));
 }
@@ -123,7 +127,8 @@ TEST(a_long_chain_moves_to_storage_of_its_own)
 	bed_with(&b, 256, 0);
 	for (int round = 0; round < 2; round++) {
 		for (uint32_t i = 0; i < 256; i++)
-			drv_desc(&b.r, 0, i, BUF + i, 1, (uint16_t)((i < 255 ? F_NEXT : 0) | (i >= 100 ? F_WRITE : 0)),
+			drv_desc(&b.r, 0, i, BUF + i, 1,
+				 (uint16_t)((i < 255 ? F_NEXT : 0) | (i >= 100 ? F_WRITE : 0)),
 				 (uint16_t)(i + 1));
 		for (uint32_t i = 0; i < 256; i++)
 			mem_wr(&b.r, BUF + i, 1, i);
@@ -165,7 +170,8 @@ TEST(an_indirect_table_may_be_longer_than_a_small_queue)
 
 	bed_init(&b);
 	for (uint32_t i = 0; i < 100; i++)
-		drv_desc_at(&b.r, BUF + 0x1000, i, BUF + i, 1, i < 99 ? F_NEXT : 0, (uint16_t)(i + 1));
+		drv_desc_at(&b.r, BUF + 0x1000, i, BUF + i, 1, i < 99 ? F_NEXT : 0,
+			    (uint16_t)(i + 1));
 	put_one(&b, 2, BUF + 0x1000, 1600, F_INDIRECT);
 	assert_int_equal(vq_pop(&b.q, &c), VQ_CHAIN);
 	assert_int_equal(c.rlen, 100);
@@ -187,10 +193,15 @@ TEST(empty_descriptors_are_nothing)
 	bed_fini(&b);
 }
 
-/* What breaks a rule, one row each: descriptors 0 and 1, three rows of a table at BUF+0x1000, the head. */
+/* What breaks a rule, one row each: descriptors 0 and 1, three rows of a table at BUF+0x1000, the
+ * head. */
 struct foul {
 	const char *name;
-	struct { uint64_t addr; uint32_t len; uint16_t flags, next; } d[2], t[3];
+	struct {
+		uint64_t addr;
+		uint32_t len;
+		uint16_t flags, next;
+	} d[2], t[3];
 	uint16_t head;
 };
 static const struct foul fouls[] = {
@@ -211,15 +222,20 @@ static const struct foul fouls[] = {
 	{ "a table longer than any", { { BUF + 0x1000, 16 * (VQ_TABLE_MAX + 1), F_INDIRECT, 0 } } },
 	{ "a table outside RAM", { { RAM_SIZE, 16, F_INDIRECT, 0 } } },
 	{ "a table over the end of RAM", { { RAM_SIZE - 16, 32, F_INDIRECT, 0 } } },
-	{ "a table with a successor", { { BUF + 0x1000, 16, F_INDIRECT | F_NEXT, 1 }, { BUF, 1, 0, 0 } },
+	{ "a table with a successor",
+	  { { BUF + 0x1000, 16, F_INDIRECT | F_NEXT, 1 }, { BUF, 1, 0, 0 } },
 	  { { BUF, 1, 0, 0 } } },
-	{ "a table in a table", { { BUF + 0x1000, 32, F_INDIRECT, 0 } },
+	{ "a table in a table",
+	  { { BUF + 0x1000, 32, F_INDIRECT, 0 } },
 	  { { BUF + 0x1000, 32, F_INDIRECT, 0 } } },
-	{ "a table's next past its end", { { BUF + 0x1000, 32, F_INDIRECT, 0 } },
+	{ "a table's next past its end",
+	  { { BUF + 0x1000, 32, F_INDIRECT, 0 } },
 	  { { BUF, 1, F_NEXT, 2 } } },
-	{ "a loop in a table", { { BUF + 0x1000, 32, F_INDIRECT, 0 } },
+	{ "a loop in a table",
+	  { { BUF + 0x1000, 32, F_INDIRECT, 0 } },
 	  { { BUF, 1, F_NEXT, 1 }, { BUF, 1, F_NEXT, 0 } } },
-	{ "4 GiB in all", { { BUF + 0x1000, 48, F_INDIRECT, 0 } },
+	{ "4 GiB in all",
+	  { { BUF + 0x1000, 48, F_INDIRECT, 0 } },
 	  { { 0, RAM_SIZE, F_NEXT, 1 }, { 0, RAM_SIZE, F_NEXT, 2 }, { 0, UINT32_MAX, 0, 0 } } },
 };
 
@@ -232,7 +248,8 @@ TEST(what_breaks_a_rule_is_refused_and_stays_refused)
 
 		bed_init(&b);
 		for (uint32_t i = 0; i < 2; i++)
-			drv_desc(&b.r, 0, i, f->d[i].addr, f->d[i].len, f->d[i].flags, f->d[i].next);
+			drv_desc(&b.r, 0, i, f->d[i].addr, f->d[i].len, f->d[i].flags,
+				 f->d[i].next);
 		for (uint32_t i = 0; i < 3; i++)
 			drv_desc_at(&b.r, BUF + 0x1000, i, f->t[i].addr, f->t[i].len, f->t[i].flags,
 				    f->t[i].next);
@@ -253,7 +270,8 @@ TEST(more_than_4_gib_in_one_chain_is_refused)
 
 	bed_init(&b);
 	for (uint32_t i = 0; i < 1024; i++)
-		drv_desc_at(&b.r, BUF + 0x1000, i, 0, RAM_SIZE, i < 1023 ? F_NEXT : 0, (uint16_t)(i + 1));
+		drv_desc_at(&b.r, BUF + 0x1000, i, 0, RAM_SIZE, i < 1023 ? F_NEXT : 0,
+			    (uint16_t)(i + 1));
 	put_one(&b, 0, BUF + 0x1000, 1024 * 16, F_INDIRECT);
 	assert_int_equal(vq_pop(&b.q, &c), VQ_BAD);
 	bed_fini(&b);
@@ -339,7 +357,10 @@ TEST(a_chain_put_back_comes_again)
 /* What setup refuses: rings unaligned, outside RAM, over each other; sizes that are none. */
 TEST(rings_in_wrong_places_are_refused)
 {
-	static const struct { uint16_t size; uint64_t desc, avail, used; } rows[] = {
+	static const struct {
+		uint16_t size;
+		uint64_t desc, avail, used;
+	} rows[] = {
 		{ 0, Q_AT(0), Q_AVAIL(0), Q_USED(0) },
 		{ 3, Q_AT(0), Q_AVAIL(0), Q_USED(0) },
 		{ 0xffff, Q_AT(0), Q_AVAIL(0), Q_USED(0) },
@@ -423,7 +444,7 @@ TEST(with_event_idx_one_interrupt_when_the_event_is_crossed)
 
 	bed_with(&b, 16, VF_EVENT_IDX);
 	mem_wr(&b.r, Q_AVAIL(0) + 4 + 32, 2, 4);
-	assert_false(batch(&b, 4));	/* used idx 4: event 4 is the fifth */
+	assert_false(batch(&b, 4)); /* used idx 4: event 4 is the fifth */
 	assert_true(batch(&b, 1));
 	assert_false(batch(&b, 8));
 	mem_wr(&b.r, Q_AVAIL(0) + 4 + 32, 2, 14);
@@ -463,7 +484,7 @@ TEST(a_queue_set_up_again_goes_on_where_it_was)
 	bed_init(&b);
 	batch(&b, 5);
 	assert_int_equal(vq_setup(&b.q, &b.dma, &b.conf, 0), 0);
-	assert_true(vq_wants_interrupt(&b.q));	/* nobody knows whether the last was sent */
+	assert_true(vq_wants_interrupt(&b.q)); /* nobody knows whether the last was sent */
 	assert_false(vq_wants_interrupt(&b.q));
 	assert_int_equal(vq_pop(&b.q, &c), VQ_EMPTY);
 	put_one(&b, 9, BUF, 4, 0);

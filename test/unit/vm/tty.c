@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams on pipes, files and a pseudo-terminal. Each test plays the program in a child whose stdin and stdout are what the
- * test says, and looks at it from outside; the child's exit status is 0 or the line that failed. The loop runs in
- * the child's own thread, turn by turn, but where waiting is what is tested.
+ * Streams on pipes, files and a pseudo-terminal. Each test plays the program in a child whose stdin
+ * and stdout are what the test says, and looks at it from outside; the child's exit status is 0 or
+ * the line that failed. The loop runs in the child's own thread, turn by turn, but where waiting is
+ * what is tested.
  */
 #include "vm/tty.h"
 
@@ -30,7 +31,8 @@
 
 /* --- inside --- */
 
-/* In the child: what fails ends it with the line's number, which fits into a status when cut to 1..255. */
+/* In the child: what fails ends it with the line's number, which fits into a status when cut to
+ * 1..255. */
 #define MUST_BE(x)                                                                                 \
 	do {                                                                                       \
 		if (!(x)) {                                                                        \
@@ -43,7 +45,7 @@ struct inside {
 	struct tty *t;
 	struct chardev *c;
 	struct loop *io;
-	size_t room;		/* input that the device takes */
+	size_t room; /* input that the device takes */
 	char got[70000];
 	size_t len;
 	uint32_t writable, resized;
@@ -123,7 +125,7 @@ static size_t put(struct inside *s, const char *data, size_t len)
 /* --- outside --- */
 
 struct outside {
-	int to, from;		/* pipes to its stdin and from its stdout; or both the terminal's other end */
+	int to, from; /* pipes to its stdin and from its stdout; or both the terminal's other end */
 	pid_t pid;
 };
 
@@ -242,7 +244,10 @@ TEST(off_is_no_stream_and_null_takes_all)
 
 TEST(what_is_not_built_or_not_there_is_refused_by_a_sentence)
 {
-	static const struct { enum console_mode mode; const char *file, *says; } rows[] = {
+	static const struct {
+		enum console_mode mode;
+		const char *file, *says;
+	} rows[] = {
 		{ CONSOLE_PTY, NULL, "not in this build" },
 		{ CONSOLE_SOCKET, NULL, "not in this build" },
 		{ CONSOLE_FILE, NULL, "file=" },
@@ -315,10 +320,10 @@ static void play_nobody_reads(void)
 	MUST_BE(put(&s, "x", 1) == 0);
 	turn(&s);
 	MUST_BE(s.writable == 0);
-	kill(getpid(), SIGSTOP);	/* the reader comes */
+	kill(getpid(), SIGSTOP); /* the reader comes */
 	while (!s.writable)
 		turn(&s);
-	end(&s);			/* what is left goes out */
+	end(&s); /* what is left goes out */
 }
 
 TEST(what_a_late_reader_gets_is_whole_and_in_order)
@@ -353,7 +358,7 @@ static void play_nobody_ever_reads(void)
 	while (!s.writable && loop_now_ns() - began < 2 * SECOND_NS)
 		turn(&s);
 	MUST_BE(s.writable);
-	MUST_BE(put(&s, block, sizeof(block)) == sizeof(block));	/* dropped: the guest goes on */
+	MUST_BE(put(&s, block, sizeof(block)) == sizeof(block)); /* dropped: the guest goes on */
 	MUST_BE(loop_now_ns() - began < 2 * SECOND_NS);
 	end(&s);
 	MUST_BE(loop_now_ns() - began < 4 * SECOND_NS);
@@ -372,7 +377,7 @@ static void play_reader_is_gone(void)
 	struct inside s;
 
 	begin(&s, CONSOLE_TTY, NULL);
-	turn_until(&s, 1);		/* the outside says that it has closed */
+	turn_until(&s, 1); /* the outside says that it has closed */
 	MUST_BE(put(&s, "hello", 5) == 5);
 	MUST_BE(put(&s, "hello", 5) == 5);
 	end(&s);
@@ -410,7 +415,7 @@ static void play_takes_in_parts(void)
 	s.c->ops->want_input(s.c, true);
 	turn_until(&s, 10);
 	MUST_BE(!strcmp(s.got, "0123456789"));
-	for (int i = 0; i < 20; i++)	/* the end of stdin is nothing to turn for */
+	for (int i = 0; i < 20; i++) /* the end of stdin is nothing to turn for */
 		turn(&s);
 	end(&s);
 }
@@ -544,10 +549,10 @@ static void play_session(void)
 	MUST_BE(s.c->cols == 80 && s.c->rows == 25);
 	put(&s, "ready", 5);
 	turn_until(&s, 3);
-	MUST_BE(s.got[0] == 3 && s.got[1] == '\r' && s.got[2] == 4);	/* ^C, Enter, ^D as they are */
+	MUST_BE(s.got[0] == 3 && s.got[1] == '\r' && s.got[2] == 4); /* ^C, Enter, ^D as they are */
 	end(&s);
-	MUST_BE(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD);	/* no child is left */
-	sleep(1);	/* the terminal must not go before the outside has looked */
+	MUST_BE(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD); /* no child is left */
+	sleep(1); /* the terminal must not go before the outside has looked */
 }
 
 TEST(the_terminal_is_raw_while_it_is_used_and_restored_at_the_end)
@@ -628,7 +633,7 @@ TEST(modes_that_another_has_set_meanwhile_are_left_alone)
 	outside_terminal(&o, play_dies);
 	program = program_of(&o);
 	assert_int_equal(tcgetattr(o.to, &t), 0);
-	t.c_lflag |= ISIG;	/* as a shell's line editor: not raw, not as before */
+	t.c_lflag |= ISIG; /* as a shell's line editor: not raw, not as before */
 	assert_int_equal(tcsetattr(o.to, TCSANOW, &t), 0);
 	kill(program, SIGKILL);
 	usleep(300000);
@@ -719,7 +724,7 @@ static void play_shell(void)
 	struct termios t;
 
 	MUST_BE(!tcgetattr(0, &t) && t.c_lflag & ICANON);
-	MUST_BE(!tcsetpgrp(0, pid));		/* fg */
+	MUST_BE(!tcsetpgrp(0, pid)); /* fg */
 	waitpid(pid, &status, 0);
 	MUST_BE(status == 0);
 	MUST_BE(!tcgetattr(0, &t) && t.c_lflag & ICANON);

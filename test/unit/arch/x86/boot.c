@@ -29,7 +29,7 @@ struct machine {
 	struct vm_conf c;
 	struct board b;
 	struct cpu_topology_conf topo;
-	uint8_t low[LOW];	/* a copy of the first megabyte */
+	uint8_t low[LOW]; /* a copy of the first megabyte */
 };
 
 static void ok(int r, struct err *e)
@@ -97,7 +97,9 @@ static uint8_t sum(const uint8_t *p, size_t n)
 
 TEST(start_info_tells_map_command_line_initrd_and_rsdp)
 {
-	const struct arch_payload p = { .kind = BOOT_PVH, .initrd = 0x7000000, .initrd_size = 1234 };
+	const struct arch_payload p = { .kind = BOOT_PVH,
+					.initrd = 0x7000000,
+					.initrd_size = 1234 };
 	char cmdline[] = "console=ttyS0 quiet";
 	struct machine *m = machine(MIB(128), 1);
 
@@ -203,7 +205,8 @@ TEST(a_fifo_is_no_payload_and_nobody_waits_for_its_other_end)
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof path, "%s/fifo", dir);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(arch_load(&out, m->b.mem, &(struct payload_conf){ .kernel = path }, &e), -1);
+	assert_int_equal(arch_load(&out, m->b.mem, &(struct payload_conf){ .kernel = path }, &e),
+			 -1);
 	assert_non_null(strstr(err_line(&e, line, sizeof line), "neither a regular file"));
 	unlink(path);
 	rmdir(dir);
@@ -278,10 +281,11 @@ static void dump(const char *dir, const char *name, const uint8_t *t)
  * header is the same. */
 static void round_trip(const char *dir, const char *name)
 {
-	AUTO_FREE char *cmd = mem_fmt("cd %s && iasl -d %s.dat >d.log 2>&1 && iasl -oa %s.dsl >c.log 2>&1 && "
-				      "grep -q ' 0 Errors' c.log && ! grep -qi error d.log && "
-				      "cmp -i 36 %s.dat %s.aml || { cat d.log c.log %s.dsl >&2; false; }",
-				      dir, name, name, name, name, name);
+	AUTO_FREE char *cmd =
+		mem_fmt("cd %s && iasl -d %s.dat >d.log 2>&1 && iasl -oa %s.dsl >c.log 2>&1 && "
+			"grep -q ' 0 Errors' c.log && ! grep -qi error d.log && "
+			"cmp -i 36 %s.dat %s.aml || { cat d.log c.log %s.dsl >&2; false; }",
+			dir, name, name, name, name, name);
 
 	assert_int_equal(system(cmd), 0);
 }
@@ -323,8 +327,9 @@ TEST(tables_of_very_many_cpus_stop_before_smbios)
 	struct machine *m = machine(MIB(128), 8192);
 	struct err e = { 0 };
 
-	assert_int_equal(arch_finish(&(struct arch_payload){ .kind = BOOT_PVH }, &m->b, &m->c, BITS, &e),
-			 -1);
+	assert_int_equal(
+		arch_finish(&(struct arch_payload){ .kind = BOOT_PVH }, &m->b, &m->c, BITS, &e),
+		-1);
 	m->c.cpus.boot_vcpus = m->c.cpus.max_vcpus = 1024;
 	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
 	drop(m);
@@ -391,8 +396,9 @@ TEST(a_bad_uuid_of_the_platform_is_refused_by_name)
 	p.num_pci_segments = 1;
 	p.system_uuid = uuid;
 	m->c.platform = &p;
-	assert_int_equal(arch_finish(&(struct arch_payload){ .kind = BOOT_PVH }, &m->b, &m->c, BITS, &e),
-			 -1);
+	assert_int_equal(
+		arch_finish(&(struct arch_payload){ .kind = BOOT_PVH }, &m->b, &m->c, BITS, &e),
+		-1);
 	assert_non_null(strstr(err_line(&e, line, sizeof line), "platform: uuid 'nonsense'"));
 	drop(m);
 }

@@ -44,7 +44,8 @@ static uint8_t fake_bits(const struct hv *h)
 	return 48;
 }
 
-static int fake_set_cpuid(struct hv_vcpu *c, const struct hv_cpuid *t, uint32_t count, struct err *e)
+static int fake_set_cpuid(struct hv_vcpu *c, const struct hv_cpuid *t, uint32_t count,
+			  struct err *e)
 {
 	struct fake *f = container_of(c, struct fake, vcpu);
 
@@ -91,7 +92,10 @@ static uint32_t fake_khz(struct hv_vcpu *c)
 
 static const struct hv_ops fake_hv_ops = { .supported_cpuid = fake_cpuid, .phys_bits = fake_bits };
 static const struct hv_vcpu_ops fake_vcpu_ops = {
-	.cpuid = fake_set_cpuid, .msrs = fake_msrs, .start = fake_start, .lint = fake_lint,
+	.cpuid = fake_set_cpuid,
+	.msrs = fake_msrs,
+	.start = fake_start,
+	.lint = fake_lint,
 	.tsc_khz = fake_khz,
 };
 

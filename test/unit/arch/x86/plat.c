@@ -58,9 +58,14 @@ TEST(memory_that_does_not_fit_is_refused)
 		uint64_t size;
 		uint8_t bits;
 	} rows[] = {
-		{ 0, 46 },	    { MIB(1), 46 },	     { MIB(128) + 1, 46 },
-		{ GIB(65536), 46 }, { GIB(65536) - GIB(4), 46 }, { INT64_MAX & ~0xfffll, 46 },
-		{ GIB(60), 36 },    { MIB(128), 32 },
+		{ 0, 46 },
+		{ MIB(1), 46 },
+		{ MIB(128) + 1, 46 },
+		{ GIB(65536), 46 },
+		{ GIB(65536) - GIB(4), 46 },
+		{ INT64_MAX & ~0xfffll, 46 },
+		{ GIB(60), 36 },
+		{ MIB(128), 32 },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
