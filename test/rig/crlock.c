@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * crlock: a preloaded library that keeps QEMU's emulation of nested AMD virtualization from aborting.
+ * crlock: a preloaded library that keeps QEMU's emulation of nested AMD virtualization from
+ * aborting.
  *
- * When a guest of the nested host writes CR8 (as UEFI does at the end of every interrupt) while the hypervisor there
- * waits for an interrupt window, QEMU 7.2 to 10 call cpu_interrupt() without the lock that function asserts. This
- * library puts a function that takes the lock in the place of TCG's interrupt handler. The place is read from the
- * code of cpu_interrupt() itself, which QEMU exports; where it looks different, nothing is changed.
+ * When a guest of the nested host writes CR8 (as UEFI does at the end of every interrupt) while the
+ * hypervisor there waits for an interrupt window, QEMU 7.2 to 10 call cpu_interrupt() without the
+ * lock that function asserts. This library puts a function that takes the lock in the place of
+ * TCG's interrupt handler. The place is read from the code of cpu_interrupt() itself, which QEMU
+ * exports; where it looks different, nothing is changed.
  *
- * It is no part of virga, and hardware has no such need. Runs in QEMU's threads, once at the start of the first thread
- * that follows the choice of an accelerator, and then at each interrupt.
+ * It is no part of virga, and hardware has no such need. Runs in QEMU's threads, once at the start
+ * of the first thread that follows the choice of an accelerator, and then at each interrupt.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -34,10 +36,11 @@ static void handle(void *cpu, int mask)
 		unlock();
 }
 
-/* The offset in "mov offset(%rax),%rax", by which cpu_interrupt() finds the handler; 0 if there is none. */
+/* The offset in "mov offset(%rax),%rax", by which cpu_interrupt() finds the handler; 0 if there is
+ * none. */
 static uint32_t handler_offset(const uint8_t *code)
 {
-	static const uint8_t mov[] = {0x48, 0x8b, 0x80};
+	static const uint8_t mov[] = { 0x48, 0x8b, 0x80 };
 	uint32_t offset;
 
 	for (int i = 0; i < 32; i++)
@@ -69,7 +72,8 @@ static void install(void)
 	*place = handle;
 }
 
-/* A vCPU's thread is born after the accelerator has named its handler, so each birth is a chance to look. */
+/* A vCPU's thread is born after the accelerator has named its handler, so each birth is a chance to
+ * look. */
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
 	static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);

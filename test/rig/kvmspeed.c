@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kvmspeed: whether this machine's KVM runs a guest's kernel mode on the processor, or interprets it.
+ * kvmspeed: whether this machine's KVM runs a guest's kernel mode on the processor, or interprets
+ * it.
  *
- * A guest of a few bytes counts down in ring 0, in flat 32-bit protected mode, and the time is taken. A processor
- * needs well under a millisecond; an interpreter about a microsecond an instruction. Prints the nanoseconds of
- * one instruction. Status 0: runs; 1: interprets; 2: there is no usable KVM, with the reason on stderr.
+ * A guest of a few bytes counts down in ring 0, in flat 32-bit protected mode, and the time is
+ * taken. A processor needs well under a millisecond; an interpreter about a microsecond an
+ * instruction. Prints the nanoseconds of one instruction. Status 0: runs; 1: interprets; 2: there
+ * is no usable KVM, with the reason on stderr.
  *
- * Not a benchmark: it only tells two worlds apart that lie a factor of a thousand from each other. One thread.
- * Documentation/virt/kvm/api.rst.
+ * Not a benchmark: it only tells two worlds apart that lie a factor of a thousand from each other.
+ * One thread. Documentation/virt/kvm/api.rst.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,15 +52,20 @@ static int64_t now_ns(void)
 static void flat_segment(struct kvm_segment *s, uint8_t type)
 {
 	*s = (struct kvm_segment){
-		.limit = 0xffffffff, .selector = type == 11 ? 8 : 16, .type = type,
-		.present = 1, .db = 1, .s = 1, .g = 1,
+		.limit = 0xffffffff,
+		.selector = type == 11 ? 8 : 16,
+		.type = type,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
 	};
 }
 
 static int protected_mode(int vcpu)
 {
 	struct kvm_sregs sregs;
-	struct kvm_regs regs = {.rip = CODE_GPA, .rflags = 2};
+	struct kvm_regs regs = { .rip = CODE_GPA, .rflags = 2 };
 
 	if (ioctl(vcpu, KVM_GET_SREGS, &sregs) < 0)
 		return -1;
@@ -79,12 +86,14 @@ int main(void)
 	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	if (vm < 0)
 		return lack("KVM_CREATE_VM");
-	uint8_t *ram = mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint8_t *ram =
+		mmap(NULL, GUEST_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (ram == MAP_FAILED)
 		return lack("mmap");
 	memcpy(ram + CODE_GPA, code, sizeof(code));
 	struct kvm_userspace_memory_region slot = {
-		.memory_size = GUEST_BYTES, .userspace_addr = (uintptr_t)ram,
+		.memory_size = GUEST_BYTES,
+		.userspace_addr = (uintptr_t)ram,
 	};
 	if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
 		return lack("KVM_SET_USER_MEMORY_REGION");
@@ -92,7 +101,8 @@ int main(void)
 	int bytes = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (vcpu < 0 || bytes < 0)
 		return lack("KVM_CREATE_VCPU");
-	struct kvm_run *run = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+	struct kvm_run *run =
+		mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
 	if (run == MAP_FAILED)
 		return lack("vCPU");
 
