@@ -164,9 +164,11 @@ static int lock(const struct img *i, bool whole, uint64_t size, struct err *e)
 	if (!fcntl(i->lock_fd, F_OFD_SETLK, &l))
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
-		return err_set(e, ERR_TAKEN,
-			       "%s is in use by another program (locked); end that one first%s",
-			       i->path, i->readonly ? "" : ", or open it with readonly=on in both");
+		return err_set(
+			e, ERR_TAKEN,
+			"%s is in use by another program or another disk of this VM (locked); "
+			"end that one first%s",
+			i->path, i->readonly ? "" : ", or open it with readonly=on in both");
 	log_warn("%s: its file system has no locks (%s); take care that nobody else writes it",
 		 i->path, strerror(errno));
 	return 0;

@@ -298,7 +298,7 @@ int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned i
 	return 0;
 }
 
-enum way { WAY_OUT, WAY_IN, WAY_ZERO };
+enum way { WAY_OUT, WAY_IN };
 
 /* Moves up to len bytes between the pieces, from byte off of the whole, and buf. */
 static size_t kiov_move(const struct kiov *k, unsigned int n, size_t off, unsigned char *buf,
@@ -318,10 +318,8 @@ static size_t kiov_move(const struct kiov *k, unsigned int n, size_t off, unsign
 
 		if (way == WAY_OUT)
 			memcpy(buf + done, p, take_n);
-		else if (way == WAY_IN)
-			memcpy(p, buf + done, take_n);
 		else
-			memset(p, 0, take_n);
+			memcpy(p, buf + done, take_n);
 		done += take_n;
 		off = 0;
 	}
@@ -336,11 +334,6 @@ size_t kiov_get(const struct kiov *k, unsigned int n, size_t off, void *to, size
 size_t kiov_put(const struct kiov *k, unsigned int n, size_t off, const void *from, size_t len)
 {
 	return kiov_move(k, n, off, (unsigned char *)(uintptr_t)from, len, WAY_IN);
-}
-
-size_t kiov_zero(const struct kiov *k, unsigned int n, size_t off, size_t len)
-{
-	return kiov_move(k, n, off, NULL, len, WAY_ZERO);
 }
 
 size_t kiov_total(const struct kiov *k, unsigned int n)

@@ -97,11 +97,10 @@ MUST int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsig
  * copied. */
 size_t kiov_get(const struct kiov *k, unsigned int n, size_t off, void *to, size_t len);
 size_t kiov_put(const struct kiov *k, unsigned int n, size_t off, const void *from, size_t len);
-size_t kiov_zero(const struct kiov *k, unsigned int n, size_t off, size_t len);
 /* Total bytes. */
 size_t kiov_total(const struct kiov *k, unsigned int n);
 /* Makes out[0..) the part [off, off+len) of k; returns its count, or -1 when it needs more than max
- * pieces or k is shorter. */
+ * pieces or k is shorter. out may be k itself. */
 int kiov_slice(const struct kiov *k, unsigned int n, size_t off, size_t len, struct kiov *out,
 	       unsigned int max);
 /* A buffer of ours as payload, for bounce buffers and headers. */

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "core/dev.h"
@@ -82,6 +83,7 @@ struct vdev {
 	uint8_t status;
 	_Atomic bool broken; /* NEEDS_RESET was raised; any loop */
 	uint32_t config_gen;
+	struct log_site told; /* limits events of the life cycle */
 	uint8_t config[VDEV_CONFIG_MAX];
 	uint8_t config_mask[VDEV_CONFIG_MAX]; /* bytes the driver may write */
 	uint32_t config_len;

@@ -130,8 +130,12 @@ static int build_devices(struct machine *m, struct err *e)
 
 static int build_vcpus(struct machine *m, struct err *e)
 {
-	uint32_t want = m->args.conf->cpus.boot_vcpus;
+	uint32_t want = m->args.conf->cpus.boot_vcpus, most = hv_max_vcpus(m->args.hv);
 
+	if (want > most)
+		return err_set(e, ERR_BAD,
+			       "--cpus boot=%" PRIu32 ": this host gives a VM at most %" PRIu32,
+			       want, most);
 	m->team = (struct vcpu_team){
 		.pio = m->board.pio,
 		.mmio = m->board.mmio,
@@ -225,9 +229,4 @@ void machine_free(struct machine *m)
 	hv_vm_free(m->hv);
 	gmem_free(m->mem);
 	free(m);
-}
-
-struct board *machine_board(struct machine *m)
-{
-	return &m->board;
 }

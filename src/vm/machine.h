@@ -32,4 +32,3 @@ MUST int machine_new(struct machine **out, const struct machine_args *a, struct 
 MUST int machine_start(struct machine *m, struct err *e);
 /* Halts, takes the devices out the way they came, frees. NULL is fine. */
 void machine_free(struct machine *m);
-struct board *machine_board(struct machine *m);

@@ -10,6 +10,8 @@ from lib.linux import boot, finish, ready
 
 GOLDEN = Path(__file__).parent / "golden"
 REBOOTS = 10
+# Hardware-reduced ACPI has no interrupt 8, without which Linux takes no CMOS clock; it has a better one.
+EXPECTED_FAULTS = r"rtc_cmos: probe with driver rtc_cmos failed with error -22"
 
 
 def test_lspci_shows_the_machine(virga, images, place, work):
@@ -48,7 +50,7 @@ echo TABLE end > /dev/hvc0
 def test_kernel_finds_no_fault_in_the_machine(virga, images):
     script = "dmesg -r | grep -E '^<[0-3]>' ; dmesg | grep -iE 'firmware bug|acpi (bios )?(error|warning)'; true"
     vm = boot(virga, images, script, "--cpus", "boot=2", "--memory", "size=1G")
-    assert finish(vm) == []
+    assert [line for line in finish(vm) if not re.search(EXPECTED_FAULTS, line)] == []
 
 
 def test_dmidecode_reads_the_tables(virga, images, work):

@@ -232,7 +232,7 @@ class Local(Place):
         shutil.rmtree(path)
 
     def process(self, pid, ram_kib):
-        """Threads, descriptors and resident KiB of a process, guest RAM left out.
+        """Program, threads, descriptors and resident KiB of a process, guest RAM left out.
 
         Guest RAM is every mapping of at least half its size (it may be split in two by the hole
         below 4 GiB) or of 32 MiB, whichever is smaller.
@@ -245,7 +245,8 @@ class Local(Place):
             elif line.startswith("Rss:") and size < limit:
                 rss += int(line.split()[1])
         try:
-            return {"threads": sorted(lines_of(f"/proc/{pid}/task/{t}/comm")[0]
+            return {"program": os.readlink(f"/proc/{pid}/exe"),
+                    "threads": sorted(lines_of(f"/proc/{pid}/task/{t}/comm")[0]
                                       for t in os.listdir(f"/proc/{pid}/task")),
                     "fds": sorted(os.readlink(f"/proc/{pid}/fd/{fd}")
                                   for fd in os.listdir(f"/proc/{pid}/fd")),

@@ -80,7 +80,8 @@ class Virga:
         """Note its memory beside guest RAM, and return what it consists of (None when it is gone)."""
         self.looked = time.monotonic()
         shape = self.place.process(self.pid, self.ram_kib)
-        if shape:
+        # A program that prepares something and then becomes virga is not judged.
+        if shape and os.path.basename(shape["program"]) == os.path.basename(binary()):
             self.peak_kib = max(self.peak_kib, shape["rss_kib"])
         return shape
 

@@ -70,7 +70,7 @@ TEST(a_writer_keeps_everyone_else_out)
 	struct err e = { 0 };
 
 	assert_int_equal(img_open(&first, &rw, &e), 0);
-	assert_non_null(strstr(refusal(&rw, &e), "is in use by another program (locked)"));
+	assert_non_null(strstr(refusal(&rw, &e), "is in use by another program or another disk"));
 	assert_int_equal(e.kind, ERR_TAKEN);
 	assert_non_null(strstr(refusal(&ro, &e), "(locked)"));
 	img_free(first);
