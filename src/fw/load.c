@@ -263,7 +263,7 @@ static int load_bzimage(struct load_kernel *out, const struct gmem *m, const str
 			       end - BZ_HEADER);
 	out->header_len = end - BZ_HEADER;
 	memcpy(out->header, head + BZ_HEADER, out->header_len);
-	le32_put(out->header + BZ_CODE32_START - BZ_HEADER, LOAD_FLOOR);
+	le32_put(out->header + (BZ_CODE32_START - BZ_HEADER), LOAD_FLOOR);
 	return 0;
 }
 

@@ -203,7 +203,7 @@ static bool is_raw(int fd)
 /* Waits up to two seconds for the terminal to be raw or not. */
 static bool becomes(int fd, bool raw)
 {
-	for (int i = 0; i < 200 && is_raw(fd) != raw; i++)
+	for (int i = 0; i < 2000 && is_raw(fd) != raw; i++)
 		usleep(10000);
 	return is_raw(fd) == raw;
 }
