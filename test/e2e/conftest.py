@@ -17,13 +17,29 @@ from pathlib import Path
 
 import pytest
 
+from _pytest.runner import runtestprotocol
+
 from lib.images import Images
 from lib.place import Local
-from lib.rig import Rig, why_no_rig
+from lib.rig import HOST_DIED, Rig, why_no_rig
 from lib.virga import OVERHEAD_LIMIT_KIB, Virga, binary
 
 # How often to look again before something counts as left behind; the kernel tidies up lazily.
 LOOKS = 20
+
+
+def pytest_runtest_protocol(item, nextitem):
+    """Repeat a test, once, under which the nested host died: that says something of the emulator only."""
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if any(report.failed and HOST_DIED in report.longreprtext for report in reports):
+        print(f"\nthe nested host died; once more: {item.nodeid}")
+        item._initrequest()
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -122,7 +122,7 @@ def test_memory_is_as_asked_for(virga, images, options, mib):
     # Fill a part of /tmp, which is memory, and read it again.
     script = """
 awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo
-head -c 16M /dev/urandom > /tmp/a && cp /tmp/a /tmp/b && cmp /tmp/a /tmp/b && echo same
+head -c 16777216 /dev/urandom > /tmp/a && cp /tmp/a /tmp/b && cmp /tmp/a /tmp/b && echo same
 """
     vm = boot(virga, images, script, "--memory", options)
     total, same = finish(vm)

@@ -7,8 +7,7 @@ TEST_PACKAGES="$BUILD_PACKAGES clang libclang-rt-14-dev llvm libcmocka-dev pytho
 acpica-tools iproute2 iputils-ping util-linux"
 FUZZ_PACKAGES="$BUILD_PACKAGES clang libclang-rt-14-dev llvm"
 # For the images: makers of initramfs and disk; the nested host; the programs put into the guests.
-IMAGE_PACKAGES="busybox-static kmod cpio xz-utils zstd lz4 mmdebstrap debian-archive-keyring fdisk dosfstools mtools e2fsprogs
-apt-utils"
+IMAGE_PACKAGES="busybox-static kmod cpio xz-utils zstd lz4 mmdebstrap debian-archive-keyring fdisk dosfstools mtools e2fsprogs"
 RIG_PACKAGES="qemu-system-x86 python3"
 TOOLS_PACKAGES="fio iperf3 pciutils dmidecode"
 BENCH_PACKAGES="$BUILD_PACKAGES python3 qemu-system-x86"

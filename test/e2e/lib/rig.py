@@ -21,6 +21,8 @@ QEMU = "qemu-system-x86_64"
 AGENT = Path(__file__).with_name("agent.py")
 START_SECONDS = 300
 MEMORY_MIB = 4096
+# How every failure begins that comes of the nested host itself.
+HOST_DIED = "the nested host does not answer"
 
 # Runs in the nested host. The port's name is in sysfs; there is no udev to make a link of it. Huge pages are
 # taken early, while memory is in one piece.
@@ -100,12 +102,13 @@ class Rig(Remote):
         try:
             return super().line(timeout)
         except PlaceError as e:
-            raise PlaceError(f"nested host: {e}; it said: {self.last_words()}") from e
+            raise PlaceError(f"{HOST_DIED}: {e}; it said: {self.last_words()}") from e
 
     def last_words(self):
         """What the nested host's console and its QEMU said last."""
-        said = [path.read_text(errors="replace")[-3000:] for path in (self.log, self.dir / "qemu") if path.exists()]
-        return "\n".join(said + [f"qemu: {self.qemu.poll()}"])
+        said = [path.read_text(errors="replace") for path in (self.log, self.dir / "qemu") if path.exists()]
+        lines = [line for text in said for line in text.splitlines() if "TCG doesn't support" not in line]
+        return "\n".join(lines[-80:])
 
     def power_off(self):
         """End the nested host; nothing in it is worth a clean shutdown."""
