@@ -4,7 +4,7 @@
 
     bench.py [--rounds N] [--only PART]... [--seconds S]
 
-Parts: start ram shape io size. Peers are Debian's QEMU (microvm and q35), and whatever
+Parts: start ram shape io size linux. Peers are Debian's QEMU (microvm and q35), and whatever
 PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
 under test, else it is out/bin/virga.
 
@@ -35,8 +35,11 @@ OUT = TOP / "out"
 sys.path.insert(0, str(TOP / "test/e2e"))
 sys.dont_write_bytecode = True
 
+from lib.images import Images  # noqa: E402
+from lib.linux import guest_command  # noqa: E402
 from lib.netns import NetNs, why_no_netns  # noqa: E402
-from lib.place import Local  # noqa: E402
+from lib.place import Local, PlaceError  # noqa: E402
+from lib.rig import Rig, why_no_rig  # noqa: E402
 
 MIB = 1 << 20
 LIMIT_S = 120
@@ -377,6 +380,40 @@ def part_io(r, tools, programs, rounds, work, seconds):
                 r.median("io", "virga", figure), r.median("io", peer, figure), limit, most=False)
 
 
+def part_linux(r, programs, rounds):
+    """From exec to Linux user space, in the nested host, where stock kernels run on any machine."""
+    images = Images()
+    reason = why_no_rig(images)
+    if not reason and not images.guest("6.12-cloud").is_dir():
+        reason = "no test kernel: ./dev test rig makes it"
+    if reason:
+        r.fail(f"linux: {reason}")
+        return
+    kernel, initrd = (images.guest("6.12-cloud") / name for name in ("vmlinuz", "initramfs.cpio.zst"))
+    words = f"console=ttyS0 quiet reboot=t {guest_command('true')}"
+    rig = Rig(images)
+    try:
+        rig.run(f"cp {kernel} /dev/shm/kernel && cp {initrd} /dev/shm/initrd")
+        # Linux wants the microvm with its ACPI.
+        argvs = {p.name: [*(str(a).replace("acpi=off", "acpi=on")
+                            for a in p.argv("/dev/shm/kernel", words, 512)),
+                          "-initrd" if isinstance(p, Qemu) else "--initramfs", "/dev/shm/initrd"]
+                 for p in programs}
+        rig.put("/dev/shm/programs", json.dumps(argvs))
+        load = Load()
+        said = rig.run(f"python3 -B {HERE / 'userspace.py'} {rounds} < /dev/shm/programs", timeout=3600)
+        share = load.take()
+        for name, seconds in json.loads(said.output.strip().split("\n")[-1]).items():
+            for one in seconds:
+                r.add("linux", name, "exec to user space", one, "s", share)
+    except PlaceError as e:
+        r.fail(f"linux: {e}")
+    finally:
+        rig.power_off()
+    r.ratio("linux: virga / qemu-microvm", r.median("linux", "virga", "exec to user space"),
+            r.median("linux", "qemu-microvm", "exec to user space"), 1.0)
+
+
 def part_size(r, program):
     size = os.path.getsize(program)
     r.add("size", "virga", "release program", size, "bytes")
@@ -384,7 +421,7 @@ def part_size(r, program):
 
 
 def main():
-    parts = ("start", "ram", "shape", "io", "size")
+    parts = ("start", "ram", "shape", "io", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
     arg.add_argument("--seconds", type=float, default=1.0, help="length of each I/O load")
@@ -413,7 +450,8 @@ def main():
                 "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
                 "io": lambda: part_io(r, tools, [virga, *ioqemu, *others],
                                       max(1, args.rounds // 3), work, args.seconds),
-                "size": lambda: part_size(r, virga.path)}
+                "size": lambda: part_size(r, virga.path),
+                "linux": lambda: part_linux(r, [virga, *qemu[:1]], max(2, args.rounds // 3))}
         for part in wanted:
             say(f"bench: {part}")
             runs[part]()
