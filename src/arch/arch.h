@@ -47,7 +47,6 @@ struct arch_payload {
 	uint64_t entry;
 	uint64_t initrd, initrd_size;
 	uint64_t kernel_end;	   /* first byte behind the kernel */
-	bool firmware;		   /* by its marks; it wants processors as reset left them */
 	uint8_t setup_header[512]; /* of a bzImage */
 	uint32_t setup_len;
 };

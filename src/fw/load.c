@@ -183,7 +183,6 @@ static int load_elf(struct load_kernel *out, const struct gmem *m, const struct 
 	if (check_elf(&h, f, e) || fd_read_at(f->fd, p, h.e_phnum * sizeof p[0], h.e_phoff, e))
 		return -1;
 	out->kind = LOAD_ELF;
-	out->firmware = h.e_machine == EM_386;
 	for (uint32_t i = 0; i < h.e_phnum; i++)
 		if (p[i].p_type == PT_NOTE && !out->entry && read_notes(&out->entry, f, &p[i], e))
 			return -1;

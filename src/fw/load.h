@@ -27,7 +27,6 @@ struct load_kernel {
 	uint64_t entry; /* 32-bit: PVH entry of an ELF, code32 of a bzImage */
 	uint64_t
 		end; /* first byte behind all that the kernel takes before it has looked at its memory map */
-	bool firmware; /* an ELF64 marked EM_386: UEFI for this kind of machine, not a kernel */
 	/* of a bzImage: the setup header, byte 0 is byte 0x1f1 of the file and of the zero page */
 	uint8_t header[LOAD_HEADER_MAX];
 	uint32_t header_len;

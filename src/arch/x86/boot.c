@@ -125,7 +125,6 @@ int arch_load(struct arch_payload *out, const struct gmem *m, const struct paylo
 	out->kind = k.kind == LOAD_ELF ? BOOT_PVH : BOOT_BZIMAGE;
 	out->entry = k.entry;
 	out->kernel_end = k.end;
-	out->firmware = k.firmware;
 	out->setup_len = k.header_len;
 	memcpy(out->setup_header, k.header, k.header_len);
 	if (p->cmdline && strlen(p->cmdline) >= X86_CMDLINE_MAX)

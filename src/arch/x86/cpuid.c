@@ -51,7 +51,6 @@ struct arch_cpus {
 	uint32_t count;
 	struct x86_topo topo;
 	bool amd;
-	bool firmware;	/* the payload wants processors as reset leaves them */
 	bool wants_khz; /* the timing leaf waits for the first vCPU, which knows the frequency */
 };
 
@@ -318,7 +317,6 @@ int arch_cpus_new(struct arch_cpus **out, struct hv *h, const struct vm_conf *c,
 	/* "AuthenticAMD" and "HygonGenuine", by their first four bytes */
 	a->amd = zero && (!memcmp(&zero->ebx, "Auth", 4) || !memcmp(&zero->ebx, "Hygo", 4));
 	a->wants_khz = power && (power->edx & AMD_EDX_INVARIANT_TSC);
-	a->firmware = c->payload.firmware;
 	x86_topo(&a->topo, c);
 	features(a, c, x86_max_apic_id(c));
 	phys_bits(a, c, hv_phys_bits(h));
@@ -370,18 +368,16 @@ static void personal(struct arch_cpus *a, uint32_t index)
 	}
 }
 
-static int first_msrs(const struct arch_cpus *a, struct hv_vcpu *v, const struct arch_payload *boot,
-		      struct err *e)
+static int first_msrs(struct hv_vcpu *v, struct err *e)
 {
-	const struct hv_msr msrs[] = {
+	static const struct hv_msr msrs[] = {
 		{ MSR_MISC_ENABLE, MISC_ENABLE_FAST_STRING },
-		/* a kernel finds memory cached, as firmware leaves it; firmware finds what reset
-		 * leaves */
+		/* memory is cached, for firmware too: on this machine it leaves the MTRRs alone,
+		 * and a kernel that finds them off goes without write combining */
 		{ MSR_MTRR_DEF_TYPE, MTRR_ON_WRITE_BACK },
 	};
-	bool as_reset = a->firmware || (boot && boot->firmware);
 
-	return hv_vcpu_msrs(v, msrs, as_reset ? 1 : 2, e);
+	return hv_vcpu_msrs(v, msrs, ARRAY_LEN(msrs), e);
 }
 
 int arch_vcpu(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
@@ -391,7 +387,7 @@ int arch_vcpu(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
 		timing(a, hv_vcpu_tsc_khz(v));
 	a->wants_khz = false;
 	personal(a, index);
-	if (hv_vcpu_cpuid(v, a->table, a->count, e) || first_msrs(a, v, boot, e))
+	if (hv_vcpu_cpuid(v, a->table, a->count, e) || first_msrs(v, e))
 		return -1;
 	if (index)
 		return 0; /* the others wait for INIT, which would undo the rest */
