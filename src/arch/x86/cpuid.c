@@ -6,6 +6,7 @@
  */
 #include "arch/x86/cpuid.h"
 
+#include <cpuid.h>
 #include <string.h>
 
 #include "arch/arch.h"
@@ -30,6 +31,10 @@
 #define AMD_ECX_CMP_LEGACY (1u << 1)
 #define AMD_ECX_SVM (1u << 2)
 #define AMD_EDX_INVARIANT_TSC (1u << 8) /* of leaf 0x80000007 */
+/* the processor's name, and the sizes of its first caches */
+#define EXT_FIRST 0x80000000u
+#define EXT_NAME 0x80000002u
+#define EXT_CACHES_END 0x80000006u
 /* the hypervisor's leaves */
 #define HV_FIRST 0x40000000u
 #define HV_FEATURES 0x40000001u
@@ -227,6 +232,23 @@ static void topology(struct arch_cpus *a)
 		amd_topology(a);
 }
 
+/* What the hypervisor may leave empty and a guest shows to people: it is the host's. */
+static void names_and_sizes(struct arch_cpus *a)
+{
+	uint32_t last = (uint32_t)__get_cpuid_max(EXT_FIRST, NULL);
+
+	for (uint32_t leaf = EXT_NAME; leaf <= EXT_CACHES_END && leaf <= last; leaf++) {
+		const struct hv_cpuid *l = find(a, leaf, 0);
+		struct hv_cpuid host = { .leaf = leaf };
+
+		if (l && (l->eax | l->ebx | l->ecx | l->edx))
+			continue;
+		drop(a, leaf);
+		__cpuid(leaf, host.eax, host.ebx, host.ecx, host.edx);
+		append(a, host);
+	}
+}
+
 /* Nested virtualization as the config says. */
 static void hide_nested(struct arch_cpus *a)
 {
@@ -318,6 +340,7 @@ int arch_cpus_new(struct arch_cpus **out, struct hv *h, const struct vm_conf *c,
 	a->amd = zero && (!memcmp(&zero->ebx, "Auth", 4) || !memcmp(&zero->ebx, "Hygo", 4));
 	a->wants_khz = power && (power->edx & AMD_EDX_INVARIANT_TSC);
 	x86_topo(&a->topo, c);
+	names_and_sizes(a);
 	features(a, c, x86_max_apic_id(c));
 	phys_bits(a, c, hv_phys_bits(h));
 	topology(a);

@@ -5,6 +5,7 @@
  */
 #include "arch/x86/cpuid.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -301,6 +302,31 @@ TEST(amd_leaves_tell_the_same_topology)
 	done(&s);
 }
 
+TEST(an_empty_name_is_filled_with_that_of_the_host)
+{
+	static const struct hv_cpuid offer[] = {
+		{ 0, 0, false, 0x10, AMD },
+		{ 0x80000002, 0, false, 0, 0, 0, 0 },
+		{ 0x80000005, 0, false, 1, 2, 3, 4 },
+	};
+	struct hv_cpuid host = { 0 };
+	struct setup s;
+
+	setup(&s, offer, sizeof offer / sizeof offer[0], 1);
+	make(&s, 0);
+	for (uint32_t l = 0x80000002; l <= 0x80000004; l++) {
+		if (!__get_cpuid(l, &host.eax, &host.ebx, &host.ecx, &host.edx))
+			break;
+		assert_non_null(leaf(&s, l, 0));
+		assert_int_equal(leaf(&s, l, 0)->eax, host.eax);
+		assert_int_equal(leaf(&s, l, 0)->edx, host.edx);
+	}
+	/* what the hypervisor said stays */
+	assert_int_equal(leaf(&s, 0x80000005, 0)->eax, 1);
+	assert_int_equal(leaf(&s, 0x80000005, 0)->edx, 4);
+	done(&s);
+}
+
 TEST(only_the_boot_cpu_gets_registers)
 {
 	struct setup s;
@@ -346,6 +372,7 @@ int main(void)
 		T(features_are_forced_and_hidden_as_configured),
 		T(more_than_254_ids_announce_extended_destinations),
 		T(amd_leaves_tell_the_same_topology),
+		T(an_empty_name_is_filled_with_that_of_the_host),
 		T(only_the_boot_cpu_gets_registers),
 		T(kernels_and_firmware_find_memory_cached),
 	};
