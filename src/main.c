@@ -113,7 +113,7 @@ static int start_words(const struct vmm_conf *c, struct err *e)
 	int fd = STDERR_FILENO;
 
 	if (c->log_file) {
-		fd = fd_open(c->log_file, O_WRONLY | O_CREAT | O_APPEND, 0600, e);
+		fd = fd_open(c->log_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600, e);
 		if (fd < 0)
 			return err_in(e, "--log-file");
 	}

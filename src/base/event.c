@@ -45,7 +45,7 @@ int event_to_fd(int fd, struct err *e)
 
 int event_to_path(const char *path, struct err *e)
 {
-	int fd = fd_open(path, O_WRONLY | O_CREAT | O_APPEND, 0666, e);
+	int fd = fd_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0666, e);
 
 	if (fd < 0)
 		return err_in(e, "event monitor");

@@ -13,8 +13,8 @@
 
 #include "base/err.h"
 
-/* Starts the clock and opens the file or FIFO; opening a FIFO waits for its reader. Once, before
- * threads. */
+/* Starts the clock and opens the file or FIFO; a file is emptied, so that nobody takes the events of
+ * an earlier run for ours, and opening a FIFO waits for its reader. Once, before threads. */
 MUST int event_to_path(const char *path, struct err *e);
 /* The same with a descriptor of the caller's, which is borrowed and stays as long as the
  * process. */

@@ -32,6 +32,7 @@ TEST(event_is_a_json_object_and_an_empty_line)
 	size_t len;
 
 	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "of an earlier run", 17), 17);
 	assert_int_equal(event_to_path(path, &e), 0);
 	event("vm", "booted", NULL);
 	event("virtio-device", "activated", "a \"disk\"\n");
