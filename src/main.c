@@ -165,6 +165,8 @@ static int tell(const struct cli *c, const char *argv0)
 static void finish(struct program *p)
 {
 	vm_free(p->vm);
+	if (p->loop)
+		event("vmm", "shutdown", NULL);
 	loop_unwatch(&p->signals);
 	fd_close(&p->signal_fd);
 	loop_free(p->loop);

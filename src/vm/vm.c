@@ -180,6 +180,7 @@ void vm_free(struct vm *v)
 	hv_close(v->hv);
 	conf_free(&v->conf);
 	free(v);
+	event("vm", "deleted", NULL);
 }
 
 enum vm_state vm_state(const struct vm *v)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What virga tells a guest at its entry: memory map, start information, registers, command line."""
+import json
+
 import pytest
 
 from lib.guest import guest, start_guest, sum8  # noqa: F401 (fixtures)
@@ -31,6 +33,17 @@ def test_the_smallest_guest_says_hello(start_guest):
     vm = start_guest("", kernel="hello.elf", serial="tty")
     assert vm.wait() == 0
     assert "R3 HELLO" in vm.text
+
+
+def test_events_tell_the_life_from_start_to_end(start_guest, tmp_path):
+    events = tmp_path / "events"
+    events.write_text("of an earlier run")
+    vm = start_guest("", "--event-monitor", f"path={events}", kernel="hello.elf")
+    assert vm.wait() == 0
+    told = [json.loads(text) for text in events.read_text().split("\n\n") if text.strip()]
+    assert [(e["source"], e["event"]) for e in told] == [
+        ("vmm", "starting"), ("vm", "booting"), ("vm", "booted"), ("vm", "shutdown"), ("vm", "deleted"),
+        ("vmm", "shutdown")]
 
 
 @pytest.mark.parametrize("kernel", LOADERS)
