@@ -40,7 +40,7 @@ static const char *const good[] = {
 	"--kernel k",
 	"--firmware f",
 	"--kernel k --cpus boot=64 --memory size=4K",
-	"--kernel k --cpus boot=2,max=8,topology=2:2:1:2",
+	"--kernel k --cpus boot=8,max=8,topology=2:2:1:2",
 	"--kernel k --memory size=1G,hugepages=on,hugepage_size=2M,shared=on",
 	"--kernel k --cpus boot=2 --disk path=/a,num_queues=2,queue_size=4 path=/b,id=b,readonly=on",
 	"--kernel k --cpus boot=2 --net tap=t,ip=10.0.0.1,mask=255.0.0.0 ip=fd00::1,mask=ffff:: fd=[3,4],num_queues=4",
@@ -181,6 +181,7 @@ static const struct a_case unbuilt[] = {
 	{ "--kernel k --memory hotplug_size=1G", "--memory hotplug_size" },
 	{ "--kernel k --memory size=0 --memory-zone id=a", "--memory-zone" },
 	{ "--kernel k --cpus core_scheduling=off", "--cpus core_scheduling" },
+	{ "--kernel k --cpus boot=1,max=2", "--cpus max above boot" },
 	{ "--kernel k --platform num_pci_segments=2", "--platform num_pci_segments" },
 	{ "--igvm g", "--igvm" },
 };
