@@ -9,9 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/mem.h"
 #include "base/str.h"
+
+#define MAC_FIRST 0x2e /* of addresses made here: of one card, locally administered */
 
 static int mac_parse(void *member, const char *text, struct err *e)
 {
@@ -313,6 +316,22 @@ void conf_make_ids(struct vm_conf *c, uint32_t *next)
 				*devs[i].id = take(&name);
 		}
 	}
+}
+
+int conf_make_mac(uint8_t mac[6], struct err *e)
+{
+	if (getrandom(mac, 6, 0) != 6)
+		return err_os(e, ERR_IO, "make up an Ethernet address");
+	mac[0] = MAC_FIRST;
+	return 0;
+}
+
+int conf_make_macs(struct vm_conf *c, struct err *e)
+{
+	for (uint32_t i = 0; i < c->net.count; i++)
+		if (!conf_has_mac(c->net.items[i].mac) && conf_make_mac(c->net.items[i].mac, e))
+			return -1;
+	return 0;
 }
 
 /* the words */

@@ -103,3 +103,7 @@ uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c);
 /* Names each device that has none: _disk0, _net1, … by one counter over all kinds, from *next
  * on. A name that is taken already is passed over. */
 void conf_make_ids(struct vm_conf *c, uint32_t *next);
+/* A random Ethernet address of a card, locally administered. */
+MUST int conf_make_mac(uint8_t mac[6], struct err *e);
+/* Gives each card that has none its address, which it then keeps when the guest reboots. */
+MUST int conf_make_macs(struct vm_conf *c, struct err *e);

@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/bits.h"
 #include "base/log.h"
@@ -511,15 +510,6 @@ static void fill_config(struct net *n, uint32_t mtu)
 	v->config_len = offsetof(struct virtio_net_config, speed);
 }
 
-/* A random address: of one card, and locally administered. */
-static int make_mac(uint8_t mac[MAC_BYTES], struct err *e)
-{
-	if (getrandom(mac, MAC_BYTES, 0) != MAC_BYTES)
-		return err_os(e, ERR_IO, "make up an Ethernet address");
-	mac[0] = (uint8_t)((mac[0] & ~1u) | 2u);
-	return 0;
-}
-
 static int take_state(struct net *n, const struct net_conf *c, struct err *e)
 {
 	if (n->v.dev.restored) {
@@ -531,7 +521,7 @@ static int take_state(struct net *n, const struct net_conf *c, struct err *e)
 	}
 	n->state = (struct net_state){ .pairs = 1 };
 	if (!conf_has_mac(c->mac))
-		return make_mac(n->state.mac, e);
+		return conf_make_mac(n->state.mac, e);
 	memcpy(n->state.mac, c->mac, MAC_BYTES);
 	return 0;
 }

@@ -380,6 +380,23 @@ TEST(made_names_count_over_all_kinds_and_pass_over_taken_ones)
 	conf_free(&c);
 }
 
+TEST(cards_without_an_address_get_one_each)
+{
+	static const uint8_t said[6] = { 0x52, 0x54, 0, 1, 2, 3 };
+	struct json *j = parsed("{\"payload\":{},\"net\":[{},{\"mac\":\"52:54:00:01:02:03\"},{}]}");
+	struct vm_conf c = { 0 };
+	struct err e = { 0 };
+
+	assert_int_equal(desc_from_json(&vm_desc, &c, j, &e), 0);
+	assert_int_equal(conf_make_macs(&c, &e), 0);
+	assert_memory_equal(c.net.items[1].mac, said, 6);
+	assert_int_equal(c.net.items[0].mac[0], 0x2e);
+	assert_int_equal(c.net.items[2].mac[0], 0x2e);
+	assert_memory_not_equal(c.net.items[0].mac, c.net.items[2].mac, 6);
+	json_put(j);
+	conf_free(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -394,6 +411,7 @@ int main(void)
 		T(former_keys_are_taken),
 		T(descriptors_do_not_travel_in_json),
 		T(made_names_count_over_all_kinds_and_pass_over_taken_ones),
+		T(cards_without_an_address_get_one_each),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
