@@ -40,6 +40,7 @@ enum { REG_DATA, REG_IER, REG_IIR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR }
 #define FCR_CLEAR_RX 0x02
 #define FCR_TRIGGER_SHIFT 6
 
+#define LCR_8N1 0x03
 #define LCR_DLAB 0x80
 
 #define MCR_DTR 0x01
@@ -360,6 +361,9 @@ static int serial_init(struct dev *d, struct err *e)
 	if (!d->restored) {
 		u->s.dll = DIVISOR_9600;
 		u->s.trigger = 1;
+		/* as firmware leaves it, for a kernel that never sets them */
+		u->s.lcr = LCR_8N1;
+		u->s.mcr = MCR_OUT2;
 		u->s.msr = modem_lines(&u->s);
 	}
 	if (u->chr) {

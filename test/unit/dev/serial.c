@@ -116,9 +116,20 @@ TEST(the_line_follows_received_data)
 	fake_end();
 }
 
+TEST(a_kernel_that_sets_nothing_finds_it_as_firmware_leaves_it)
+{
+	begin();
+	assert_int_equal(rd(LCR), 3);
+	wr(IER, 1);
+	type("a");
+	assert_true(line());
+	fake_end();
+}
+
 TEST(without_out2_the_line_stays_low)
 {
 	begin();
+	wr(MCR, 0);
 	wr(IER, 1);
 	type("a");
 	assert_false(line());
@@ -289,6 +300,7 @@ int main(void)
 		T(bytes_go_out_at_once),
 		T(the_divisor_hides_data_and_ier),
 		T(the_line_follows_received_data),
+		T(a_kernel_that_sets_nothing_finds_it_as_firmware_leaves_it),
 		T(without_out2_the_line_stays_low),
 		T(the_fifo_holds_sixteen_and_then_holds_back),
 		T(an_empty_transmitter_interrupts_until_it_is_seen),
