@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Threads: named, with signals blocked, confined before they run anything of their owner's. What a
- * profile allows is not known here; guard/ hands the hook down. The starter waits on a futex until
- * the new thread has its filter, so that a filter which cannot be loaded is an error of
- * thread_start.
+ * profile allows is not known here; guard/ hands the hook down. Nobody waits for a new thread to
+ * run, which costs a sleeping processor's waking; where its filter cannot be loaded, after the
+ * control thread's own could, the process ends.
  */
 #include "base/thread.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/bits.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 /* Small enough that no huge page is ever put under a stack. Sanitizers make frames several times as
@@ -92,14 +90,17 @@ static void *thread_main(void *arg)
 {
 	struct thread *t = arg;
 
+	int failed;
+
 	memcpy(my_name, t->name, sizeof(my_name));
 	prctl(PR_SET_NAME, t->name);
-	t->tid = (int)syscall(SYS_gettid);
-	t->failed = filter_hook(t->profile);
-	__atomic_store_n(&t->ready, 1, __ATOMIC_RELEASE);
-	syscall(SYS_futex, &t->ready, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-	if (!t->failed)
-		t->fn(t->arg);
+	failed = filter_hook(t->profile);
+	if (failed) {
+		log_error("start thread %s: load the system-call filter \"%s\": %s", t->name,
+			  t->profile, strerror(failed));
+		abort();
+	}
+	t->fn(t->arg);
 	return NULL;
 }
 
@@ -131,20 +132,11 @@ int thread_start(struct thread *t, const char *name, const char *profile, void (
 	t->profile = profile;
 	t->fn = fn;
 	t->arg = arg;
-	t->tid = t->ready = t->failed = 0;
 	if (kick_prepare() < 0)
 		return err_os(e, ERR_IO, "thread %s: set the kick signal", name);
 	errno = create(t);
 	if (errno)
 		return err_os(e, ERR_IO, "start thread %s", name);
-	while (!__atomic_load_n(&t->ready, __ATOMIC_ACQUIRE))
-		syscall(SYS_futex, &t->ready, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-	if (t->failed) {
-		pthread_join(t->id, NULL);
-		errno = t->failed;
-		return err_os(e, ERR_IO, "start thread %s: load the system-call filter \"%s\"",
-			      name, profile);
-	}
 	return 0;
 }
 
@@ -170,7 +162,8 @@ int thread_pin(struct thread *t, const uint32_t *cpus, unsigned int count, struc
 				       cpus[i]);
 		bit_set(set, cpus[i]);
 	}
-	if (syscall(SYS_sched_setaffinity, t->tid, sizeof(set), set) < 0)
+	errno = pthread_setaffinity_np(t->id, sizeof(set), (const cpu_set_t *)(const void *)set);
+	if (errno)
 		return err_os(e, errno == EINVAL ? ERR_BAD : ERR_IO, "pin %s to host CPU %u%s",
 			      t->name, cpus[0], count > 1 ? " and others" : "");
 	return 0;

@@ -19,9 +19,6 @@ struct thread {
 	const char *profile; /* name of a filter, e.g. "vcpu", "blk"; static */
 	void (*fn)(void *arg);
 	void *arg;
-	int tid;    /* set when it runs */
-	int ready;  /* internal: futex of the start */
-	int failed; /* internal: errno of a filter that could not be loaded */
 };
 
 /* Loads the filter of a profile into the calling thread; 0 or an errno. The default does
@@ -33,8 +30,9 @@ void thread_set_filter(thread_filter_fn *fn);
 MUST int thread_confine(const char *profile, struct err *e);
 
 /* Starts t (zeroed by the caller, at a stable address until thread_join). Names longer than 15
- * bytes are cut for the kernel. All signals but SIGSYS and the kick are blocked in it. Returns when
- * the thread is named and confined, or fails. */
+ * bytes are cut for the kernel. All signals but those of its own faults and the kick are blocked in
+ * it. Does not wait until it runs. A filter that cannot be loaded ends the process: the control
+ * thread has loaded its own by then, so nothing but a broken kernel is in the way. */
 MUST int thread_start(struct thread *t, const char *name, const char *profile,
 		      void (*fn)(void *arg), void *arg, struct err *e);
 void thread_join(struct thread *t);
