@@ -125,8 +125,21 @@ part_rig() {
 		say "waiting for the images"
 		wait "$IMAGES_JOB" || { tail -n 20 "$OUT/log/images" >&2; say "the images could not be made: see out/log/images"; }
 	fi
-	say "stock Linux in the nested host"
-	pytests rig test/e2e/test_rig_*.py
+	local hosts
+	hosts=$(nested_hosts)
+	say "stock Linux in the nested host, $hosts of them side by side"
+	rm -f "$OUT/log/repeats"
+	VIRGA_TEST_REPEATS=$OUT/log/repeats pytests rig -n "$hosts" test/e2e/test_rig_*.py
+	[[ ! -e $OUT/log/repeats ]] || cat "$OUT/log/repeats"
+}
+
+# nested_hosts: how many this machine can carry: one a processor at most, and at most four, each of 5 GiB.
+nested_hosts() {
+	awk -v cpus="$(nproc)" '/^MemAvailable/ {
+		n = int($2 / (5 * 1024 * 1024))
+		if (n > cpus) n = cpus
+		print (n < 1 ? 1 : (n > 4 ? 4 : n))
+	}' /proc/meminfo
 }
 
 verb_test() {

@@ -22,6 +22,8 @@ import threading
 import time
 from pathlib import Path
 
+# A call waits a few seconds at most; a far side that takes this long is lost.
+ANSWER_SECONDS = 60
 CALLS = ("spawn", "read", "write", "kill", "close", "get_file", "put_file", "temp_dir", "drop_dir",
          "process", "leftovers", "close_input")
 
@@ -285,7 +287,7 @@ class Remote(Place):
 
     def call(self, name, *args):
         self.stream.sendall(json.dumps([name, args]).encode() + b"\n")
-        answer = json.loads(self.line(120))
+        answer = json.loads(self.line(ANSWER_SECONDS))
         if "error" in answer:
             raise PlaceError(answer["error"])
         return answer["value"]

@@ -7,6 +7,7 @@ It is a `place`: what tests call on it goes to an agent inside, through a virtio
 """
 import base64
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -21,7 +22,9 @@ QEMU = "qemu-system-x86_64"
 AGENT = Path(__file__).with_name("agent.py")
 START_SECONDS = 300
 MEMORY_MIB = 4096
-# How every failure begins that comes of the nested host itself.
+# What is said at every start, and means nothing.
+NOISE = r"TCG doesn't support|Unhandled WRMSR"
+# How every failure begins that comes of the nested host itself; after one, `failed` is set.
 HOST_DIED = "the nested host does not answer"
 
 # Runs in the nested host. The port's name is in sysfs; there is no udev to make a link of it. Huge pages are
@@ -73,6 +76,7 @@ class Rig(Remote):
     """The nested host, started when made; calls go to the agent in it."""
 
     def __init__(self, images):
+        self.failed = False
         self.dir = Path(tempfile.mkdtemp(prefix="virga-rig-"))
         self.log = self.dir / "console"
         listener = socket.socket(socket.AF_UNIX)
@@ -102,17 +106,18 @@ class Rig(Remote):
         try:
             return super().line(timeout)
         except PlaceError as e:
+            self.failed = True
             raise PlaceError(f"{HOST_DIED}: {e}; it said: {self.last_words()}") from e
 
     def last_words(self):
         """What the nested host's console and its QEMU said last."""
         said = [path.read_text(errors="replace") for path in (self.log, self.dir / "qemu") if path.exists()]
-        lines = [line for text in said for line in text.splitlines() if "TCG doesn't support" not in line]
+        lines = [line for text in said for line in text.splitlines() if not re.search(NOISE, line)]
         return "\n".join(lines[-80:])
 
     def power_off(self):
-        """End the nested host; nothing in it is worth a clean shutdown."""
+        """End the nested host: at once, for nothing in it is worth more, and it may be past hearing."""
         self.stream.close()
-        self.qemu.terminate()
+        self.qemu.kill()
         self.qemu.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
