@@ -59,12 +59,13 @@ def pytest_runtest_protocol(item, nextitem):
 
 
 def tell_repeat(item, report):
-    """Note that a test is tried again, and why, in the file $VIRGA_TEST_REPEATS."""
+    """Note that a test is tried again, and why, in the file $VIRGA_TEST_REPEATS: a line, and the whole story indented."""
     why = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
     path = os.environ.get("VIRGA_TEST_REPEATS")
     if path:
         with open(path, "a", encoding="utf-8") as f:
             f.write(f"tried again: {item.nodeid}: {why[0][:200] if why else report.when}\n")
+            f.writelines(f"    {line}\n" for line in report.longreprtext.splitlines())
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from pathlib import Path
 # A call waits a few seconds at most; a far side that takes this long is lost.
 ANSWER_SECONDS = 60
 CALLS = ("spawn", "read", "write", "kill", "close", "get_file", "put_file", "temp_dir", "drop_dir",
-         "process", "leftovers", "close_input")
+         "process", "activity", "leftovers", "close_input")
 
 
 class PlaceError(Exception):
@@ -255,6 +255,20 @@ class Local(Place):
                     "rss_kib": rss}
         except (OSError, IndexError):
             return None
+
+    def activity(self, pid):
+        """What each thread of a process does, a line each: name, state, ticks in user and in kernel, system call."""
+        found = []
+        for task in sorted(Path(f"/proc/{pid}/task").glob("*"), key=lambda path: int(path.name)):
+            try:
+                name = (task / "comm").read_text().strip()
+                stat = (task / "stat").read_text().rsplit(")", 1)[1].split()
+                call = (task / "syscall").read_text().strip()
+            except OSError as e:
+                found.append(f"{task.name}: {e}")
+                continue
+            found.append(f"{name}: {stat[0]}, {stat[11]} + {stat[12]} ticks, system call {call}")
+        return found
 
     def leftovers(self, mark, paths, work):
         """What programs started with $VIRGA_TEST=`mark` may have left on this machine.

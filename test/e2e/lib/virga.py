@@ -99,7 +99,7 @@ class Virga:
                 return found
             assert self.status is None, f"virga ended ({self.status}) without {pattern!r}: {self.tail()}"
             left = end - time.monotonic()
-            assert left > 0, f"no {pattern!r} after {timeout * PATIENCE:.0f} s: {self.tail()}"
+            assert left > 0, f"no {pattern!r} after {timeout * PATIENCE:.0f} s: {self.tail()}\n{self.activity()}"
             self.look(min(left, 2))
 
     def file_text(self, path):
@@ -132,12 +132,20 @@ class Virga:
     def tail(self, count=2000):
         return f"{' '.join(self.argv)}\n...{self.text[-count:]}"
 
+    def activity(self):
+        """What its threads do now, and a second later: who waits, who works, and for what."""
+        looks = []
+        for _ in range(2):
+            looks += self.place.activity(self.pid)
+            self.look(1)
+        return "\n".join(looks)
+
     def wait(self, timeout=60):
         """Wait for its end. Returns the exit status; negative is the signal that ended it."""
         end = time.monotonic() + timeout * PATIENCE
         while self.status is None:
             left = end - time.monotonic()
-            assert left > 0, f"still running after {timeout * PATIENCE:.0f} s: {self.tail()}"
+            assert left > 0, f"still running after {timeout * PATIENCE:.0f} s: {self.tail()}\n{self.activity()}"
             self.look(min(left, 2))
         return self.status
 
