@@ -190,11 +190,14 @@ struct desc {
 		.count = sizeof(((type_ *)0)->member_) / sizeof(((type_ *)0)->member_[0]),         \
 		__VA_ARGS__                                                                        \
 	}
-#define DESC_OF(type_, fields_, name_, ...)                                                        \
+/* The table of a struct in its first version, and in a later one: rows that came with version n
+ * say .since = n. What follows are more members, .fix for one. */
+#define DESC_OF(type_, fields_, name_, ...) DESC_OF_V(type_, fields_, name_, 1, __VA_ARGS__)
+#define DESC_OF_V(type_, fields_, name_, version_, ...)                                            \
 	{                                                                                          \
 		.name = (name_), .fields = (fields_),                                              \
 		.count = sizeof(fields_) / sizeof(fields_[0]), .size = sizeof(type_),              \
-		.version = 1, __VA_ARGS__                                                          \
+		.version = (version_), __VA_ARGS__                                                 \
 	}
 
 /* Every member to its default; lists and pointers empty. obj is overwritten, not freed. */

@@ -91,15 +91,22 @@ void pci_fn_save(struct pci_fn *f, struct pci_fn_state *s);
 MUST int pci_fn_load(struct pci_fn *f, const struct pci_fn_state *s, struct err *e);
 
 /* seg.c: segments of one bus each; CF8/CFC for segment 0 and ECAM for all */
+#define PCI_SEGMENTS_MAX 256 /* what fits into an ECAM of 256 MiB */
 struct pci_aperture {
 	uint64_t base, size;
+};
+/* Shares of a segment in both apertures; 0 counts as 1. */
+struct pci_weight {
+	uint32_t mem32, mem64;
 };
 struct pci_host_args {
 	struct bus *pio, *mmio;
 	struct irqs *irqs;
 	uint16_t segments;
 	uint64_t ecam;			  /* base; 1 MiB per segment */
-	struct pci_aperture mem32, mem64; /* shared by the segments, evenly for now */
+	struct pci_aperture mem32, mem64; /* cut by weight, in the order of segments; the last
+					   * also gets what does not come out even */
+	struct pci_weight weight[PCI_SEGMENTS_MAX];
 };
 MUST int pci_host_new(struct pci_host **out, const struct pci_host_args *a, struct err *e);
 void pci_host_free(struct pci_host *h);

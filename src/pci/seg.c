@@ -21,7 +21,7 @@
 #define PORT_CONFIG_LEN 8
 #define CONFIG_ENABLE (1u << 31)
 #define ECAM_SEGMENT MIB(1)
-#define APERTURE_ALIGN32 0x1000ull
+#define APERTURE_PAGE 0x1000ull
 #define APERTURE_ALIGN64 GIB(4)
 
 #define HOST_VENDOR 0x8086
@@ -185,16 +185,58 @@ static void ecam_write(void *arg, uint64_t off, const uint8_t *data, uint32_t le
 static const struct bus_ops ports_ops = { .read = ports_read, .write = ports_write };
 static const struct bus_ops ecam_ops = { .read = ecam_read, .write = ecam_write };
 
-/* Piece i of n of an aperture, all alike, at multiples of align where it is large enough for
- * that. */
-static struct pci_aperture aperture_part(struct pci_aperture a, uint16_t i, uint16_t n,
-					 uint64_t align)
+/* What one unit of weight gets: a multiple of align, or of a page where the aperture is too small
+ * for that. */
+static int aperture_unit(uint64_t *out, const struct pci_aperture *a, uint64_t weights,
+			 uint64_t align, struct err *e)
 {
-	uint64_t size = align_down(a.size / n, align);
+	*out = align_down(a->size / weights, align);
+	if (!*out)
+		*out = align_down(a->size / weights, APERTURE_PAGE);
+	if (!*out)
+		return err_set(e, ERR_BAD,
+			       "the weights of the segments' apertures add up to %llu, and there "
+			       "are %llu pages to share: lower them",
+			       (unsigned long long)weights,
+			       (unsigned long long)(a->size / APERTURE_PAGE));
+	return 0;
+}
 
-	if (!size || n == 1)
-		size = n == 1 ? a.size : align_down(a.size / n, APERTURE_ALIGN32);
-	return (struct pci_aperture){ .base = a.base + i * size, .size = size };
+/* Piece i begins behind those in front of it; the last ends where the aperture does. */
+static struct pci_aperture aperture_piece(const struct pci_aperture *a, uint64_t before,
+					  uint64_t size, bool is_last)
+{
+	return (struct pci_aperture){ .base = a->base + before,
+				      .size = is_last ? a->size - before : size };
+}
+
+static uint64_t weight(uint32_t said)
+{
+	return said ? said : 1;
+}
+
+static int apertures_cut(struct pci_host *h, const struct pci_host_args *a, struct err *e)
+{
+	uint64_t all32 = 0, all64 = 0, unit32, unit64, at32 = 0, at64 = 0;
+
+	for (uint16_t i = 0; i < a->segments; i++) {
+		all32 += weight(a->weight[i].mem32);
+		all64 += weight(a->weight[i].mem64);
+	}
+	if (aperture_unit(&unit32, &a->mem32, all32, APERTURE_PAGE, e) ||
+	    aperture_unit(&unit64, &a->mem64, all64, APERTURE_ALIGN64, e))
+		return -1;
+	for (uint16_t i = 0; i < a->segments; i++) {
+		uint64_t size32 = unit32 * weight(a->weight[i].mem32);
+		uint64_t size64 = unit64 * weight(a->weight[i].mem64);
+		bool is_last = i == a->segments - 1;
+
+		h->segment[i].mem32 = aperture_piece(&a->mem32, at32, size32, is_last);
+		h->segment[i].mem64 = aperture_piece(&a->mem64, at64, size64, is_last);
+		at32 += size32;
+		at64 += size64;
+	}
+	return 0;
 }
 
 static void host_bridge(struct pci_host *h)
@@ -229,12 +271,8 @@ int pci_host_new(struct pci_host **out, const struct pci_host_args *a, struct er
 	h->mmio = a->mmio;
 	h->count = a->segments;
 	h->segment = mem_array(a->segments, sizeof(h->segment[0]));
-	for (uint16_t i = 0; i < a->segments; i++) {
-		h->segment[i].mem32 = aperture_part(a->mem32, i, a->segments, APERTURE_ALIGN32);
-		h->segment[i].mem64 = aperture_part(a->mem64, i, a->segments, APERTURE_ALIGN64);
-	}
 	host_bridge(h);
-	if (host_wire(h, a, e)) {
+	if (apertures_cut(h, a, e) || host_wire(h, a, e)) {
 		pci_host_free(h);
 		return err_in(e, "PCI host bridge");
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From sections of the config to devices on the board: ids, slots, classes. Slots that were asked
- * for are kept free for those who asked; the others take the lowest free one, in the order console,
- * disks, nets, rng. Control thread.
+ * for are kept free for those who asked; the others take the lowest free one of their segment, in
+ * the order console, disks, nets, rng. Control thread.
  */
 #pragma once
 

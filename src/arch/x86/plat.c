@@ -10,6 +10,7 @@
 #include "arch/x86/cpuid.h"
 #include "base/mem.h"
 #include "chip/ioapic.h"
+#include "conf/segments.h"
 #include "dev/cmos.h"
 #include "dev/debugport.h"
 #include "dev/ged.h"
@@ -44,11 +45,6 @@ uint64_t x86_ram_low(uint64_t size)
 uint64_t x86_ram_high(uint64_t size)
 {
 	return size - x86_ram_low(size);
-}
-
-uint16_t x86_segments(const struct vm_conf *c)
-{
-	return c->platform ? c->platform->num_pci_segments : 1;
 }
 
 /* First address behind all RAM, not below 4 GiB. */
@@ -94,22 +90,25 @@ int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t ph
 {
 	uint64_t base = align_up(ram_end(c->memory.size), WINDOW_ALIGN);
 	uint64_t end = x86_platform_area(x86_phys_bits(c, phys_bits));
-	uint16_t segments = x86_segments(c);
+	uint16_t segments = segments_count(c);
 
 	if (!segments || segments > X86_SEGMENTS_MAX)
 		return err_set(e, ERR_BAD, "%u PCI segments; 1 to %u are possible", segments,
 			       X86_SEGMENTS_MAX);
 	if (base >= end)
 		return err_set(e, ERR_BAD, "no physical addresses are left above RAM for PCI");
-	/* each segment gets an equal, aligned share; a small space is shared as it is */
-	uint64_t share = align_down((end - base) / segments, WINDOW_ALIGN);
-
 	*out = (struct pci_host_args){
 		.segments = segments,
 		.ecam = X86_ECAM,
 		.mem32 = { X86_MMIO32, X86_MMIO32_SIZE },
-		.mem64 = { base, share ? share * segments : align_down(end - base, MIB(1)) },
+		.mem64 = { base, align_down(end - base, MIB(1)) },
 	};
+	for (uint32_t i = 0; i < c->pci_segments.count; i++) {
+		const struct pci_segment_conf *s = &c->pci_segments.items[i];
+
+		out->weight[s->pci_segment] =
+			(struct pci_weight){ s->mmio32_aperture_weight, s->mmio64_aperture_weight };
+	}
 	return 0;
 }
 

@@ -71,7 +71,6 @@ uint64_t x86_ged_addr(uint8_t phys_bits);
 /* RAM below and above 4 GiB for a total size. */
 uint64_t x86_ram_low(uint64_t size);
 uint64_t x86_ram_high(uint64_t size);
-uint16_t x86_segments(const struct vm_conf *c);
 
 /* The memory map as guests are told, for hvm_start_info and the zero page. Types as in both: 1
  * RAM, 2 reserved. */

@@ -13,6 +13,7 @@
 #include "arch/x86/plat.h"
 #include "base/bits.h"
 #include "base/mem.h"
+#include "conf/segments.h"
 #include "dev/ged.h"
 #include "fw/acpi.h"
 #include "fw/smbios.h"
@@ -53,7 +54,9 @@ static void put_prt(struct aml *a, const struct pci_host *h)
 	aml_end(a);
 }
 
-static void put_bridge(struct aml *a, const struct pci_host *h, uint16_t segment)
+/* Nodes are told only where --numa makes some: without SRAT a guest knows none. */
+static void put_bridge(struct aml *a, const struct pci_host *h, const struct vm_conf *c,
+		       uint16_t segment)
 {
 	struct pci_aperture m32 = pci_mem32(h, segment), m64 = pci_mem64(h, segment);
 	char name[5];
@@ -66,8 +69,14 @@ static void put_bridge(struct aml *a, const struct pci_host *h, uint16_t segment
 	aml_eisa(a, "PNP0A03");
 	aml_name(a, "_SEG");
 	aml_int(a, segment);
+	aml_name(a, "_BBN");
+	aml_int(a, 0);
 	aml_name(a, "_UID");
 	aml_int(a, segment);
+	if (c->numa.count) {
+		aml_name(a, "_PXM");
+		aml_int(a, segments_node(c, segment));
+	}
 	aml_name(a, "_CCA");
 	aml_int(a, 1);
 	aml_name(a, "_CRS");
@@ -142,7 +151,7 @@ static int put_dsdt(struct aml *a, struct board *b, const struct vm_conf *c, str
 	aml_scope(a, "\\_SB_");
 	put_power_button(a);
 	for (uint16_t s = 0; s < pci_segments(b->pci); s++)
-		put_bridge(a, b->pci, s);
+		put_bridge(a, b->pci, c, s);
 	put_board(a);
 	put_cpus(a, c->cpus.boot_vcpus);
 	if (put_devices(a, b, e))

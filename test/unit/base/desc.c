@@ -243,6 +243,24 @@ TEST(a_fix_hook_may_refuse)
 	json_put(bad);
 }
 
+TEST(a_table_may_be_of_a_later_version)
+{
+	static const struct field rows[] = { S(struct part, x), S(struct part, y, .since = 2) };
+	static const struct desc d = DESC_OF_V(struct part, rows, "part", 2);
+	static const struct desc fixed = DESC_OF_V(struct part, rows, "part", 3, .fix = refuse);
+	struct part p = { 0 };
+	struct err e = { 0 };
+	struct json *old = parsed("{\"x\":7}");
+
+	assert_int_equal(d.version, 2);
+	assert_int_equal(fixed.version, 3);
+	assert_ptr_equal(fixed.fix, refuse);
+	assert_int_equal(desc_from_saved(&d, &p, old, 1, &e), 0);
+	assert_int_equal(p.x, 7);
+	assert_int_equal(desc_from_saved(&d, &p, old, 2, &e), -1);
+	json_put(old);
+}
+
 TEST(a_far_word_is_not_suggested)
 {
 	static const char *const names[] = { "path", "readonly", NULL };
@@ -268,6 +286,7 @@ int main(void)
 		T(errors_tell_the_way_to_the_key),
 		T(every_byte_of_a_state_is_covered_or_named),
 		T(a_fix_hook_may_refuse),
+		T(a_table_may_be_of_a_later_version),
 		T(a_far_word_is_not_suggested),
 	};
 

@@ -47,6 +47,8 @@ static const char *const good[] = {
 	"--kernel k --net offload_tso=off,offload_ufo=off,offload_csum=off",
 	"--kernel k --console file=/a,pci_device_id=3 --serial tty --debug-console null --rng src=/dev/random",
 	"--kernel k --platform serial_number=1,uuid=u,oem_strings=[a,b]",
+	"--kernel k --platform num_pci_segments=96 --rng src=/r,pci_segment=95,pci_device_id=0",
+	"--kernel k --platform num_pci_segments=2 --pci-segment pci_segment=1,mmio32_aperture_weight=3",
 	"--kernel k --disk path=/a,image_type=raw,lock_granularity=full,sparse=on,_disable_io_uring=on",
 };
 
@@ -148,6 +150,22 @@ static const struct a_case broken[] = {
 	  "--disk: pci_device_id 0 is reserved for the host bridge: choose 1 to 31" },
 	{ "--kernel k --disk path=/a,pci_device_id=4 --net pci_device_id=4",
 	  "--net: pci_device_id 4 is in use by a --disk: choose another" },
+	{ "--kernel k --platform num_pci_segments=2 --disk path=/a,pci_segment=1,pci_device_id=0 "
+	  "--net pci_segment=1,pci_device_id=0",
+	  "--net: pci_device_id 0 is in use by a --disk: choose another" },
+	{ "--kernel k --disk path=/a,pci_segment=1",
+	  "--disk: PCI segment 1 is out of range: there is 1; say --platform num_pci_segments=2 or more" },
+	{ "--kernel k --platform num_pci_segments=2 --pci-segment pci_segment=2",
+	  "--pci-segment: PCI segment 2 is out of range: there are 2; say --platform num_pci_segments=3 or more" },
+	{ "--kernel k --platform num_pci_segments=2,iommu_segments=[1,2]",
+	  "--platform: PCI segment 2 is out of range: there are 2; say --platform num_pci_segments=3 or more" },
+	{ "--kernel k --numa guest_numa_id=0,pci_segments=[1]",
+	  "--numa: PCI segment 1 is out of range: there is 1; say --platform num_pci_segments=2 or more" },
+	{ "--kernel k --platform num_pci_segments=2 --numa guest_numa_id=0,pci_segments=1 "
+	  "guest_numa_id=1,pci_segments=1",
+	  "--numa: PCI segment 1 is on node 0 and on node 1: say one" },
+	{ "--kernel k --numa guest_numa_id=1,pci_segments=0",
+	  "--numa: PCI segment 0 is on node 0, not on node 1: leave it out" },
 	{ "--kernel k --cpus affinity=[1@0]",
 	  "--cpus: affinity names vCPU 1, and there are 1: lower it" },
 	{ "--kernel k --disk path=/a,queue_affinity=[1@0]",
@@ -182,7 +200,8 @@ static const struct a_case unbuilt[] = {
 	{ "--kernel k --memory size=0 --memory-zone id=a", "--memory-zone" },
 	{ "--kernel k --cpus core_scheduling=off", "--cpus core_scheduling" },
 	{ "--kernel k --cpus boot=1,max=2", "--cpus max above boot" },
-	{ "--kernel k --platform num_pci_segments=2", "--platform num_pci_segments" },
+	{ "--kernel k --platform num_pci_segments=2,iommu_segments=[1]",
+	  "--platform iommu_segments" },
 	{ "--igvm g", "--igvm" },
 };
 

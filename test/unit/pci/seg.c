@@ -42,19 +42,24 @@ static void card_moved(struct pci_fn *f, unsigned int n)
 }
 static const struct pci_fn_ops card_fn_ops = { .bar_moved = card_moved };
 
+static int begin_with(struct pci_host_args *a, struct err *e)
+{
+	fake_begin();
+	a->pio = fake.board.pio;
+	a->mmio = fake.board.mmio;
+	a->irqs = fake.board.irqs;
+	a->ecam = ECAM;
+	return pci_host_new(&host, a, e);
+}
+
 static void begin(uint16_t segments)
 {
 	struct pci_host_args a = { .segments = segments,
-				   .ecam = ECAM,
 				   .mem32 = { MEM32, MIB(64) },
 				   .mem64 = { MEM64, GIB(16) } };
 	struct err e = { 0 };
 
-	fake_begin();
-	a.pio = fake.board.pio;
-	a.mmio = fake.board.mmio;
-	a.irqs = fake.board.irqs;
-	fake_sound(pci_host_new(&host, &a, &e), &e);
+	fake_sound(begin_with(&a, &e), &e);
 }
 
 static void end(void)
@@ -229,6 +234,112 @@ TEST(each_segment_has_a_megabyte_of_ecam_and_its_part_of_the_apertures)
 	assert_true(b.fn.bar[0].addr < MEM32 + MIB(32));
 	card_out(&a);
 	card_out(&b);
+	end();
+}
+
+/* Pieces in order, none empty, at multiples of align but for where a small space allows none, and
+ * together the whole aperture. */
+static void pieces_are_sound(struct pci_aperture all,
+			     struct pci_aperture (*piece)(const struct pci_host *h, uint16_t s),
+			     uint64_t align)
+{
+	uint64_t at = all.base;
+
+	for (uint16_t s = 0; s < pci_segments(host); s++) {
+		struct pci_aperture p = piece(host, s);
+
+		assert_int_equal(p.base, at);
+		assert_true(p.size > 0);
+		assert_int_equal(p.base % align, 0);
+		at += p.size;
+	}
+	assert_int_equal(at, all.base + all.size);
+}
+
+TEST(apertures_are_cut_by_weight)
+{
+	struct pci_host_args a = { .segments = 3,
+				   .mem32 = { MEM32, MIB(640) },
+				   .mem64 = { MEM64, GIB(50) },
+				   .weight = { { 2, 1 }, { 0, 6 }, { 7, 3 } } };
+	struct err e = { 0 };
+
+	fake_sound(begin_with(&a, &e), &e);
+	assert_int_equal(pci_mem32(host, 0).size, MIB(128));
+	assert_int_equal(pci_mem32(host, 1).size, MIB(64));
+	assert_int_equal(pci_mem32(host, 2).size, MIB(448));
+	assert_int_equal(pci_mem64(host, 0).size, GIB(4));
+	assert_int_equal(pci_mem64(host, 1).size, GIB(24));
+	assert_int_equal(pci_mem64(host, 2).size, GIB(22)); /* with what did not come out even */
+	pieces_are_sound(a.mem64, pci_mem64, GIB(4));
+	end();
+}
+
+TEST(any_weights_cut_an_aperture_into_pieces_or_are_refused)
+{
+	static const uint32_t weights[] = { 1, 2, 1000, 160000, UINT32_MAX };
+	static const uint64_t sizes[] = { MIB(1), GIB(1), GIB(64), GIB(60000) };
+	static const uint16_t counts[] = { 1, 2, 96 };
+
+	for (size_t w = 0; w < ARRAY_LEN(weights) * ARRAY_LEN(weights); w++) {
+		for (size_t n = 0; n < ARRAY_LEN(sizes) * ARRAY_LEN(counts); n++) {
+			struct pci_host_args a = { .segments = counts[n % ARRAY_LEN(counts)],
+						   .mem32 = { MEM32, MIB(640) },
+						   .mem64 = { MEM64,
+							      sizes[n / ARRAY_LEN(counts)] } };
+			struct err e = { 0 };
+
+			a.weight[0].mem32 = a.weight[0].mem64 = weights[w % ARRAY_LEN(weights)];
+			a.weight[1].mem32 = a.weight[1].mem64 = weights[w / ARRAY_LEN(weights)];
+			host = NULL;
+			if (begin_with(&a, &e)) {
+				assert_int_equal(e.kind, ERR_BAD);
+				assert_null(host);
+			} else {
+				pieces_are_sound(a.mem32, pci_mem32, KIB(4));
+				pieces_are_sound(a.mem64, pci_mem64, KIB(4));
+			}
+			end();
+		}
+	}
+}
+
+TEST(all_96_segments_are_found_through_ecam_and_only_there)
+{
+	struct card c[96];
+	struct pci_host_args a = { .segments = 96,
+				   .mem32 = { MEM32, MIB(640) },
+				   .mem64 = { MEM64, GIB(4) * 96 } };
+	struct err e = { 0 };
+
+	fake_sound(begin_with(&a, &e), &e);
+	for (uint16_t s = 0; s < 96; s++) {
+		card_make(&c[s], s % 2 ? PCI_BAR_MEM64 : PCI_BAR_MEM32, KIB(512));
+		fake_sound(card_in(&c[s], s, 31, &e), &e);
+	}
+	for (uint16_t s = 0; s < 96; s++) {
+		uint64_t at = c[s].fn.bar[0].addr;
+		char bdf[13], want[13];
+
+		assert_int_equal(cfg(&c[s], 0), 0x10421af4);
+		assert_true(answers(at));
+		assert_true(at >= pci_mem32(host, s).base);
+		snprintf(want, sizeof(want), "%04x:00:1f.0", s);
+		pci_bdf(&c[s].fn, bdf);
+		assert_string_equal(bdf, want);
+		/* the host bridge is on the first segment alone */
+		assert_int_equal(mem_read(ECAM + ((uint64_t)s << 20), 4),
+				 s ? 0xffffffff : 0x0d578086);
+		/* a BAR leaves its segment's windows: nobody decodes it */
+		uint64_t next = pci_mem32(host, (uint16_t)((s + 1) % 96)).base;
+
+		cfg_set(&c[s], BAR0, (uint32_t)next);
+		cfg_set(&c[s], BAR0 + 4, 0);
+		assert_false(answers(next));
+	}
+	assert_int_equal(mem_read(ECAM + (96ull << 20), 4), 0xffffffff);
+	for (uint16_t s = 0; s < 96; s++)
+		card_out(&c[s]);
 	end();
 }
 
@@ -462,6 +573,9 @@ int main(void)
 		T(an_access_across_both_ports_takes_its_part_of_each),
 		T(slots_are_given_from_one_up),
 		T(each_segment_has_a_megabyte_of_ecam_and_its_part_of_the_apertures),
+		T(apertures_are_cut_by_weight),
+		T(any_weights_cut_an_aperture_into_pieces_or_are_refused),
+		T(all_96_segments_are_found_through_ecam_and_only_there),
 		T(bars_are_assigned_from_the_top_and_decode_at_once),
 		T(a_bar_tells_its_size),
 		T(decoding_follows_the_command_register),

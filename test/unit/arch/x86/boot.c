@@ -29,6 +29,7 @@ struct machine {
 	struct vm_conf c;
 	struct board b;
 	struct cpu_topology_conf topo;
+	struct platform_conf platform;
 	uint8_t low[LOW]; /* a copy of the first megabyte */
 };
 
@@ -40,10 +41,20 @@ static void ok(int r, struct err *e)
 		fail_msg("%s", err_line(e, line, sizeof line));
 }
 
-/* A chardev nobody listens to, so that the serial port is there. */
-static struct machine *machine(uint64_t size, uint32_t vcpus)
+/* What the machine is to be; with more said of it, machine_build makes it. */
+static struct machine *machine_conf(uint64_t size, uint32_t vcpus)
 {
 	struct machine *m = NEW(struct machine);
+
+	m->c.memory.size = size;
+	m->c.cpus.boot_vcpus = m->c.cpus.max_vcpus = vcpus;
+	m->c.cpus.max_phys_bits = BITS;
+	m->platform.num_pci_segments = 1;
+	return m;
+}
+
+static struct machine *machine_build(struct machine *m)
+{
 	const struct backing_args how = { 0 };
 	struct arch_chars chars = { 0 };
 	struct pci_host_args pci;
@@ -51,9 +62,6 @@ static struct machine *machine(uint64_t size, uint32_t vcpus)
 	struct err e = { 0 };
 	uint32_t n;
 
-	m->c.memory.size = size;
-	m->c.cpus.boot_vcpus = m->c.cpus.max_vcpus = vcpus;
-	m->c.cpus.max_phys_bits = BITS;
 	board_init(&m->b);
 	ok(arch_ram(ram, &n, &m->c, BITS, &e), &e);
 	ok(gmem_new(&m->b.mem, &e), &e);
@@ -69,6 +77,11 @@ static struct machine *machine(uint64_t size, uint32_t vcpus)
 	ok(pci_host_new(&m->b.pci, &pci, &e), &e);
 	ok(arch_devices(&m->b, &m->c, &chars, BITS, &e), &e);
 	return m;
+}
+
+static struct machine *machine(uint64_t size, uint32_t vcpus)
+{
+	return machine_build(machine_conf(size, vcpus));
 }
 
 static void drop(struct machine *m)
@@ -290,10 +303,10 @@ static void round_trip(const char *dir, const char *name)
 	assert_int_equal(system(cmd), 0);
 }
 
-static void iasl(uint64_t size, uint32_t vcpus)
+/* The machine is dropped. */
+static void iasl(struct machine *m)
 {
 	char dir[] = "/tmp/virga-iasl-XXXXXX";
-	struct machine *m = machine(size, vcpus);
 
 	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
 	assert_non_null(mkdtemp(dir));
@@ -312,14 +325,92 @@ static void iasl(uint64_t size, uint32_t vcpus)
 	drop(m);
 }
 
+/* As many segments as there may be, on two nodes, one with more room than the others. */
+static struct machine *wide_machine(void)
+{
+	static uint16_t on_first[] = { 0, 1 }, on_second[] = { 95 };
+	static struct numa_conf nodes[2];
+	static struct pci_segment_conf big = { .pci_segment = 2,
+					       .mmio32_aperture_weight = 10,
+					       .mmio64_aperture_weight = 20 };
+	struct machine *m = machine_conf(GIB(5), 2);
+
+	nodes[0].pci_segments.items = on_first;
+	nodes[0].pci_segments.count = 2;
+	nodes[1].guest_numa_id = 3;
+	nodes[1].pci_segments.items = on_second;
+	nodes[1].pci_segments.count = 1;
+	m->platform.num_pci_segments = 96;
+	m->c.platform = &m->platform;
+	m->c.numa.items = nodes;
+	m->c.numa.count = 2;
+	m->c.pci_segments.items = &big;
+	m->c.pci_segments.count = 1;
+	return machine_build(m);
+}
+
 TEST(iasl_takes_the_tables_apart_and_puts_them_together)
 {
 	if (system("iasl -v >/dev/null 2>&1")) {
 		print_message("iasl is not installed (package acpica-tools)\n");
 		skip();
 	}
-	iasl(MIB(128), 1);
-	iasl(GIB(5), 64);
+	iasl(machine(MIB(128), 1));
+	iasl(machine(GIB(5), 64));
+	iasl(wide_machine());
+}
+
+/* Place of the bytes in the table, behind `from`; 0 = they are not there. */
+static uint32_t place_of(const uint8_t *t, uint32_t from, const void *bytes, uint32_t len)
+{
+	for (uint32_t i = from; i + len <= le32_get(t + 4); i++)
+		if (!memcmp(t + i, bytes, len))
+			return i;
+	return 0;
+}
+
+/* Each bridge says its segment, its bus, its node and where its windows are. */
+TEST(every_segment_has_a_bridge_of_its_own)
+{
+	struct machine *m = wide_machine();
+	const uint8_t *mcfg, *dsdt;
+	uint32_t at = 36;
+
+	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+	mcfg = find(m, "MCFG");
+	dsdt = m->low + le64_get(find(m, "FACP") + 140);
+	assert_int_equal(le32_get(mcfg + 4), 44 + 96 * 16);
+	for (uint16_t s = 0; s < 96; s++) {
+		struct pci_aperture low = pci_mem32(m->b.pci, s), high = pci_mem64(m->b.pci, s);
+		uint32_t node = s == 95 ? 3 : 0;
+		uint8_t bounds[16];
+		char name[5];
+
+		assert_int_equal(le64_get(mcfg + 44 + 16 * s), 0xe8000000 + s * MIB(1));
+		assert_int_equal(le16_get(mcfg + 52 + 16 * s), s);
+		assert_int_equal(le16_get(mcfg + 54 + 16 * s), 0);
+		snprintf(name, sizeof(name), "PC%02X", s);
+		at = place_of(dsdt, at, name, 4);
+		assert_true(at);
+		uint32_t bbn = place_of(dsdt, at, "_BBN\0", 5);
+
+		/* in the order in which they are written: the next bridge is behind them */
+		assert_true(bbn && bbn < at + 100);
+		uint32_t pxm = place_of(dsdt, at, "_PXM", 4);
+
+		assert_true(pxm && pxm < at + 100);
+		assert_int_equal(dsdt[pxm + 4], node ? 0x0a : 0);
+		if (node)
+			assert_int_equal(dsdt[pxm + 5], node);
+		le32_put(bounds, (uint32_t)low.base);
+		le32_put(bounds + 4, (uint32_t)(low.base + low.size - 1));
+		assert_true(place_of(dsdt, at, bounds, 8));
+		le64_put(bounds, high.base);
+		le64_put(bounds + 8, high.base + high.size - 1);
+		assert_true(place_of(dsdt, at, bounds, 16));
+	}
+	assert_false(place_of(dsdt, at + 1, "PC60", 4));
+	drop(m);
 }
 
 TEST(tables_of_very_many_cpus_stop_before_smbios)
@@ -413,6 +504,7 @@ int main(void)
 		T(a_fifo_is_no_payload_and_nobody_waits_for_its_other_end),
 		T(acpi_tables_are_linked_and_sum_to_zero),
 		T(iasl_takes_the_tables_apart_and_puts_them_together),
+		T(every_segment_has_a_bridge_of_its_own),
 		T(tables_of_very_many_cpus_stop_before_smbios),
 		T(the_mp_table_lists_processors_and_the_ioapic),
 		T(the_mp_table_is_left_out_when_ids_do_not_fit),

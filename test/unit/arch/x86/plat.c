@@ -114,9 +114,10 @@ TEST(windows_lie_between_ram_and_the_chips)
 	}
 }
 
-TEST(segments_share_the_window_in_aligned_parts)
+TEST(segments_have_the_weights_that_were_said)
 {
 	struct vm_conf c = conf_of(GIB(4));
+	struct pci_segment_conf s[1];
 	struct platform_conf p;
 	struct pci_host_args a;
 	struct err e = { 0 };
@@ -126,7 +127,15 @@ TEST(segments_share_the_window_in_aligned_parts)
 	p.num_pci_segments = 96;
 	assert_int_equal(arch_pci_args(&a, &c, 46, &e), 0);
 	assert_int_equal(a.segments, 96);
-	assert_int_equal(a.mem64.size % (96 * GIB(4)), 0);
+	assert_int_equal(a.weight[95].mem32, 0);
+	s[0] = (struct pci_segment_conf){ .pci_segment = 7,
+					  .mmio32_aperture_weight = 2,
+					  .mmio64_aperture_weight = 3 };
+	c.pci_segments.items = s;
+	c.pci_segments.count = 1;
+	assert_int_equal(arch_pci_args(&a, &c, 46, &e), 0);
+	assert_int_equal(a.weight[7].mem32, 2);
+	assert_int_equal(a.weight[7].mem64, 3);
 	p.num_pci_segments = 0;
 	assert_int_equal(arch_pci_args(&a, &c, 46, &e), -1);
 	p.num_pci_segments = 257;
@@ -160,7 +169,7 @@ int main(void)
 		T(memory_that_does_not_fit_is_refused),
 		T(the_narrower_of_host_and_option_gives_the_width),
 		T(windows_lie_between_ram_and_the_chips),
-		T(segments_share_the_window_in_aligned_parts),
+		T(segments_have_the_weights_that_were_said),
 		T(the_map_tells_ram_and_reserves_ecam),
 	};
 
