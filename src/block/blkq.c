@@ -6,11 +6,15 @@
  * loop does not run or is idle.
  *
  * With O_DIRECT, a request whose memory is not aligned goes through one aligned buffer of the
- * queue, a chunk at a time; those who find it taken wait in line.
+ * queue, a chunk at a time; those who find it taken wait in line. A write that is not in whole units
+ * looks at them first and writes them back whole, alone behind the image's gate. Who needs both
+ * passes the gate before he asks for the buffer, so that nobody holds the buffer and waits for one
+ * who waits for it.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/bits.h"
 #include "base/log.h"
@@ -21,15 +25,24 @@
 #define BOUNCE_SIZE KIB(256)
 #define BOUNCE_ALIGN 4096
 #define TRIES_MAX 1000 /* EINTR and EAGAIN in a row */
+#define GATE_LOOK_NS 50000
 
 static bool op_moves(enum blk_op op)
 {
 	return op == BLK_READ || op == BLK_WRITE;
 }
 
+static bool op_changes(enum blk_op op)
+{
+	return op == BLK_WRITE || op == BLK_DISCARD || op == BLK_ZERO;
+}
+
 static void end(struct blkq *q, struct blk_io *io, enum blk_status s)
 {
 	io->status = s;
+	if (io->gate != GATE_OUT)
+		gate_leave(&q->img->gate, io->gate);
+	io->gate = GATE_OUT;
 	list_add_tail(&q->ended, &io->link);
 	if (q->bouncing == io)
 		q->bouncing = NULL; /* the next in line starts in blkq_turn */
@@ -64,26 +77,43 @@ static bool bounce(struct blkq *q, struct blk_io *io)
 	uint64_t skip = s->off - low;
 	uint64_t part = min_u64(s->len, BOUNCE_SIZE - skip);
 	uint64_t span = align_up(skip + part, align);
+	uint64_t done;
 
 	if (q->bouncing && q->bouncing != io) {
 		list_add_tail(&q->bounce_wait, &io->link);
 		return false;
 	}
-	if (io->op == BLK_WRITE && span != part) {
-		/* Reading the block first and writing it back whole could undo a neighbour's write
-		 * in flight. */
-		log_guest(
-			"%s: a write of %llu bytes at %llu is not in whole blocks of %u, as direct=on needs",
-			q->img->path, (unsigned long long)s->len, (unsigned long long)s->off,
-			align);
-		end(q, io, BLK_IOERR);
+	q->bouncing = io;
+	if (io->leg == LEG_WHOLE && io->op == BLK_WRITE && span != part) {
+		io->leg = LEG_LOOK;
+		io->looked = 0;
+	}
+	done = io->leg == LEG_LOOK ? io->looked : 0;
+	io->bounce = kiov_of((char *)q->bounce + done, span - done);
+	*s = (struct blk_step){
+		.op = io->leg == LEG_LOOK ? BLK_READ : io->op,
+		.off = low + done,
+		.len = span - done,
+		.iov = &io->bounce,
+		.iovs = 1,
+	};
+	if (s->op == BLK_WRITE)
+		kiov_get(io->iov, io->iovs, 0, (char *)q->bounce + skip, part);
+	return true;
+}
+
+/* May io change the image now? If not, it stands in line. */
+static bool pass_gate(struct blkq *q, struct blk_io *io)
+{
+	struct img *i = q->img;
+	bool part = (io->off | io->len) % i->direct_off;
+	enum gate_way way = part ? GATE_ALONE : GATE_TOGETHER;
+
+	if (!list_empty(&q->gate_wait) || !gate_enter(&i->gate, &q->place, way)) {
+		list_add_tail(&q->gate_wait, &io->link);
 		return false;
 	}
-	q->bouncing = io;
-	if (io->op == BLK_WRITE)
-		kiov_get(io->iov, io->iovs, 0, q->bounce, part);
-	io->bounce = kiov_of(q->bounce, span);
-	*s = (struct blk_step){ .off = low, .len = span, .iov = &io->bounce, .iovs = 1 };
+	io->gate = way;
 	return true;
 }
 
@@ -94,11 +124,13 @@ static bool next_step(struct blkq *q, struct blk_io *io)
 	struct extent x;
 
 	if (io->op == BLK_FLUSH) {
-		io->step = (struct blk_step){ 0 };
+		io->step = (struct blk_step){ .op = BLK_FLUSH };
 		return true;
 	}
+	if (i->gated && op_changes(io->op) && io->gate == GATE_OUT && !pass_gate(q, io))
+		return false;
 	x = i->fmt->map(i, io->off + io->moved, io->len - io->moved);
-	io->step = (struct blk_step){ .off = x.off, .len = x.len };
+	io->step = (struct blk_step){ .op = io->op, .off = x.off, .len = x.len };
 	if (!op_moves(io->op))
 		return true;
 	io->step.iov = io->iov;
@@ -109,13 +141,18 @@ static bool next_step(struct blkq *q, struct blk_io *io)
 	return true;
 }
 
+static const char *const op_name[] = {
+	[BLK_READ] = "read",	   [BLK_WRITE] = "write",	   [BLK_FLUSH] = "flush",
+	[BLK_DISCARD] = "discard", [BLK_ZERO] = "write of zeroes",
+};
+
 static void host_error(struct blkq *q, struct blk_io *io, int os)
 {
 	if (os == EOPNOTSUPP && (io->op == BLK_DISCARD || io->op == BLK_ZERO)) {
 		end(q, io, BLK_UNSUPP);
 		return;
 	}
-	log_guest("%s: request %d of %llu bytes at %llu: %s", q->img->path, io->op,
+	log_guest("%s: %s of %llu bytes at %llu: %s", q->img->path, op_name[io->op],
 		  (unsigned long long)io->len, (unsigned long long)(io->off + io->moved),
 		  os ? strerror(os) : "the file ends early");
 	end(q, io, BLK_IOERR);
@@ -140,6 +177,7 @@ static void advance(struct blkq *q, struct blk_io *io, uint64_t n)
 	}
 	io->moved += n;
 	io->tries = 0;
+	io->leg = LEG_WHOLE;
 	if (io->moved == io->len) {
 		end(q, io, BLK_OK);
 		return;
@@ -166,6 +204,14 @@ static bool settle(struct blkq *q, struct blk_io *io, int64_t res)
 	if (res < 0) {
 		host_error(q, io, (int)-res);
 		return true;
+	}
+	if (io->leg == LEG_LOOK) {
+		io->looked += (uint32_t)res;
+		if ((uint64_t)res == io->step.len)
+			io->leg = LEG_BACK;
+		if (!res)
+			host_error(q, io, 0);
+		return !res;
 	}
 	if (!op_moves(io->op)) {
 		io->moved += io->step.len;
@@ -205,11 +251,31 @@ void blkq_submit(struct blkq *q, struct blk_io *io)
 	io->status = BLK_OK;
 	io->tries = 0;
 	io->moved = 0;
+	io->gate = GATE_OUT;
+	io->leg = LEG_WHOLE;
+	io->unmap = io->unmap && q->img->can_punch;
 	q->flying++;
 	if (s != BLK_OK)
 		end(q, io, s);
 	else
 		run(q, io);
+}
+
+static void take_all(struct link *to, struct link *from)
+{
+	list_init(to);
+	while (!list_empty(from))
+		list_add_tail(to, list_take_first(from));
+}
+
+/* Those at the gate try again, in their order; who is refused stands in line again. */
+static void try_gate(struct blkq *q)
+{
+	struct link now;
+
+	take_all(&now, &q->gate_wait);
+	for (struct link *l; (l = list_take_first(&now));)
+		run(q, container_of(l, struct blk_io, link));
 }
 
 bool blkq_turn(struct blkq *q)
@@ -219,6 +285,8 @@ bool blkq_turn(struct blkq *q)
 	if (!q->flying)
 		return false;
 	q->again = false;
+	if (!list_empty(&q->gate_wait))
+		try_gate(q);
 	q->eng->turn(q);
 	while (!q->bouncing && !list_empty(&q->bounce_wait)) {
 		struct link *l = list_take_first(&q->bounce_wait);
@@ -226,9 +294,7 @@ bool blkq_turn(struct blkq *q)
 		run(q, container_of(l, struct blk_io, link));
 	}
 	/* Only what has ended by now: a done function may submit again. */
-	list_init(&now);
-	while (!list_empty(&q->ended))
-		list_add_tail(&now, list_take_first(&q->ended));
+	take_all(&now, &q->ended);
 	for (struct link *l; (l = list_take_first(&now));) {
 		struct blk_io *io = container_of(l, struct blk_io, link);
 
@@ -245,9 +311,16 @@ static bool turn_hook(void *arg)
 
 void blkq_drain(struct blkq *q)
 {
+	static const struct timespec look = { .tv_nsec = GATE_LOOK_NS };
+
 	while (q->flying) {
 		blkq_turn(q);
-		if (q->flying && list_empty(&q->ended))
+		if (!q->flying || !list_empty(&q->ended))
+			continue;
+		/* the loop's messages are not read meanwhile, the gate's among them */
+		if (!list_empty(&q->gate_wait))
+			nanosleep(&look, NULL);
+		else
 			q->eng->wait(q);
 	}
 }
@@ -262,26 +335,41 @@ const char *blkq_engine_name(const struct blkq *q)
 	return q->eng->name;
 }
 
-/* The engine: as asked, else the quickest that the host has. */
-static int open_engine(struct blkq *q, enum blkq_engine engine, struct err *e)
+/* Tries one engine; why it is not to be had goes to e. */
+static int try_engine(struct blkq *q, const struct img_eng *eng, struct err *e)
 {
-	struct err why = { 0 };
+	q->eng = eng;
+	err_clear(e);
+	return eng->open(q, e);
+}
 
-	if (engine == BLKQ_URING || (engine == BLKQ_AUTO && !q->img->in_ram)) {
-		q->eng = &img_uring;
-		if (!q->eng->open(q, engine == BLKQ_URING ? e : &why))
+static int open_engine(struct blkq *q, unsigned int engines, struct err *e)
+{
+	static const struct {
+		unsigned int bit;
+		const struct img_eng *eng;
+	} order[] = {
+		{ BLKQ_URING, &img_uring },
+		{ BLKQ_AIO, &img_aio },
+		{ BLKQ_SYNC, &img_sync },
+	};
+
+	if (engines == BLKQ_AUTO)
+		engines = q->img->in_ram ? BLKQ_SYNC : BLKQ_URING | BLKQ_AIO | BLKQ_SYNC;
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		if (!(engines & order[i].bit))
+			continue;
+		if (!try_engine(q, order[i].eng, e))
 			return 0;
-		if (engine == BLKQ_URING)
-			return -1;
-		log_warn("%s: no io_uring (%s); the queue's thread waits for each request",
-			 q->img->path, err_frame(&why, 0));
+		if (engines >> (i + 1))
+			log_warn("%s: no %s here (%s); the next engine serves it", q->img->path,
+				 order[i].eng->name, err_frame(e, 0));
 	}
-	q->eng = &img_sync;
-	return q->eng->open(q, e);
+	return -1;
 }
 
 int blkq_new(struct blkq **out, struct img *i, struct loop *l, unsigned int depth,
-	     enum blkq_engine engine, struct err *e)
+	     unsigned int engines, struct err *e)
 {
 	struct blkq *q = NEW(struct blkq);
 
@@ -290,7 +378,9 @@ int blkq_new(struct blkq **out, struct img *i, struct loop *l, unsigned int dept
 	q->depth = depth;
 	list_init(&q->ended);
 	list_init(&q->bounce_wait);
-	if (open_engine(q, engine, e)) {
+	list_init(&q->gate_wait);
+	gate_place_init(&q->place, l);
+	if (open_engine(q, engines, e)) {
 		free(q);
 		return err_in(e, "disk %s", i->path);
 	}
@@ -312,6 +402,7 @@ void blkq_free(struct blkq *q)
 	if (!q)
 		return;
 	loop_hook_drop(&q->hook);
+	gate_forget(&q->img->gate, &q->place);
 	q->eng->close(q);
 	free(q->bounce);
 	free(q);

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "block/gate.h"
 #include "block/img.h"
 
 /* A piece of the host file that answers for a piece of the disk, from its first byte on. */
@@ -40,6 +41,8 @@ struct img {
 	bool direct;	       /* O_DIRECT: offsets, lengths and memory in units of the two below */
 	bool in_ram;	       /* the file system is memory: nothing ever waits for a disk */
 	uint32_t direct_off, direct_mem;
+	bool gated;	  /* direct units are larger than sectors: changes pass the gate */
+	struct gate gate; /* between the queues */
 	uint32_t logical, physical, min_io, opt_io;
 	bool can_punch, can_zero;
 	uint64_t dev, rdev, ino;
@@ -61,9 +64,10 @@ struct img_eng {
 	/* The same, and waits for at least one. */
 	void (*wait)(struct blkq *q);
 };
-extern const struct img_eng img_uring, img_sync;
+extern const struct img_eng img_uring, img_aio, img_sync;
 
 struct uring;
+struct aio;
 
 struct blkq {
 	struct img *img;
@@ -77,7 +81,10 @@ struct blkq {
 	void *bounce;	     /* O_DIRECT: one aligned buffer, for one request at a time */
 	struct blk_io *bouncing;
 	struct link bounce_wait;
+	struct gate_place place; /* at the image's gate */
+	struct link gate_wait;
 	struct uring *uring; /* enguring's */
+	struct aio *aio;     /* engaio's */
 };
 
 /* A step that was begun has ended: bytes moved or -errno. */

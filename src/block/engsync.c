@@ -10,6 +10,7 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -38,6 +39,16 @@ bool step_aligned(const struct kiov *k, unsigned int n, uint32_t align)
 	return true;
 }
 
+/* Only a device knows discarding apart from zeroing: no promise of what is read afterwards. */
+static int64_t discard(const struct img *i, const struct blk_io *io)
+{
+	uint64_t range[2] = { io->step.off, io->step.len };
+
+	if (i->device)
+		return ioctl(i->fd, BLKDISCARD, range);
+	return fallocate(i->fd, step_hole_mode(io), (off_t)range[0], (off_t)range[1]);
+}
+
 int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf)
 {
 	const struct iovec *v = io->step.iov ? &io->step.iov->v : NULL;
@@ -45,7 +56,7 @@ int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf)
 	off_t off = (off_t)io->step.off;
 	int64_t r = -1;
 
-	switch (io->op) {
+	switch (io->step.op) {
 	case BLK_READ:
 		r = preadv2(i->fd, v, n, off, rwf);
 		break;
@@ -56,6 +67,8 @@ int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf)
 		r = fdatasync(i->fd);
 		break;
 	case BLK_DISCARD:
+		r = discard(i, io);
+		break;
 	case BLK_ZERO:
 		r = fallocate(i->fd, step_hole_mode(io), off, (off_t)io->step.len);
 		break;

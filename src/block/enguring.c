@@ -155,7 +155,7 @@ static void fill(struct uring *u, struct blk_io *io)
 	const struct iovec *v = io->step.iov ? &io->step.iov->v : NULL;
 	unsigned int n = step_pieces(io);
 
-	switch (io->op) {
+	switch (io->step.op) {
 	case BLK_READ:
 		io_uring_prep_readv(s, 0, v, n, io->step.off);
 		break;
@@ -204,10 +204,13 @@ static int64_t write_here(struct blkq *q, struct blk_io *io)
 static int64_t at_once(struct blkq *q, struct blk_io *io)
 {
 	struct uring *u = q->uring;
-	bool *known = io->op == BLK_READ ? &u->read_at_once : &u->write_at_once;
+	enum blk_op op = io->step.op;
+	bool *known = op == BLK_READ ? &u->read_at_once : &u->write_at_once;
 	int64_t r;
 
-	if ((io->op != BLK_READ && io->op != BLK_WRITE) || q->img->direct)
+	if (op == BLK_DISCARD && q->img->device)
+		return sync_step(q->img, io, 0); /* the ring has no operation for it */
+	if ((op != BLK_READ && op != BLK_WRITE) || q->img->direct)
 		return STEP_LATER;
 	if (*known) {
 		r = sync_step(q->img, io, RWF_NOWAIT);
@@ -215,7 +218,7 @@ static int64_t at_once(struct blkq *q, struct blk_io *io)
 			return r >= 0 ? r : STEP_LATER;
 		*known = false;
 	}
-	return io->op == BLK_WRITE ? write_here(q, io) : STEP_LATER;
+	return op == BLK_WRITE ? write_here(q, io) : STEP_LATER;
 }
 
 static int64_t uring_start(struct blkq *q, struct blk_io *io)

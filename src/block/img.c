@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ void img_free(struct img *i)
 		fcntl(i->lock_fd, F_OFD_SETLK, &none);
 	fd_close(&i->lock_fd);
 	fd_close(&i->fd);
+	gate_fini(&i->gate);
 	free(i->path);
 	free(i);
 }
@@ -132,7 +134,6 @@ static int open_file(struct img *i, const struct img_args *a, struct err *e)
 	i->dev = st.st_dev;
 	i->rdev = st.st_rdev;
 	i->ino = st.st_ino;
-	i->physical = (uint32_t)min_u64((uint64_t)st.st_blksize, BLOCK_MAX);
 	return check_kind(i, &st, e);
 }
 
@@ -205,7 +206,11 @@ static int probe_direct(struct img *i, struct err *e)
 			       i->path);
 	if (i->direct_off < SECTOR)
 		i->direct_off = SECTOR;
-	i->logical = i->direct_off;
+	/* The guest's blocks are those of the host, so that its writes are whole ones. A device has
+	 * said its own. */
+	if (!i->device || i->logical < i->direct_off)
+		i->logical = i->physical = i->min_io = i->direct_off;
+	i->gated = i->direct_off > SECTOR;
 	if (i->size % i->logical)
 		log_warn(
 			"%s: the last %llu bytes are no whole block of %u, as direct=on needs, and stay hidden from the guest",
@@ -255,8 +260,8 @@ static void probe_device(struct img *i)
 		i->opt_io = n;
 	if (i->readonly)
 		return;
-	i->can_zero = queue_limit(i, "write_zeroes_max_bytes") > 0;
-	i->can_punch = i->can_zero && queue_limit(i, "discard_max_bytes") > 0;
+	i->can_zero = true; /* the kernel writes zeros where the device has no command for it */
+	i->can_punch = queue_limit(i, "discard_max_bytes") > 0;
 }
 
 static void probe_file(struct img *i, uint64_t file_size)
@@ -269,13 +274,40 @@ static void probe_file(struct img *i, uint64_t file_size)
 
 		i->in_ram = kind == TMPFS_MAGIC || kind == RAMFS_MAGIC || kind == HUGETLBFS_MAGIC;
 	}
-	i->min_io = i->physical;
 	if (i->readonly)
 		return;
 	/* A hole behind the end changes nothing, and tells whether the file system makes holes. */
 	i->can_punch = !fallocate(i->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				  (off_t)align_up(file_size, BLOCK_MAX), BLOCK_MAX);
 	i->can_zero = i->can_punch;
+}
+
+/* Takes the space that the file has not got yet. Asks first whether it is there: an attempt that
+ * fails would leave a file system that is full. */
+static int allocate(const struct img *i, uint64_t file_size, struct err *e)
+{
+	struct statvfs fs;
+	struct stat st;
+	uint64_t has, left;
+
+	if (fstat(i->fd, &st) || fstatvfs(i->fd, &fs))
+		return err_os(e, ERR_IO, "look at %s", i->path);
+	has = (uint64_t)st.st_blocks * SECTOR;
+	left = (uint64_t)fs.f_bavail * fs.f_frsize;
+	if (has < file_size && file_size - has > left)
+		errno = ENOSPC;
+	else if (!fallocate(i->fd, 0, 0, (off_t)file_size))
+		return 0;
+	if (errno == ENOSPC || errno == EDQUOT)
+		return err_set(
+			e, ERR_IO,
+			"there is no space for all of %s: %llu MiB are missing, and %llu MiB left; make room, or leave out sparse=off",
+			i->path, (unsigned long long)((file_size - min_u64(has, file_size)) >> 20),
+			(unsigned long long)(left >> 20));
+	log_warn(
+		"%s: its file system does not give space in advance (%s); sparse=off has no effect",
+		i->path, strerror(errno));
+	return 0;
 }
 
 /* Refuses what carries another format's mark: as raw bytes it would be spoilt. */
@@ -317,7 +349,8 @@ int img_open(struct img **out, const struct img_args *a, struct err *e)
 	i->path = mem_str(a->path ? a->path : "the disk's descriptor");
 	i->readonly = a->readonly;
 	i->direct = a->direct;
-	i->logical = SECTOR;
+	i->logical = i->physical = i->min_io = SECTOR;
+	gate_init(&i->gate);
 	i->fmt = &img_raw;
 	if (open_file(i, a, e) || fd_size(i->fd, &size, e) || i->fmt->open(i, size, e) ||
 	    open_lock(i, a, e) || lock(i, a->lock_whole, size, e))
@@ -334,6 +367,11 @@ int img_open(struct img **out, const struct img_args *a, struct err *e)
 		i->physical = i->logical;
 	if (!a->raw && probe_format(i, size, e))
 		return -1;
+	if (a->allocate && !i->readonly && !i->device) {
+		if (allocate(i, size, e))
+			return -1;
+		i->can_punch = false;
+	}
 	*out = take(&i);
 	return 0;
 }

@@ -25,11 +25,12 @@ struct img_args {
 	bool readonly;
 	bool direct;	 /* O_DIRECT */
 	bool lock_whole; /* lock_granularity=full; else the byte range [0, size) */
+	bool allocate;	 /* a file takes all its space now, and keeps it */
 	bool raw;	 /* said to be raw: do not look for another format's mark */
 	int fd; /* an open descriptor (borrowed) instead of path, or -1; path names it in sentences */
 };
 /* Opens, looks at the kind (regular file or block device), takes an OFD lock. Sentences: missing,
- * no right, a directory, locked by another, empty. */
+ * no right, a directory, locked by another, empty, no space for all of it. */
 MUST int img_open(struct img **out, const struct img_args *a, struct err *e);
 void img_free(struct img *i);
 
@@ -53,15 +54,19 @@ struct blk_io {
 	uint64_t off, len; /* bytes */
 	struct kiov *iov;  /* stays valid until done; used up on the way */
 	unsigned int iovs;
-	bool unmap; /* BLK_ZERO: the host may take the space back */
+	bool unmap; /* BLK_ZERO: the host may take the space back, if the image gives any */
 	void (*done)(struct blk_io *io, enum blk_status s);
 	void *priv;
 	/* The queue's, from submit until done. */
 	struct link link;
 	enum blk_status status;
-	uint32_t tries;	  /* how often the host said "again" */
-	uint64_t moved;	  /* short reads and writes go on */
+	uint32_t tries;	   /* how often the host said "again" */
+	uint64_t moved;	   /* short reads and writes go on */
+	unsigned int gate; /* enum gate_way: how it went in */
+	uint32_t looked;   /* bytes that LEG_LOOK has read */
+	enum blk_leg { LEG_WHOLE, LEG_LOOK, LEG_BACK } leg;
 	struct blk_step { /* what the engine is to do next, in bytes of the host file */
+		enum blk_op op;
 		uint64_t off, len;
 		struct kiov *iov;
 		unsigned int iovs;
@@ -71,9 +76,11 @@ struct blk_io {
 
 /* A queue: an engine on a loop. depth bounds the requests in flight. */
 struct blkq;
-enum blkq_engine { BLKQ_AUTO, BLKQ_URING, BLKQ_SYNC };
+/* Engines as a set: the first of them that the host has, in this order. 0: the quickest for the
+ * file. */
+enum blkq_engine { BLKQ_AUTO = 0, BLKQ_URING = 1, BLKQ_AIO = 2, BLKQ_SYNC = 4 };
 MUST int blkq_new(struct blkq **out, struct img *i, struct loop *l, unsigned int depth,
-		  enum blkq_engine engine, struct err *e);
+		  unsigned int engines, struct err *e);
 /* All requests must have ended. */
 void blkq_free(struct blkq *q);
 void blkq_submit(struct blkq *q, struct blk_io *io);
