@@ -394,7 +394,7 @@ static uint64_t features(const struct disk_conf *c, const struct img_info *i)
 		f |= 1ull << VIRTIO_BLK_F_MQ;
 	if (i->can_zero)
 		f |= 1ull << VIRTIO_BLK_F_WRITE_ZEROES;
-	if (i->can_discard && c->sparse)
+	if (i->can_discard)
 		f |= 1ull << VIRTIO_BLK_F_DISCARD;
 	return f;
 }
@@ -416,14 +416,18 @@ static void fill_config(struct blk *b, const struct disk_conf *c, const struct i
 	PUT(16, min_io_size, min_u64(i->min_io / i->logical_block, UINT16_MAX));
 	PUT(32, opt_io_size, i->opt_io / i->logical_block);
 	PUT(16, num_queues, c->num_queues);
-	PUT(32, max_discard_sectors, UINT32_MAX);
-	PUT(32, max_discard_seg, 1);
-	PUT(32, discard_sector_alignment, i->logical_block / SECTOR);
-	PUT(32, max_write_zeroes_sectors, UINT32_MAX);
-	PUT(32, max_write_zeroes_seg, 1);
+	if (i->can_discard) {
+		PUT(32, max_discard_sectors, UINT32_MAX);
+		PUT(32, max_discard_seg, 1);
+		PUT(32, discard_sector_alignment, i->logical_block / SECTOR);
+	}
+	if (i->can_zero) {
+		PUT(32, max_write_zeroes_sectors, UINT32_MAX);
+		PUT(32, max_write_zeroes_seg, 1);
+	}
 	v->config[offsetof(struct virtio_blk_config, physical_block_exp)] = (uint8_t)exponent;
 	v->config[offsetof(struct virtio_blk_config, wce)] = (uint8_t)b->state.writeback;
-	v->config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1;
+	v->config[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = i->can_discard;
 	v->config_mask[offsetof(struct virtio_blk_config, wce)] = 0xff;
 	v->config_len = offsetof(struct virtio_blk_config, unused1) + 3;
 }
@@ -467,10 +471,33 @@ static void blk_fini(struct dev *d)
 	img_free(b->img);
 }
 
+/* What the options for tests leave; without them, the quickest for the file. */
+static unsigned int engines(const struct disk_conf *c)
+{
+	unsigned int all = BLKQ_URING | BLKQ_AIO | BLKQ_SYNC, off = 0;
+
+	if (c->disable_io_uring)
+		off |= BLKQ_URING;
+	if (c->disable_aio)
+		off |= BLKQ_AIO;
+	return off ? all & ~off : BLKQ_AUTO;
+}
+
+static int pin_queue(struct blk_queue *q, uint16_t i, const struct disk_conf *c, struct err *e)
+{
+	for (uint32_t k = 0; k < c->queue_affinity.count; k++) {
+		const struct queue_affinity_conf *a = &c->queue_affinity.items[k];
+
+		if (a->queue_index == i &&
+		    loop_pin(q->loop, a->host_cpus.items, a->host_cpus.count, e))
+			return -1;
+	}
+	return 0;
+}
+
 static int make_queue(struct blk *b, uint16_t i, const struct disk_conf *c, struct err *e)
 {
 	struct blk_queue *q = &b->queues[i];
-	enum blkq_engine engine = c->disable_io_uring ? BLKQ_SYNC : BLKQ_AUTO;
 	char name[64];
 
 	snprintf(name, sizeof(name), "%.48s_q%u", b->v.dev.id, i);
@@ -480,9 +507,10 @@ static int make_queue(struct blk *b, uint16_t i, const struct disk_conf *c, stru
 	if (loop_new(&q->loop, name, e))
 		return -1;
 	q->vq->loop = q->loop;
-	if (blkq_new(&q->io, b->img, q->loop, c->queue_size, engine, e))
+	if (blkq_new(&q->io, b->img, q->loop, c->queue_size, engines(c), e) ||
+	    loop_start(q->loop, blk_class.dev.profile, e))
 		return -1;
-	return loop_start(q->loop, blk_class.dev.profile, e);
+	return pin_queue(q, i, c, e);
 }
 
 static int make_queues(struct blk *b, const struct disk_conf *c, struct err *e)
@@ -502,6 +530,7 @@ static int open_image(struct blk *b, const struct disk_conf *c, struct img_info 
 		.path = c->path,
 		.readonly = c->readonly,
 		.direct = c->direct,
+		.allocate = !c->sparse,
 		.lock_whole = c->lock_granularity == LOCK_FULL,
 		.raw = c->image_type == IMAGE_RAW,
 		.fd = -1,
