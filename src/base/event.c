@@ -53,7 +53,7 @@ int event_to_path(const char *path, struct err *e)
 }
 
 /* The text of one event, its empty line included; the caller frees it. */
-static char *event_text(const char *source, const char *name, const char *id)
+static char *event_text(const char *source, const char *name, const char *key, const char *value)
 {
 	AUTO_JSON struct json *j = json_obj();
 	uint64_t ns = loop_now_ns() - event_to.start_ns;
@@ -62,10 +62,10 @@ static char *event_text(const char *source, const char *name, const char *id)
 
 	json_set_int(time, "secs", (int64_t)(ns / SECOND_NS));
 	json_set_int(time, "nanos", (int64_t)(ns % SECOND_NS));
-	if (id) {
+	if (value) {
 		json_put(properties);
 		properties = json_obj();
-		json_set_str(properties, "id", id);
+		json_set_str(properties, key, value);
 	}
 	json_set(j, "timestamp", time);
 	json_set_str(j, "source", source);
@@ -88,14 +88,19 @@ static bool put(const char *text, size_t len)
 	return done;
 }
 
-void event(const char *source, const char *name, const char *id)
+void event_with(const char *source, const char *name, const char *key, const char *value)
 {
 	AUTO_FREE char *text = NULL;
 
-	log_info("event: %s %s%s%s", source, name, id ? " " : "", id ? id : "");
+	log_info("event: %s %s%s%s", source, name, value ? " " : "", value ? value : "");
 	if (event_to.fd < 0)
 		return;
-	text = event_text(source, name, id);
+	text = event_text(source, name, key, value);
 	if (!put(text, strlen(text)))
 		log_guest("event monitor: nobody takes \"%s %s\", it is lost", source, name);
+}
+
+void event(const char *source, const char *name, const char *id)
+{
+	event_with(source, name, "id", id);
 }

@@ -23,3 +23,5 @@ MUST int event_to_fd(int fd, struct err *e);
 /* Any thread. id is the device or object it is about, the property "id"; NULL where there is
  * none. */
 void event(const char *source, const char *name, const char *id);
+/* The same with one property of any name. */
+void event_with(const char *source, const char *name, const char *key, const char *value);

@@ -24,13 +24,15 @@ struct json;
 struct dev;
 
 /* What a guest asked for through a device. */
-enum board_wish { WISH_RESET, WISH_SHUTDOWN, WISH_PANIC };
+enum board_wish { WISH_RESET, WISH_SHUTDOWN };
 
 /* Upward talk: handed down by vm/. Any thread; they post and return. */
 struct board_up {
 	void (*wish)(void *arg, enum board_wish w);
 	/* an event for machines, see base/event: ("virtio-device", "activated", id) */
 	void (*event)(void *arg, const char *source, const char *name, const char *id);
+	/* the guest says that it has crashed, and how; it goes on; may be NULL */
+	void (*panic)(void *arg, const char *how);
 	void *arg;
 };
 

@@ -404,12 +404,12 @@ static const struct pci_bar *segment_meets(const struct segment *s, uint64_t add
 	return low;
 }
 
-/* The highest free place that is aligned to its size. Each round goes below one BAR more, so it
- * ends. */
-static bool aperture_find(const struct segment *s, const struct pci_aperture *a, uint64_t size,
+/* The highest free place that is aligned to its size, and has whole pages to itself, so that a guest
+ * can map it alone. Each round goes below one BAR more, so it ends. */
+static bool aperture_find(const struct segment *s, const struct pci_aperture *a, uint64_t bar_size,
 			  uint64_t *out)
 {
-	uint64_t end = a->base + a->size;
+	uint64_t end = a->base + a->size, size = max_u64(bar_size, APERTURE_PAGE);
 
 	while (end >= size) {
 		uint64_t addr = align_down(end - size, size);

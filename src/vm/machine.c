@@ -42,8 +42,7 @@ static void on_wish(void *arg, enum board_wish w)
 {
 	struct machine *m = arg;
 
-	if (w != WISH_PANIC)
-		vcpus_halt(&m->team);
+	vcpus_halt(&m->team);
 	m->args.up.wish(m->args.up.arg, w);
 }
 
@@ -52,6 +51,13 @@ static void on_event(void *arg, const char *source, const char *name, const char
 	struct machine *m = arg;
 
 	m->args.up.event(m->args.up.arg, source, name, id);
+}
+
+static void on_panic(void *arg, const char *how)
+{
+	struct machine *m = arg;
+
+	m->args.up.panic(m->args.up.arg, how);
 }
 
 static int build_memory(struct machine *m, struct err *e)
@@ -93,7 +99,9 @@ static int build_board(struct machine *m, struct err *e)
 	b->mem = m->mem;
 	b->dma.mem = m->mem;
 	b->hv = m->hv;
-	b->up = (struct board_up){ .wish = on_wish, .event = on_event, .arg = m };
+	b->up = (struct board_up){
+		.wish = on_wish, .event = on_event, .panic = on_panic, .arg = m
+	};
 	if (bus_new(&b->pio, "pio", e) < 0 || bus_new(&b->mmio, "mmio", e) < 0 ||
 	    irqs_new(&b->irqs, m->hv, e) < 0)
 		return -1;

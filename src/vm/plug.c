@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "dev/blk.h"
 #include "dev/net.h"
+#include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/vcon.h"
 #include "pci/pci.h"
@@ -60,6 +61,8 @@ static void plan_make(struct plan *p, const struct vm_conf *c, const struct vcon
 		plan_add(p, &net_class.dev, n->id, n, PLACE(net, n));
 	}
 	plan_add(p, &rng_class.dev, c->rng.id ? c->rng.id : "__rng", &c->rng, PLACE(rng, &c->rng));
+	if (c->pvpanic)
+		plan_add(p, &pvpanic_class.dev, "__pvpanic", NULL, (struct place){ 0, -1 });
 }
 
 /* Gives those without a wish the lowest slots of their segment that nobody wished for. */

@@ -2,7 +2,7 @@
 /*
  * From sections of the config to devices on the board: ids, slots, classes. Slots that were asked
  * for are kept free for those who asked; the others take the lowest free one of their segment, in
- * the order console, disks, nets, rng. Control thread.
+ * the order console, disks, nets, rng, pvpanic. Control thread.
  */
 #pragma once
 

@@ -13,20 +13,13 @@
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/net.h"
+#include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/serial.h"
 #include "dev/vcon.h"
 
 const struct dev_class *const roster[] = {
-	&ioapic_class.dev,
-	&cmos_class.dev,
-	&debugport_class.dev,
-	&ged_class.dev,
-	&i8042_class.dev,
-	&serial_class.dev,
-	&blk_class.dev,
-	&net_class.dev,
-	&rng_class.dev,
-	&vcon_class.dev,
-	NULL,
+	&ioapic_class.dev, &cmos_class.dev,   &debugport_class.dev, &ged_class.dev,
+	&i8042_class.dev,  &serial_class.dev, &blk_class.dev,	    &net_class.dev,
+	&rng_class.dev,	   &vcon_class.dev,   &pvpanic_class.dev,   NULL,
 };

@@ -45,13 +45,7 @@ static void ask(struct vm *v, enum after what)
 
 static void on_wish(void *arg, enum board_wish w)
 {
-	struct vm *v = arg;
-
-	if (w == WISH_PANIC) {
-		event("guest", "panic", NULL);
-		return;
-	}
-	ask(v, w == WISH_RESET ? AFTER_RESET : AFTER_SHUTDOWN);
+	ask(arg, w == WISH_RESET ? AFTER_RESET : AFTER_SHUTDOWN);
 }
 
 static void on_cpu_ended(void *arg, enum vcpu_end how, const char *why)
@@ -74,6 +68,12 @@ static void on_event(void *arg, const char *source, const char *name, const char
 	event(source, name, id);
 }
 
+static void on_panic(void *arg, const char *how)
+{
+	(void)arg;
+	event_with("guest", "panic", "event", how);
+}
+
 /* With the machine goes what it has asked for and nobody has carried out: no thread of it is left
  * to ask again. */
 static void end(struct vm *v)
@@ -89,7 +89,7 @@ static int start(struct vm *v, struct err *e)
 		.hv = v->hv,
 		.conf = &v->conf,
 		.chars = &v->chars,
-		.up = { .wish = on_wish, .event = on_event, .arg = v },
+		.up = { .wish = on_wish, .event = on_event, .panic = on_panic, .arg = v },
 		.cpu_ended = on_cpu_ended,
 	};
 

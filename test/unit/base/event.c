@@ -68,6 +68,22 @@ TEST(event_is_a_json_object_and_an_empty_line)
 	free(text);
 }
 
+TEST(a_property_has_the_name_that_is_said)
+{
+	char path[] = "/tmp/virga-event-XXXXXX", *text;
+	AUTO_FD int fd = mkstemp(path);
+	struct err e = { 0 };
+	size_t len;
+
+	assert_true(fd >= 0);
+	assert_int_equal(event_to_path(path, &e), 0);
+	event_with("guest", "panic", "event", "crash_loaded");
+	assert_int_equal(fd_slurp(path, 4096, &text, &len, &e), 0);
+	unlink(path);
+	assert_non_null(strstr(text, "\"properties\":{\"event\":\"crash_loaded\"}}\n\n"));
+	free(text);
+}
+
 TEST(event_without_a_monitor_is_nothing)
 {
 	event("vm", "booted", NULL);
@@ -103,6 +119,7 @@ int main(void)
 	const struct CMUnitTest t[] = {
 		T(event_without_a_monitor_is_nothing),
 		T(event_is_a_json_object_and_an_empty_line),
+		T(a_property_has_the_name_that_is_said),
 		T(event_refuses_a_descriptor_that_cannot_be_written),
 		T(event_never_waits_for_its_reader),
 	};

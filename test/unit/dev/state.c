@@ -20,6 +20,7 @@
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/net.h"
+#include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/serial.h"
 #include "dev/vcon.h"
@@ -171,6 +172,13 @@ static void virtio_use(struct rig *r)
 	set32(r->b.mmio, rig_bar(r) + AT_MSIX + 8, 0x41);
 }
 
+/* Moved, and its decoding off. */
+static void pvpanic_use(struct rig *r)
+{
+	cfg_wr(r, 0x10, 4, 0xc1230000);
+	cfg_wr(r, 0x04, 2, 0);
+}
+
 static const struct kind {
 	const struct dev_class *class;
 	const void *conf;
@@ -181,6 +189,7 @@ static const struct kind {
 	{ &i8042_class.dev, &i8042, i8042_use },    { &serial_class.dev, &serial, serial_use },
 	{ &blk_class.dev, &disk, virtio_use },	    { &net_class.dev, &net, virtio_use },
 	{ &rng_class.dev, &rng, virtio_use },	    { &vcon_class.dev, &vcon, virtio_use },
+	{ &pvpanic_class.dev, NULL, pvpanic_use },
 };
 
 TEST(every_class_of_the_roster_is_tried_here)
