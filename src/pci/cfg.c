@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Configuration space: bytes, the bits of them that a guest may write, capabilities in a chain, and
- * BARs whose decoding follows COMMAND and the BAR registers. What decodes is a function of these
- * bytes and of who else is on the bus: a BAR that is moved onto another range, or out of its
- * segment's apertures, does not decode until it is moved again or decoding is turned off and on.
- * vCPU threads under the function's lock; before it is plugged, the control thread. PCI Local Bus
- * 3.0 §6, PCI Express base 3.0 §7.5.
+ * BARs whose decoding follows COMMAND and the BAR registers. Registers read back what was written.
+ * A BAR decodes as a whole where its register says, or nowhere: nowhere while that is out of its
+ * segment's apertures, and while another decodes there, who has the place until he leaves it. vCPU
+ * threads under the function's lock; before it is plugged, the control thread. PCI Local Bus 3.0
+ * §6, PCI Express base 3.0 §7.5.
  */
 #include <string.h>
 
@@ -146,8 +146,8 @@ static bool bar_is_sized(const struct pci_bar *b, uint64_t addr)
 	return (uint32_t)addr == (uint32_t)ones || addr >> 32 == ones >> 32;
 }
 
-/* To addr, or nowhere when that place is not to be had. */
-static void bar_place(struct pci_fn *f, unsigned int n, uint64_t addr)
+/* To addr, or nowhere when that place is not to be had. True when it is another's. */
+static bool bar_place(struct pci_fn *f, unsigned int n, uint64_t addr)
 {
 	struct pci_bar *b = &f->bar[n];
 	struct err e = { 0 };
@@ -157,24 +157,33 @@ static void bar_place(struct pci_fn *f, unsigned int n, uint64_t addr)
 	if (!pci_bar_fits(f, n, addr)) {
 		bus_hide(&b->range);
 		if (!bar_is_sized(b, addr))
-			log_guest(
-				"PCI slot %u BAR %u is not decoded: 0x%llx is out of the apertures",
-				f->slot, n, (unsigned long long)addr);
-		return;
+			log_guest("PCI %04x:00:%02x BAR %u is not decoded: 0x%llx is out of the "
+				  "apertures",
+				  f->segment, f->slot, n, (unsigned long long)addr);
+		return false;
 	}
 	rc = b->range.bus ? bus_move(&b->range, addr, &e)
 			  : bus_add(pci_bar_bus(f, n), &b->range, addr, b->size, &e);
 	if (!rc)
-		return;
+		return false;
 	bus_hide(&b->range);
-	log_guest("PCI slot %u BAR %u is not decoded: %s", f->slot, n,
-		  err_line(&e, line, sizeof(line)));
+	if (!b->waits)
+		log_guest("PCI %04x:00:%02x BAR %u is not decoded for now: %s", f->segment, f->slot,
+			  n, err_line(&e, line, sizeof(line)));
+	return true;
+}
+
+static void bar_waits(struct pci_fn *f, struct pci_bar *b, bool waits)
+{
+	if (b->waits != waits)
+		pci_waiting_add(f->host, waits ? 1 : -1);
+	b->waits = waits;
 }
 
 static void bar_update(struct pci_fn *f, unsigned int n)
 {
 	struct pci_bar *b = &f->bar[n];
-	bool was_on = b->on, want;
+	bool was_on = b->on, want, taken = false;
 	uint64_t was_at = b->range.base, addr;
 
 	want = bar_wanted(f, n, &addr);
@@ -182,7 +191,8 @@ static void bar_update(struct pci_fn *f, unsigned int n)
 	if (!want)
 		bus_hide(&b->range);
 	else if (!b->range.bus || b->range.base != addr)
-		bar_place(f, n, addr);
+		taken = bar_place(f, n, addr);
+	bar_waits(f, b, taken);
 	b->on = b->range.bus != NULL;
 	if ((b->on != was_on || (b->on && b->range.base != was_at)) && f->ops && f->ops->bar_moved)
 		f->ops->bar_moved(f, n);
@@ -243,16 +253,23 @@ static void cfg_byte(struct pci_fn *f, uint32_t off, uint8_t v)
 
 void pci_cfg_write(struct pci_fn *f, uint32_t off, uint32_t len, uint32_t v)
 {
+	bool moves = ranges_meet(off, len, REG_COMMAND, 2) ||
+		     ranges_meet(off, len, REG_BAR, 4 * PCI_BARS);
+
 	if (!access_ok(off, len))
 		return;
+	if (moves)
+		pci_placing_begin(f->host);
 	pthread_mutex_lock(&f->lock);
 	for (uint32_t i = 0; i < len; i++)
 		cfg_byte(f, off + i, (uint8_t)(v >> (8 * i)));
-	if (ranges_meet(off, len, REG_COMMAND, 2) || ranges_meet(off, len, REG_BAR, 4 * PCI_BARS))
+	if (moves)
 		pci_bars_update(f);
 	if (f->ops && f->ops->wrote)
 		f->ops->wrote(f, off, len);
 	pthread_mutex_unlock(&f->lock);
+	if (moves)
+		pci_placing_end(f->host);
 }
 
 bool pci_bus_master(const struct pci_fn *f)

@@ -29,6 +29,7 @@ struct pci_bar {
 	enum pci_bar_kind kind;
 	bool prefetch;
 	bool on;		/* decoded now */
+	bool waits;		/* its place is taken by another */
 	uint64_t size;		/* power of two */
 	uint64_t addr;		/* as the guest last wrote it (full); 0 = not placed yet */
 	struct bus_range range; /* ops and arg set by the owner before pci_fn_in */
@@ -128,6 +129,14 @@ void pci_slot_release(struct pci_fn *f);
 MUST int pci_fn_in(struct pci_fn *f, struct err *e);
 /* Off the segment; waits until nobody is inside. */
 void pci_fn_out(struct pci_fn *f);
+/* Saved: the address latch of port 0xcf8 and the host bridge. */
+struct pci_host_state {
+	struct pci_fn_state bridge;
+	uint32_t config_address;
+	uint32_t pad;
+};
+void pci_host_save(struct pci_host *h, struct pci_host_state *s);
+MUST int pci_host_load(struct pci_host *h, const struct pci_host_state *s, struct err *e);
 /* "0000:00:06.0" */
 void pci_bdf(const struct pci_fn *f, char out[13]);
 

@@ -3,7 +3,8 @@
  * Segments of one bus with 32 slots each, and the two ways to their config space: ports 0xcf8 and
  * 0xcfc for segment 0, and ECAM for all. No bridges and no functions but 0. The read lock is held
  * during a config access, so that a function that leaves knows nobody is inside when it has had the
- * write lock; under it lie the function's lock, then the bus. Config accesses: vCPU threads.
+ * write lock; under it lie the lock of those who move BARs, the function's lock, then the bus.
+ * Config accesses: vCPU threads.
  * Claiming, plugging and taking out: the control thread. PCI Local Bus 3.0 §3.2.2.3.2, PCI Express
  * base 3.0 §7.2.2, PCI firmware 3.2 §4.1.
  */
@@ -40,6 +41,8 @@ struct pci_host {
 	struct bus *mmio;
 	struct bus_range ports, ecam;
 	pthread_rwlock_t lock;
+	pthread_mutex_t placing; /* who moves BARs */
+	uint32_t waiting;	 /* BARs whose place is taken; under placing, or the write lock */
 	_Atomic uint32_t config_address;
 	uint32_t intx[INTX_PINS];
 	struct pci_fn bridge;
@@ -268,6 +271,7 @@ int pci_host_new(struct pci_host **out, const struct pci_host_args *a, struct er
 	struct pci_host *h = NEW(struct pci_host);
 
 	bus_lock_init(&h->lock);
+	pthread_mutex_init(&h->placing, NULL);
 	h->mmio = a->mmio;
 	h->count = a->segments;
 	h->segment = mem_array(a->segments, sizeof(h->segment[0]));
@@ -287,6 +291,7 @@ void pci_host_free(struct pci_host *h)
 	bus_drop(&h->ports);
 	bus_drop(&h->ecam);
 	pci_fn_fini(&h->bridge);
+	pthread_mutex_destroy(&h->placing);
 	pthread_rwlock_destroy(&h->lock);
 	free(h->segment);
 	free(h);
@@ -379,6 +384,47 @@ bool pci_bar_fits(const struct pci_fn *f, unsigned int n, uint64_t addr)
 		return false; /* no segment has ports to give */
 	return aperture_holds(&s->mem32, addr, b->size) ||
 	       (b->kind == PCI_BAR_MEM64 && aperture_holds(&s->mem64, addr, b->size));
+}
+
+void pci_waiting_add(struct pci_host *h, int n)
+{
+	h->waiting += (uint32_t)n;
+}
+
+void pci_placing_begin(struct pci_host *h)
+{
+	if (h)
+		pthread_mutex_lock(&h->placing);
+}
+
+static bool fn_waits(const struct pci_fn *f)
+{
+	for (unsigned int n = 0; n < PCI_BARS; n++)
+		if (f->bar[n].waits)
+			return true;
+	return false;
+}
+
+/* In the order of segments and slots. A BAR that gets its place leaves none, so once is enough. */
+static void place_waiting(struct pci_host *h)
+{
+	for (uint32_t i = 0; h->waiting && i < h->count * SLOTS; i++) {
+		const struct slot *s = &h->segment[i / SLOTS].slot[i % SLOTS];
+
+		if (!s->seen || !fn_waits(s->fn))
+			continue;
+		pthread_mutex_lock(&s->fn->lock);
+		pci_bars_update(s->fn);
+		pthread_mutex_unlock(&s->fn->lock);
+	}
+}
+
+void pci_placing_end(struct pci_host *h)
+{
+	if (!h)
+		return;
+	place_waiting(h);
+	pthread_mutex_unlock(&h->placing);
 }
 
 struct bus *pci_bar_bus(const struct pci_fn *f, unsigned int n)
@@ -485,6 +531,28 @@ void pci_fn_out(struct pci_fn *f)
 			pthread_mutex_unlock(&f->lock);
 		}
 	}
+	pthread_rwlock_rdlock(&h->lock);
+	pci_placing_begin(h);
+	for (unsigned int n = 0; n < PCI_BARS; n++) {
+		h->waiting -= f->bar[n].waits;
+		f->bar[n].waits = false;
+	}
+	pci_placing_end(h);
+	pthread_rwlock_unlock(&h->lock);
+}
+
+void pci_host_save(struct pci_host *h, struct pci_host_state *s)
+{
+	*s = (struct pci_host_state){ .config_address = atomic_load(&h->config_address) };
+	pci_fn_save(&h->bridge, &s->bridge);
+}
+
+int pci_host_load(struct pci_host *h, const struct pci_host_state *s, struct err *e)
+{
+	if (pci_fn_load(&h->bridge, &s->bridge, e))
+		return err_in(e, "host bridge");
+	atomic_store(&h->config_address, s->config_address);
+	return 0;
 }
 
 void pci_bdf(const struct pci_fn *f, char out[13])

@@ -17,9 +17,20 @@
 #include "dev/rng.h"
 #include "dev/serial.h"
 #include "dev/vcon.h"
+#include "pci/root.h"
 
 const struct dev_class *const roster[] = {
-	&ioapic_class.dev, &cmos_class.dev,   &debugport_class.dev, &ged_class.dev,
-	&i8042_class.dev,  &serial_class.dev, &blk_class.dev,	    &net_class.dev,
-	&rng_class.dev,	   &vcon_class.dev,   &pvpanic_class.dev,   NULL,
+	&pci_root_class,
+	&ioapic_class.dev,
+	&cmos_class.dev,
+	&debugport_class.dev,
+	&ged_class.dev,
+	&i8042_class.dev,
+	&serial_class.dev,
+	&blk_class.dev,
+	&net_class.dev,
+	&rng_class.dev,
+	&vcon_class.dev,
+	&pvpanic_class.dev,
+	NULL,
 };

@@ -16,6 +16,7 @@
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/serial.h"
+#include "pci/root.h"
 
 /* The 64-bit window of each segment begins at a multiple of this. */
 #define WINDOW_ALIGN GIB(4)
@@ -143,6 +144,8 @@ static int add_chips(struct board *b, const struct vm_conf *c, struct err *e)
 		.ram_high = x86_ram_high(c->memory.size),
 	};
 
+	if (dev_add(NULL, b, &pci_root_class, &(struct dev_args){ .id = "__pci", .slot = -1 }, e))
+		return -1;
 	if (add(b, &ioapic_class, "__ioapic", &ioapic, e) ||
 	    add(b, &i8042_class, "__i8042", &i8042, e))
 		return -1;

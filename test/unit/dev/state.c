@@ -25,6 +25,7 @@
 #include "dev/serial.h"
 #include "dev/vcon.h"
 #include "fakeboard.h"
+#include "pci/root.h"
 #include "virtio/drive.h"
 #include "vm/roster.c"
 
@@ -172,6 +173,16 @@ static void virtio_use(struct rig *r)
 	set32(r->b.mmio, rig_bar(r) + AT_MSIX + 8, 0x41);
 }
 
+static void root_use(struct rig *r)
+{
+	uint8_t latch[4];
+
+	le32_put(latch, 0x80001234);
+	bus_write(r->b.pio, 0xcf8, latch, 4);
+	set8(r->b.mmio, RIG_ECAM + 4, 0x06);
+	set8(r->b.mmio, RIG_ECAM + 0x3c, 0x0b);
+}
+
 /* Moved, and its decoding off. */
 static void pvpanic_use(struct rig *r)
 {
@@ -184,12 +195,12 @@ static const struct kind {
 	const void *conf;
 	void (*use)(struct rig *r);
 } kinds[] = {
-	{ &ioapic_class.dev, &ioapic, ioapic_use }, { &cmos_class.dev, &cmos, cmos_use },
-	{ &debugport_class.dev, &debugport, NULL }, { &ged_class.dev, &ged, ged_use },
-	{ &i8042_class.dev, &i8042, i8042_use },    { &serial_class.dev, &serial, serial_use },
-	{ &blk_class.dev, &disk, virtio_use },	    { &net_class.dev, &net, virtio_use },
-	{ &rng_class.dev, &rng, virtio_use },	    { &vcon_class.dev, &vcon, virtio_use },
-	{ &pvpanic_class.dev, NULL, pvpanic_use },
+	{ &pci_root_class, NULL, root_use },	    { &ioapic_class.dev, &ioapic, ioapic_use },
+	{ &cmos_class.dev, &cmos, cmos_use },	    { &debugport_class.dev, &debugport, NULL },
+	{ &ged_class.dev, &ged, ged_use },	    { &i8042_class.dev, &i8042, i8042_use },
+	{ &serial_class.dev, &serial, serial_use }, { &blk_class.dev, &disk, virtio_use },
+	{ &net_class.dev, &net, virtio_use },	    { &rng_class.dev, &rng, virtio_use },
+	{ &vcon_class.dev, &vcon, virtio_use },	    { &pvpanic_class.dev, NULL, pvpanic_use },
 };
 
 TEST(every_class_of_the_roster_is_tried_here)

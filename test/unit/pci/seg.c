@@ -439,7 +439,7 @@ TEST(a_bar_moves_while_it_decodes)
 	end();
 }
 
-TEST(a_bar_moved_onto_another_is_not_decoded_until_it_moves_on)
+TEST(a_bar_moved_onto_another_gets_the_place_when_that_one_leaves)
 {
 	struct card a, b;
 	struct err e = { 0 };
@@ -457,11 +457,17 @@ TEST(a_bar_moved_onto_another_is_not_decoded_until_it_moves_on)
 	/* two that change places meet only for a moment */
 	cfg_set(&a, BAR0, (uint32_t)second);
 	assert_true(answers(second));
-	cfg_set(&b, COMMAND, DECODE);
 	mem_write(first, 0x98, 1);
 	assert_int_equal(b.last, 0x98);
-	card_out(&a);
+	assert_int_equal(b.moves, 3);
+	/* and one that leaves the machine leaves its place too */
+	cfg_set(&a, BAR0, (uint32_t)first);
+	mem_write(first, 0x97, 1);
+	assert_int_equal(b.last, 0x97);
 	card_out(&b);
+	mem_write(first, 0x96, 1);
+	assert_int_equal(a.last, 0x96);
+	card_out(&a);
 	end();
 }
 
@@ -580,7 +586,7 @@ int main(void)
 		T(a_bar_tells_its_size),
 		T(decoding_follows_the_command_register),
 		T(a_bar_moves_while_it_decodes),
-		T(a_bar_moved_onto_another_is_not_decoded_until_it_moves_on),
+		T(a_bar_moved_onto_another_gets_the_place_when_that_one_leaves),
 		T(a_bar_moved_onto_ram_or_ecam_is_not_decoded),
 		T(a_full_aperture_refuses_the_device),
 		T(config_space_takes_harm_without_harm),
