@@ -12,7 +12,6 @@
 #include "base/bits.h"
 #include "base/mem.h"
 
-#define VCPUS_MAX 64 /* in this build */
 #define PAGE KIB(4)
 #define PMEM_ALIGN MIB(2)
 
@@ -45,11 +44,6 @@ static bool snp_without_igvm(const struct look *l)
 static bool fewer_max_than_boot(const struct look *l)
 {
 	return l->vm->cpus.max_vcpus < l->vm->cpus.boot_vcpus;
-}
-
-static bool too_many_vcpus(const struct look *l)
-{
-	return l->vm->cpus.boot_vcpus > VCPUS_MAX || l->vm->cpus.max_vcpus > VCPUS_MAX;
 }
 
 static bool topology_is_odd(const struct look *l)
@@ -133,8 +127,6 @@ static const struct rule vm_rules[] = {
 	  "--firmware: --cmdline and --initramfs are for a kernel and have no effect" },
 	{ snp_without_igvm, false, "--platform: sev_snp needs an image made for it: say --igvm" },
 	{ fewer_max_than_boot, false, "--cpus: max is below boot: raise it or leave it out" },
-	{ too_many_vcpus, false,
-	  "--cpus: more than 64 vCPUs are not to be had: lower boot and max" },
 	{ topology_is_odd, false,
 	  "--cpus: the numbers of topology, multiplied, must be max: change one of them" },
 	{ topology_has_wide_cores, false, "--cpus: topology: a core has one thread or two" },

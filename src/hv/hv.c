@@ -37,6 +37,11 @@ uint32_t hv_max_vcpus(const struct hv *h)
 	return h->ops->max_vcpus(h);
 }
 
+uint32_t hv_max_apic_ids(const struct hv *h)
+{
+	return h->ops->max_apic_ids(h);
+}
+
 uint8_t hv_phys_bits(const struct hv *h)
 {
 	return h->ops->phys_bits(h);
@@ -45,6 +50,16 @@ uint8_t hv_phys_bits(const struct hv *h)
 int hv_supported_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e)
 {
 	return h->ops->supported_cpuid(h, out, count, e);
+}
+
+int hv_hyperv_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e)
+{
+	return h->ops->hyperv_cpuid(h, out, count, e);
+}
+
+int hv_allow_amx(struct hv *h, struct err *e)
+{
+	return h->ops->allow_amx(h, e);
 }
 
 bool hv_has_msr(const struct hv *h, uint32_t index)
@@ -96,6 +111,11 @@ int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
 	return vm->ops->msi(vm, addr, data);
 }
 
+int hv_nmi(struct hv_vm *vm, uint32_t apic_id, struct err *e)
+{
+	return vm->ops->nmi(vm, apic_id, e);
+}
+
 int hv_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e)
 {
 	return vm->ops->vcpu_new(out, vm, apic_id, e);
@@ -122,14 +142,34 @@ int hv_vcpu_msrs(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t count, s
 	return c->ops->msrs(c, msrs, count, e);
 }
 
+int hv_vcpu_get_msrs(struct hv_vcpu *c, struct hv_msr *msrs, uint32_t count, struct err *e)
+{
+	return c->ops->get_msrs(c, msrs, count, e);
+}
+
 int hv_vcpu_lint(struct hv_vcpu *c, struct err *e)
 {
 	return c->ops->lint(c, e);
 }
 
+int hv_vcpu_x2apic(struct hv_vcpu *c, struct err *e)
+{
+	return c->ops->x2apic(c, e);
+}
+
+int hv_vcpu_synic(struct hv_vcpu *c, struct err *e)
+{
+	return c->ops->synic(c, e);
+}
+
 uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c)
 {
 	return c->ops->tsc_khz(c);
+}
+
+int hv_vcpu_set_tsc_khz(struct hv_vcpu *c, uint32_t khz, struct err *e)
+{
+	return c->ops->set_tsc_khz(c, khz, e);
 }
 
 void hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x)

@@ -80,16 +80,27 @@ struct hv_msr {
 MUST int hv_open(struct hv **out, struct err *e);
 void hv_close(struct hv *h);
 uint32_t hv_max_vcpus(const struct hv *h);
+/* One more than the highest APIC id that a vCPU can have. */
+uint32_t hv_max_apic_ids(const struct hv *h);
 /* Physical address bits of the host's CPU. */
 uint8_t hv_phys_bits(const struct hv *h);
 /* What the hypervisor can offer a guest; *out is freed by the caller. */
 MUST int hv_supported_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e);
+/* The leaves by which it would look like Hyper-V, with all it can do of that; refused with a
+ * sentence where it cannot. *out is freed by the caller. */
+MUST int hv_hyperv_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e);
+/* Lets guests have the matrix extension AMX, which takes a permission of the host for the whole
+ * process, before its first vCPU; hv_supported_cpuid tells of it from then on. Refused with a
+ * sentence where processor, kernel or hypervisor lack it. */
+MUST int hv_allow_amx(struct hv *h, struct err *e);
 /* Is this MSR one that the hypervisor lists for saving? */
 bool hv_has_msr(const struct hv *h, uint32_t index);
 
 /* A VM with a split interrupt controller: LAPICs in the hypervisor, 24-pin IOAPIC outside
- * (chip/ioapic). max_apic_id above 254 asks for x2APIC. tss_addr: three pages of guest-physical
- * space for the hypervisor. */
+ * (chip/ioapic). max_apic_id above HV_XAPIC_MAX asks for x2APIC; messages may then name 15 bits
+ * of a destination, the upper seven in bits 11..5 of their address. tss_addr: three pages of
+ * guest-physical space for the hypervisor. */
+#define HV_XAPIC_MAX 254
 struct hv_vm_args {
 	uint32_t max_apic_id;
 	uint64_t tss_addr, identity_map_addr;
@@ -112,6 +123,8 @@ MUST int hv_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint
 		       struct err *e);
 /* Delivers one MSI now. 0, or -1 when the guest has nobody at that address. */
 int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data);
+/* A non-maskable interrupt for the vCPU with this APIC id, running or not. */
+MUST int hv_nmi(struct hv_vm *vm, uint32_t apic_id, struct err *e);
 
 MUST int hv_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e);
 void hv_vcpu_free(struct hv_vcpu *c);
@@ -121,10 +134,19 @@ MUST int hv_vcpu_cpuid(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t
 MUST int hv_vcpu_start(struct hv_vcpu *c, const struct hv_x86_start *s, struct err *e);
 /* Sets those of the MSRs that the hypervisor knows. */
 MUST int hv_vcpu_msrs(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t count, struct err *e);
+/* Reads MSRs by their index into value; one that the hypervisor does not know gets index 0 and
+ * value 0. */
+MUST int hv_vcpu_get_msrs(struct hv_vcpu *c, struct hv_msr *msrs, uint32_t count, struct err *e);
 /* LINT0 = ExtINT, LINT1 = NMI. */
 MUST int hv_vcpu_lint(struct hv_vcpu *c, struct err *e);
+/* Its local APIC speaks x2APIC from the start, as firmware leaves it where ids are long. */
+MUST int hv_vcpu_x2apic(struct hv_vcpu *c, struct err *e);
+/* Its synthetic interrupt controller is Hyper-V's; after hv_vcpu_cpuid. */
+MUST int hv_vcpu_synic(struct hv_vcpu *c, struct err *e);
 /* kHz, or 0 when unknown. */
 uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c);
+/* Makes the guest's counter run at kHz; fails where the host's cannot be scaled to that. */
+MUST int hv_vcpu_set_tsc_khz(struct hv_vcpu *c, uint32_t khz, struct err *e);
 /* Runs until an exit. Also completes the access of the exit before. */
 void hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x);
 /* Any thread, async-signal-safe: the next or present run returns at once with HV_EXIT_INTR, until

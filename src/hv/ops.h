@@ -13,8 +13,11 @@ struct hv_ops {
 	int (*open)(struct hv **out, struct err *e);
 	void (*close)(struct hv *h);
 	uint32_t (*max_vcpus)(const struct hv *h);
+	uint32_t (*max_apic_ids)(const struct hv *h);
 	uint8_t (*phys_bits)(const struct hv *h);
 	int (*supported_cpuid)(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e);
+	int (*hyperv_cpuid)(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e);
+	int (*allow_amx)(struct hv *h, struct err *e);
 	bool (*has_msr)(const struct hv *h, uint32_t index);
 	int (*vm_new)(struct hv_vm **out, struct hv *h, const struct hv_vm_args *a, struct err *e);
 };
@@ -30,6 +33,7 @@ struct hv_vm_ops {
 	int (*set_routes)(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
 			  struct err *e);
 	int (*msi)(struct hv_vm *vm, uint64_t addr, uint32_t data);
+	int (*nmi)(struct hv_vm *vm, uint32_t apic_id, struct err *e);
 	int (*vcpu_new)(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e);
 };
 
@@ -39,8 +43,12 @@ struct hv_vcpu_ops {
 		     struct err *e);
 	int (*start)(struct hv_vcpu *c, const struct hv_x86_start *s, struct err *e);
 	int (*msrs)(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t count, struct err *e);
+	int (*get_msrs)(struct hv_vcpu *c, struct hv_msr *msrs, uint32_t count, struct err *e);
 	int (*lint)(struct hv_vcpu *c, struct err *e);
+	int (*x2apic)(struct hv_vcpu *c, struct err *e);
+	int (*synic)(struct hv_vcpu *c, struct err *e);
 	uint32_t (*tsc_khz)(struct hv_vcpu *c);
+	int (*set_tsc_khz)(struct hv_vcpu *c, uint32_t khz, struct err *e);
 	void (*run)(struct hv_vcpu *c, struct hv_exit *x);
 	void (*interrupt)(struct hv_vcpu *c, bool on);
 };

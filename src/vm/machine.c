@@ -136,14 +136,29 @@ static int build_devices(struct machine *m, struct err *e)
 	return plug_all(&m->board, m->args.conf, m->args.chars, e);
 }
 
-static int build_vcpus(struct machine *m, struct err *e)
+/* What this host gives a VM. */
+static int check_vcpus(const struct machine *m, struct err *e)
 {
 	uint32_t want = m->args.conf->cpus.boot_vcpus, most = hv_max_vcpus(m->args.hv);
+	uint32_t last = arch_apic_id(m->cpus, want - 1), ids = hv_max_apic_ids(m->args.hv);
 
 	if (want > most)
 		return err_set(e, ERR_BAD,
 			       "--cpus boot=%" PRIu32 ": this host gives a VM at most %" PRIu32,
 			       want, most);
+	if (last >= ids)
+		return err_set(e, ERR_BAD,
+			       "--cpus topology: the last vCPU's APIC id is %" PRIu32
+			       ", and this host has ids below %" PRIu32
+			       ": say powers of two, which leave no gaps",
+			       last, ids);
+	return 0;
+}
+
+static int build_vcpus(struct machine *m, struct err *e)
+{
+	uint32_t want = m->args.conf->cpus.boot_vcpus;
+
 	m->team = (struct vcpu_team){
 		.pio = m->board.pio,
 		.mmio = m->board.mmio,
@@ -151,7 +166,8 @@ static int build_vcpus(struct machine *m, struct err *e)
 		.ended = m->args.cpu_ended,
 		.arg = m->args.up.arg,
 	};
-	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0)
+	coresched_init(&m->team.cores, m->args.conf->cpus.core_scheduling);
+	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0 || check_vcpus(m, e) < 0)
 		return -1;
 	m->vcpu = mem_array(want, sizeof(m->vcpu[0]));
 	for (uint32_t i = 0; i < want; i++) {
@@ -210,8 +226,17 @@ int machine_start(struct machine *m, struct err *e)
 {
 	tty_attach(m->args.chars->tty, m->board.io);
 	for (uint32_t i = 0; i < m->vcpus; i++) {
-		if (vcpu_start(&m->vcpu[i], e) < 0)
+		if (vcpu_start(&m->vcpu[i], &m->args.conf->cpus, e) < 0)
 			return -1;
+	}
+	return 0;
+}
+
+int machine_nmi(struct machine *m, struct err *e)
+{
+	for (uint32_t i = 0; i < m->vcpus; i++) {
+		if (hv_nmi(m->hv, arch_apic_id(m->cpus, i), e) < 0)
+			return err_in(e, "vCPU %" PRIu32, i);
 	}
 	return 0;
 }
@@ -226,6 +251,7 @@ void machine_free(struct machine *m)
 	for (uint32_t i = 0; i < m->vcpus; i++)
 		vcpu_free(&m->vcpu[i]);
 	free(m->vcpu);
+	coresched_fini(&m->team.cores);
 	arch_cpus_free(m->cpus);
 	tty_detach(m->args.chars->tty);
 	dev_remove_all(&m->board);

@@ -30,5 +30,7 @@ struct machine_args {
 MUST int machine_new(struct machine **out, const struct machine_args *a, struct err *e);
 /* Lets the vCPUs run. */
 MUST int machine_start(struct machine *m, struct err *e);
+/* A non-maskable interrupt for every vCPU. */
+MUST int machine_nmi(struct machine *m, struct err *e);
 /* Halts, takes the devices out the way they came, frees. NULL is fine. */
 void machine_free(struct machine *m);

@@ -80,8 +80,12 @@ static void (*const exit_table[])(struct vcpu *c, struct hv_exit *x) = {
 static void vcpu_main(void *arg)
 {
 	struct vcpu *c = arg;
+	struct err e = { 0 };
 	struct hv_exit x;
+	char why[ERR_TEXT];
 
+	if (coresched_join(&c->team->cores, &e))
+		end(c, VCPU_FAIL, err_line(&e, why, sizeof(why)));
 	while (!atomic_load_explicit(&c->team->halted, memory_order_acquire)) {
 		hv_vcpu_run(c->hv, &x);
 		exit_table[x.kind](c, &x);
@@ -97,7 +101,19 @@ int vcpu_new(struct vcpu *c, struct hv_vm *vm, struct vcpu_team *team, uint32_t 
 	return 0;
 }
 
-int vcpu_start(struct vcpu *c, struct err *e)
+static int pin(struct vcpu *c, const struct cpus_conf *conf, struct err *e)
+{
+	for (uint32_t i = 0; i < conf->affinity.count; i++) {
+		const struct cpu_affinity_conf *a = &conf->affinity.items[i];
+
+		if (a->vcpu == c->index &&
+		    thread_pin(&c->thread, a->host_cpus.items, a->host_cpus.count, e))
+			return err_in(e, "--cpus affinity");
+	}
+	return 0;
+}
+
+int vcpu_start(struct vcpu *c, const struct cpus_conf *conf, struct err *e)
 {
 	char name[THREAD_NAME_MAX + 1];
 
@@ -105,7 +121,7 @@ int vcpu_start(struct vcpu *c, struct err *e)
 	if (thread_start(&c->thread, name, "vcpu", vcpu_main, c, e) < 0)
 		return err_in(e, "vCPU %" PRIu32, c->index);
 	c->started = true;
-	return 0;
+	return pin(c, conf, e);
 }
 
 void vcpus_halt(struct vcpu_team *t)

@@ -15,6 +15,7 @@
 #include "base/thread.h"
 #include "core/dev.h"
 #include "hv/hv.h"
+#include "vm/coresched.h"
 
 /* Why a vCPU could not go on by itself. */
 enum vcpu_end { VCPU_RESET, VCPU_SHUTDOWN, VCPU_CRASH, VCPU_FAIL };
@@ -27,6 +28,7 @@ struct vcpu_team {
 	void (*ended)(void *arg, enum vcpu_end how, const char *why);
 	void *arg;
 	_Atomic bool halted;
+	struct coresched cores;
 };
 
 /* Exits by kind, for counters. Written by the vCPU's thread alone. */
@@ -45,8 +47,9 @@ struct vcpu {
 
 MUST int vcpu_new(struct vcpu *c, struct hv_vm *vm, struct vcpu_team *team, uint32_t index,
 		  uint32_t apic_id, struct err *e);
-/* Starts the thread `vcpuN`; the guest runs from here on. */
-MUST int vcpu_start(struct vcpu *c, struct err *e);
+/* Starts the thread `vcpuN`, on the host CPUs that the list has for it; the guest runs from here
+ * on. */
+MUST int vcpu_start(struct vcpu *c, const struct cpus_conf *conf, struct err *e);
 /* All vCPUs leave the guest after their present exit and enter it no more. */
 void vcpus_halt(struct vcpu_team *t);
 /* Makes a halted vCPU leave the guest now; then joins and frees it. */

@@ -114,6 +114,13 @@ int vm_boot(struct vm *v, struct err *e)
 	return 0;
 }
 
+int vm_nmi(struct vm *v, struct err *e)
+{
+	if (v->state != VM_RUNNING)
+		return err_set(e, ERR_STATE, "the VM does not run");
+	return machine_nmi(v->machine, e) < 0 ? err_in(e, "send an NMI") : 0;
+}
+
 static void reboot(struct vm *v)
 {
 	struct err e = { 0 };

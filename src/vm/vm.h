@@ -33,6 +33,8 @@ MUST int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const s
 		struct err *e);
 /* Builds the machine and lets it run. */
 MUST int vm_boot(struct vm *v, struct err *e);
+/* A non-maskable interrupt for every vCPU, as a person's button on a server; the VM runs. */
+MUST int vm_nmi(struct vm *v, struct err *e);
 /* Tears the machine down; config and terminals stay. */
 void vm_shutdown(struct vm *v);
 /* Shuts down, restores terminals, frees. NULL is fine. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processors as the guest sees them: topology and APIC ids. The arch_cpus of arch/arch.h live in
- * cpuid.c. Control thread. Intel SDM volume 2 (CPUID) and 3 §9.9 (topology); AMD APM volume 3
+ * Processors as the guest sees them: topology and APIC ids, by topo.c. The arch_cpus of arch/arch.h
+ * live in cpuid.c. Control thread. Intel SDM volume 2 (CPUID) and 3 §9.9 (topology); AMD APM volume 3
  * appendix E.
  */
 #pragma once

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * KVM: the system and the VM. Memory slots, the split interrupt controller, eventfds for
- * interrupts and doorbells, the table of routes. A vCPU is in kvm/x86.c. Every call here is one or
+ * interrupts and doorbells, the table of routes. A vCPU is in kvm/x86.c, what processors can do in
+ * kvm/cpuid.c. Every call here is one or
  * two ioctls; what nobody needs at start (lists of MSRs, capabilities) is asked for only when it
  * is needed, because exec to the guest's first instruction is counted in system calls.
  *
@@ -20,15 +21,13 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-/* More than any processor has; KVM fills in how many there are. */
-#define CPUID_MAX 256
-
-struct kvm {
-	struct hv hv;
-	int fd;
-	struct kvm_cpuid2 *cpuid;  /* what KVM supports; fetched once */
-	struct kvm_msr_list *msrs; /* fetched when first asked for, NULL before */
-};
+/* Messages: destination bits 14 to 8 as the guest writes them, and bit 4, which says that the
+ * address means something else. */
+#define MSI_EXT_DEST 0xfe0u
+#define MSI_REMAPPED 0x10u
+#define MSI_BASE 0xfee00000u
+#define MSI_DEST_SHIFT 12
+#define MSI_MODE_NMI 0x400u
 
 static struct kvm *kvm_of(const struct hv *h)
 {
@@ -61,15 +60,6 @@ static int no_device(struct err *e)
 	}
 }
 
-static int fetch_cpuid(struct kvm *k, struct err *e)
-{
-	k->cpuid = mem_new(sizeof *k->cpuid + CPUID_MAX * sizeof k->cpuid->entries[0]);
-	k->cpuid->nent = CPUID_MAX;
-	if (ioctl(k->fd, KVM_GET_SUPPORTED_CPUID, k->cpuid) < 0)
-		return err_os(e, ERR_IO, "ask KVM which CPUID leaves it supports");
-	return 0;
-}
-
 static void kvm_close(struct hv *h)
 {
 	struct kvm *k = kvm_of(h);
@@ -97,7 +87,7 @@ static int kvm_open(struct hv **out, struct err *e)
 
 	k->hv.ops = &kvm_ops;
 	k->fd = fd_take(&fd);
-	if (fetch_cpuid(k, e)) {
+	if (kvm_fetch_cpuid(k, e)) {
 		kvm_close(&k->hv);
 		return -1;
 	}
@@ -113,43 +103,12 @@ static uint32_t kvm_max_vcpus(const struct hv *h)
 	return n > 0 ? (uint32_t)n : 4;
 }
 
-static uint8_t kvm_phys_bits(const struct hv *h)
+static uint32_t kvm_max_apic_ids(const struct hv *h)
 {
-	const struct kvm_cpuid2 *c = kvm_of(h)->cpuid;
+	int n = ioctl(kvm_of(h)->fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPU_ID);
 
-	for (uint32_t i = 0; i < c->nent; i++) {
-		if (c->entries[i].function != 0x80000008)
-			continue;
-		uint8_t bits = (uint8_t)c->entries[i].eax;
-		uint8_t guest = (uint8_t)(c->entries[i].eax >> 16); /* what nested paging can map */
-
-		return guest && guest < bits ? guest : bits;
-	}
-	return 36; /* the architecture's default without that leaf */
-}
-
-static int kvm_supported_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e)
-{
-	const struct kvm_cpuid2 *c = kvm_of(h)->cpuid;
-	struct hv_cpuid *t = mem_array(c->nent, sizeof *t);
-
-	(void)e;
-	for (uint32_t i = 0; i < c->nent; i++) {
-		const struct kvm_cpuid_entry2 *k = &c->entries[i];
-
-		t[i] = (struct hv_cpuid){
-			.leaf = k->function,
-			.sub = k->index,
-			.sub_matters = k->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
-			.eax = k->eax,
-			.ebx = k->ebx,
-			.ecx = k->ecx,
-			.edx = k->edx,
-		};
-	}
-	*out = t;
-	*count = c->nent;
-	return 0;
+	/* api.rst: a kernel without the capability has as many ids as vCPUs */
+	return n > 0 ? (uint32_t)n : kvm_max_vcpus(h);
 }
 
 static void fetch_msrs(struct kvm *k)
@@ -231,6 +190,15 @@ static int vm_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err 
 	return 0;
 }
 
+/* KVM takes the upper bits of a long destination in the upper half of the address, the guest has
+ * them in bits 11 to 5. */
+static uint64_t kvm_address(const struct kvm_vm *v, uint64_t addr)
+{
+	if (!v->long_ids || addr >> 32 || addr & MSI_REMAPPED)
+		return addr;
+	return (addr & ~(uint64_t)MSI_EXT_DEST) | (addr & MSI_EXT_DEST) << 35;
+}
+
 /* With a split controller every route is a message. The pins' routes tell KVM which vectors are
  * level-triggered, and so which ends of interrupt have to come back as exits. */
 static int vm_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
@@ -242,11 +210,13 @@ static int vm_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, ui
 	for (uint32_t i = 0; i < count; i++) {
 		if (routes[i].masked)
 			continue;
+		uint64_t addr = kvm_address(vm_of(vm), routes[i].addr);
+
 		t->entries[t->nr++] = (struct kvm_irq_routing_entry){
 			.gsi = routes[i].gsi,
 			.type = KVM_IRQ_ROUTING_MSI,
-			.u.msi.address_lo = (uint32_t)routes[i].addr,
-			.u.msi.address_hi = (uint32_t)(routes[i].addr >> 32),
+			.u.msi.address_lo = (uint32_t)addr,
+			.u.msi.address_hi = (uint32_t)(addr >> 32),
 			.u.msi.data = routes[i].data,
 		};
 	}
@@ -255,7 +225,7 @@ static int vm_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, ui
 	return 0;
 }
 
-static int vm_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
+static int signal_msi(const struct kvm_vm *v, uint64_t addr, uint32_t data)
 {
 	struct kvm_msi m = {
 		.address_lo = (uint32_t)addr,
@@ -263,7 +233,23 @@ static int vm_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
 		.data = data,
 	};
 
-	return ioctl(vm_of(vm)->fd, KVM_SIGNAL_MSI, &m) < 0 ? -1 : 0;
+	return ioctl(v->fd, KVM_SIGNAL_MSI, &m);
+}
+
+static int vm_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
+{
+	return signal_msi(vm_of(vm), kvm_address(vm_of(vm), addr), data) < 0 ? -1 : 0;
+}
+
+/* As a message, because the call made for it waits until the vCPU leaves the guest. */
+static int vm_nmi(struct hv_vm *vm, uint32_t apic_id, struct err *e)
+{
+	uint64_t addr =
+		MSI_BASE | (apic_id & 0xff) << MSI_DEST_SHIFT | (uint64_t)(apic_id & ~0xffu) << 32;
+
+	if (signal_msi(vm_of(vm), addr, MSI_MODE_NMI) < 0)
+		return err_os(e, ERR_IO, "NMI for APIC id %u", apic_id);
+	return 0;
 }
 
 static const struct hv_vm_ops vm_ops = {
@@ -273,6 +259,7 @@ static const struct hv_vm_ops vm_ops = {
 	.irqfd = vm_irqfd,
 	.set_routes = vm_set_routes,
 	.msi = vm_msi,
+	.nmi = vm_nmi,
 	.vcpu_new = kvm_vcpu_new,
 };
 
@@ -294,7 +281,7 @@ static int split_irqchip(int fd, const struct hv_vm_args *a, struct err *e)
 
 	if (ioctl(fd, KVM_ENABLE_CAP, &split) < 0)
 		return err_os(e, ERR_UNBUILT, "split interrupt controller of KVM");
-	if (a->max_apic_id <= 254)
+	if (a->max_apic_id <= HV_XAPIC_MAX)
 		return 0;
 	struct kvm_enable_cap x2apic = {
 		.cap = KVM_CAP_X2APIC_API,
@@ -332,6 +319,7 @@ static int kvm_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args 
 	v->vm.ops = &vm_ops;
 	v->fd = fd_take(&fd);
 	v->run_size = (size_t)run_size;
+	v->long_ids = a->max_apic_id > HV_XAPIC_MAX;
 	*out = &v->vm;
 	return 0;
 }
@@ -341,8 +329,11 @@ const struct hv_ops kvm_ops = {
 	.open = kvm_open,
 	.close = kvm_close,
 	.max_vcpus = kvm_max_vcpus,
+	.max_apic_ids = kvm_max_apic_ids,
 	.phys_bits = kvm_phys_bits,
 	.supported_cpuid = kvm_supported_cpuid,
+	.hyperv_cpuid = kvm_hyperv_cpuid,
+	.allow_amx = kvm_allow_amx,
 	.has_msr = kvm_has_msr,
 	.vm_new = kvm_vm_new,
 };

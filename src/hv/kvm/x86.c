@@ -18,6 +18,8 @@
 #include "base/mem.h"
 #include "hv/kvm/kvm.h"
 
+#define APIC_BASE_X2APIC (1u << 10)
+#define HV_INVALID_HYPERCALL 2 /* Hyper-V's status for a call that is not there */
 #define APIC_LVT0 0x350
 #define APIC_LVT1 0x360
 #define LVT_EXTINT 0x700
@@ -143,6 +145,28 @@ static int vcpu_msrs(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t coun
 	return 0;
 }
 
+static int vcpu_get_msrs(struct hv_vcpu *c, struct hv_msr *msrs, uint32_t count, struct err *e)
+{
+	AUTO_FREE struct kvm_msrs *k = mem_new(sizeof *k + count * sizeof k->entries[0]);
+	uint32_t done = 0;
+
+	while (done < count) {
+		k->nmsrs = count - done;
+		for (uint32_t i = 0; i < k->nmsrs; i++)
+			k->entries[i] = (struct kvm_msr_entry){ .index = msrs[done + i].index };
+		int n = ioctl(vcpu_of(c)->fd, KVM_GET_MSRS, k);
+
+		if (n < 0)
+			return err_os(e, ERR_IO, "read the vCPU's MSRs");
+		for (uint32_t i = 0; i < (uint32_t)n; i++)
+			msrs[done + i].value = k->entries[i].data;
+		done += (uint32_t)n;
+		if (done < count)
+			msrs[done++] = (struct hv_msr){ 0 };
+	}
+	return 0;
+}
+
 static void lvt_set(struct kvm_lapic_state *s, unsigned int reg, uint32_t mode)
 {
 	uint32_t v = le32_get(s->regs + reg);
@@ -164,11 +188,41 @@ static int vcpu_lint(struct hv_vcpu *c, struct err *e)
 	return 0;
 }
 
+static int vcpu_x2apic(struct hv_vcpu *c, struct err *e)
+{
+	struct kvm_vcpu *v = vcpu_of(c);
+	struct kvm_sregs r;
+
+	if (ioctl(v->fd, KVM_GET_SREGS, &r) < 0)
+		return err_os(e, ERR_IO, "read the vCPU's system registers");
+	r.apic_base |= APIC_BASE_X2APIC;
+	if (ioctl(v->fd, KVM_SET_SREGS, &r) < 0)
+		return err_os(e, ERR_IO, "switch the vCPU's local APIC to x2APIC");
+	return 0;
+}
+
+static int vcpu_synic(struct hv_vcpu *c, struct err *e)
+{
+	struct kvm_enable_cap synic = { .cap = KVM_CAP_HYPERV_SYNIC };
+
+	if (ioctl(vcpu_of(c)->fd, KVM_ENABLE_CAP, &synic) < 0)
+		return err_os(e, ERR_IO, "Hyper-V's interrupt controller of the vCPU");
+	return 0;
+}
+
 static uint32_t vcpu_tsc_khz(struct hv_vcpu *c)
 {
 	int khz = ioctl(vcpu_of(c)->fd, KVM_GET_TSC_KHZ, 0);
 
 	return khz > 0 ? (uint32_t)khz : 0;
+}
+
+static int vcpu_set_tsc_khz(struct hv_vcpu *c, uint32_t khz, struct err *e)
+{
+	if (ioctl(vcpu_of(c)->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0)
+		return err_os(e, ERR_ABSENT, "time-stamp counter of %u kHz, where it has %u", khz,
+			      vcpu_tsc_khz(c));
+	return 0;
 }
 
 static void exit_fail(struct hv_exit *x, const char *fmt, ...)
@@ -248,6 +302,15 @@ static void exit_system(struct kvm_vcpu *v, struct hv_exit *x)
 	}
 }
 
+/* The guest changed its synthetic interrupt controller, of which nobody here has to know, or made
+ * a call that KVM leaves to us: there is none. */
+static void exit_hyperv(struct kvm_vcpu *v, struct hv_exit *x)
+{
+	if (v->run->hyperv.type == KVM_EXIT_HYPERV_HCALL)
+		v->run->hyperv.u.hcall.result = HV_INVALID_HYPERCALL;
+	x->kind = HV_EXIT_INTR;
+}
+
 static void exit_internal(struct kvm_vcpu *v, struct hv_exit *x)
 {
 	static const char *const names[] = {
@@ -293,6 +356,7 @@ static void (*const exits[])(struct kvm_vcpu *, struct hv_exit *) = {
 	[KVM_EXIT_INTERNAL_ERROR] = exit_internal,
 	[KVM_EXIT_SYSTEM_EVENT] = exit_system,
 	[KVM_EXIT_IOAPIC_EOI] = exit_eoi,
+	[KVM_EXIT_HYPERV] = exit_hyperv,
 };
 
 static void run_failed(struct hv_exit *x, int error)
@@ -343,8 +407,12 @@ static const struct hv_vcpu_ops vcpu_ops = {
 	.cpuid = vcpu_cpuid,
 	.start = vcpu_start,
 	.msrs = vcpu_msrs,
+	.get_msrs = vcpu_get_msrs,
 	.lint = vcpu_lint,
+	.x2apic = vcpu_x2apic,
+	.synic = vcpu_synic,
 	.tsc_khz = vcpu_tsc_khz,
+	.set_tsc_khz = vcpu_set_tsc_khz,
 	.run = vcpu_run,
 	.interrupt = vcpu_interrupt,
 };

@@ -373,6 +373,110 @@ TEST(the_end_of_a_level_interrupt_comes_out_with_its_vector)
 	end(&g);
 }
 
+TEST(an_nmi_reaches_a_vcpu_that_lets_no_interrupt_through)
+{
+	static const uint8_t code[] = {
+		0x0f, 0x01, 0x15, 0x98, 0, 0, 0, /* lgdt 0x98 */
+		0x0f, 0x01, 0x1d, 0x90, 0, 0, 0, /* lidt 0x90 */
+		0xe6, 0x80,			 /* out %al, $0x80 */
+		0xeb, 0xfe,			 /* jmp ., interrupts off */
+	};
+	struct err e = { 0 };
+	struct guest g;
+
+	start(&g, code, sizeof code);
+	write_irq_guest(g.ram);
+	memcpy(g.ram + PLACE_IDT + 8 * 2, g.ram + PLACE_IDT + 8 * 0x40, 8);
+	expect_port(&g, true, 0x80, 1, 1);
+	assert_int_equal(hv_msi(g.vm, 0xfee00000, 0x40), 0);
+	ok(hv_nmi(g.vm, 0, &e), &e);
+	expect_port(&g, true, 0x81, 1, 1);
+	end(&g);
+}
+
+TEST(vcpus_have_ids_beyond_8_bits_and_messages_name_them)
+{
+	/* an extended destination as the guest writes it: 0x12c is 300 */
+	const uint64_t to_300 = 0xfee00000ull | 0x2c << 12 | 1 << 5;
+	const struct hv_irq_route route = { .gsi = 24, .addr = to_300, .data = 0x40 };
+	const struct hv_vm_args a = {
+		.max_apic_id = 300,
+		.tss_addr = 0xf8000000,
+		.identity_map_addr = 0xf8003000,
+		.ioapic_pins = 24,
+	};
+	struct hv_vcpu *last;
+	struct err e = { 0 };
+	struct guest g;
+	int fd;
+
+	start(&g, "", 0);
+	if (hv_max_apic_ids(g.h) <= 300) {
+		end(&g);
+		print_message("this host's KVM has no APIC id 300\n");
+		skip();
+	}
+	hv_vcpu_free(g.cpu);
+	hv_vm_free(g.vm);
+	ok(hv_vm_new(&g.vm, g.h, &a, &e), &e);
+	ok(hv_vcpu_new(&g.cpu, g.vm, 0, &e), &e);
+	ok(hv_vcpu_new(&last, g.vm, 300, &e), &e);
+	ok(hv_nmi(g.vm, 300, &e), &e);
+	fd = fd_event(&e);
+	ok(hv_set_routes(g.vm, &route, 1, &e), &e);
+	ok(hv_irqfd(g.vm, fd, 24, true, &e), &e);
+	ok(hv_irqfd(g.vm, fd, 24, false, &e), &e);
+	close(fd);
+	hv_vcpu_free(last);
+	end(&g);
+}
+
+TEST(msrs_are_read_as_they_were_set)
+{
+	static const struct hv_msr set[] = { { 0x174, 0x10 }, { 0x2ff, 0x806 } };
+	struct hv_msr get[] = { { 0xdeadbeef, 7 }, { 0x174, 0 }, { 0xdeadbef0, 7 }, { 0x2ff, 0 } };
+	struct err e = { 0 };
+	struct guest g;
+
+	start(&g, "", 0);
+	ok(hv_vcpu_msrs(g.cpu, set, 2, &e), &e);
+	ok(hv_vcpu_get_msrs(g.cpu, get, 4, &e), &e);
+	assert_int_equal(get[0].index, 0);
+	assert_int_equal(get[0].value, 0);
+	assert_int_equal(get[1].value, 0x10);
+	assert_int_equal(get[2].index, 0);
+	assert_int_equal(get[3].value, 0x806);
+	end(&g);
+}
+
+/* What this host lacks is told by a sentence; what it has works. */
+TEST(hyperv_and_amx_are_there_or_refused_with_a_reason)
+{
+	struct hv_cpuid *t = NULL;
+	struct err e = { 0 };
+	struct guest g;
+	uint32_t n = 0;
+
+	start(&g, "", 0);
+	if (hv_hyperv_cpuid(g.h, &t, &n, &e)) {
+		char line[400];
+
+		assert_non_null(strstr(err_line(&e, line, sizeof line), "leave kvm_hyperv out"));
+		assert_int_equal(hv_vcpu_synic(g.cpu, &e), -1);
+	} else {
+		assert_true(n > 5);
+		ok(hv_vcpu_cpuid(g.cpu, t, n, &e), &e);
+		ok(hv_vcpu_synic(g.cpu, &e), &e);
+	}
+	free(t);
+	if (hv_allow_amx(g.h, &e)) {
+		char line[400];
+
+		assert_non_null(strstr(err_line(&e, line, sizeof line), "AMX"));
+	}
+	end(&g);
+}
+
 TEST(a_slot_that_was_dropped_is_memory_no_longer)
 {
 	static const uint8_t code[] = {
@@ -448,6 +552,10 @@ int main(void)
 		T(an_interrupt_makes_run_return_until_it_is_cleared),
 		T(a_message_reaches_the_guest_directly_and_by_a_routed_eventfd),
 		T(the_end_of_a_level_interrupt_comes_out_with_its_vector),
+		T(an_nmi_reaches_a_vcpu_that_lets_no_interrupt_through),
+		T(vcpus_have_ids_beyond_8_bits_and_messages_name_them),
+		T(msrs_are_read_as_they_were_set),
+		T(hyperv_and_amx_are_there_or_refused_with_a_reason),
 		T(a_slot_that_was_dropped_is_memory_no_longer),
 		T(no_kvm_and_no_right_to_it_are_told_with_what_to_do),
 	};

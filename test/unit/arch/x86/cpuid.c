@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Topology arithmetic, and the CPUID table that a vCPU gets for given leaves of the hypervisor: an
- * Intel and an AMD one, over a hypervisor that only remembers what was set.
+ * The CPUID table that a vCPU gets for given leaves of the hypervisor: an Intel and an AMD one, over
+ * a hypervisor that only remembers what was set. Topology has more tests in topo.c.
  */
 #include "arch/x86/cpuid.h"
 
@@ -25,7 +25,10 @@ struct fake {
 	struct hv_msr msr[8];
 	uint32_t msrs;
 	struct hv_x86_start start;
-	bool started, lint;
+	bool started, lint, synic, x2apic;
+	const struct hv_cpuid *hyperv; /* NULL: it cannot look like Hyper-V */
+	uint32_t hypervs;
+	bool has_amx, amx_allowed;
 };
 
 static int fake_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e)
@@ -36,6 +39,28 @@ static int fake_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, stru
 	*out = mem_array(f->offered, sizeof **out);
 	memcpy(*out, f->offer, f->offered * sizeof **out);
 	*count = f->offered;
+	return 0;
+}
+
+static int fake_hyperv(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e)
+{
+	struct fake *f = container_of(h, struct fake, hv);
+
+	if (!f->hyperv)
+		return err_set(e, ERR_ABSENT, "no Hyper-V here");
+	*out = mem_array(f->hypervs, sizeof **out);
+	memcpy(*out, f->hyperv, f->hypervs * sizeof **out);
+	*count = f->hypervs;
+	return 0;
+}
+
+static int fake_amx(struct hv *h, struct err *e)
+{
+	struct fake *f = container_of(h, struct fake, hv);
+
+	if (!f->has_amx)
+		return err_set(e, ERR_ABSENT, "no AMX here");
+	f->amx_allowed = true;
 	return 0;
 }
 
@@ -85,18 +110,41 @@ static int fake_lint(struct hv_vcpu *c, struct err *e)
 	return 0;
 }
 
+static int fake_x2apic(struct hv_vcpu *c, struct err *e)
+{
+	(void)e;
+	container_of(c, struct fake, vcpu)->x2apic = true;
+	return 0;
+}
+
+static int fake_synic(struct hv_vcpu *c, struct err *e)
+{
+	struct fake *f = container_of(c, struct fake, vcpu);
+
+	(void)e;
+	f->synic = f->got; /* KVM takes it only after the leaves */
+	return 0;
+}
+
 static uint32_t fake_khz(struct hv_vcpu *c)
 {
 	(void)c;
 	return 2500000;
 }
 
-static const struct hv_ops fake_hv_ops = { .supported_cpuid = fake_cpuid, .phys_bits = fake_bits };
+static const struct hv_ops fake_hv_ops = {
+	.supported_cpuid = fake_cpuid,
+	.hyperv_cpuid = fake_hyperv,
+	.allow_amx = fake_amx,
+	.phys_bits = fake_bits,
+};
 static const struct hv_vcpu_ops fake_vcpu_ops = {
 	.cpuid = fake_set_cpuid,
 	.msrs = fake_msrs,
 	.start = fake_start,
 	.lint = fake_lint,
+	.x2apic = fake_x2apic,
+	.synic = fake_synic,
 	.tsc_khz = fake_khz,
 };
 
@@ -175,43 +223,6 @@ static const struct hv_cpuid *leaf(const struct setup *s, uint32_t l, uint32_t s
 	return NULL;
 }
 
-TEST(apic_ids_count_up_without_a_topology)
-{
-	struct setup s;
-	struct x86_topo t;
-
-	setup(&s, NULL, 0, 300);
-	x86_topo(&t, &s.c);
-	for (uint32_t i = 0; i < 300; i++)
-		assert_int_equal(x86_apic_id(&t, i), i);
-	assert_int_equal(x86_max_apic_id(&s.c), 299);
-}
-
-TEST(apic_ids_have_bits_for_each_level)
-{
-	struct setup s;
-	struct x86_topo t;
-
-	setup(&s, NULL, 0, 2 * 3 * 5 * 2);
-	s.c.cpus.topology = &s.topo;
-	s.topo.threads_per_core = 2;
-	s.topo.cores_per_die = 3;
-	s.topo.dies_per_package = 5;
-	s.topo.packages = 2;
-	x86_topo(&t, &s.c);
-	assert_int_equal(t.thread_bits, 1);
-	assert_int_equal(t.core_bits, 2);
-	assert_int_equal(t.die_bits, 3);
-	assert_int_equal(x86_apic_id(&t, 1), 1);
-	assert_int_equal(x86_apic_id(&t, 2), 2);
-	assert_int_equal(x86_apic_id(&t, 6), 8);
-	assert_int_equal(x86_apic_id(&t, 30), 64);
-	assert_int_equal(x86_apic_id(&t, 59), 64 | 4 << 3 | 2 << 1 | 1);
-	assert_int_equal(x86_max_apic_id(&s.c), 101);
-	for (uint32_t i = 1; i < 60; i++)
-		assert_true(x86_apic_id(&t, i) > x86_apic_id(&t, i - 1));
-}
-
 TEST(every_vcpu_finds_its_own_id)
 {
 	struct setup s;
@@ -265,7 +276,7 @@ TEST(features_are_forced_and_hidden_as_configured)
 	done(&s);
 }
 
-TEST(more_than_254_ids_announce_extended_destinations)
+TEST(ids_beyond_8_bits_announce_extended_destinations_and_start_in_x2apic)
 {
 	struct setup s;
 
@@ -273,6 +284,119 @@ TEST(more_than_254_ids_announce_extended_destinations)
 	make(&s, 255);
 	assert_int_equal(leaf(&s, 0x40000001, 0)->eax, 1u << 15 | 1);
 	assert_int_equal(leaf(&s, 1, 0)->ebx >> 16 & 0xff, 0xff);
+	assert_true(s.f.x2apic);
+	done(&s);
+	setup(&s, intel, sizeof intel / sizeof intel[0], 255); /* ids 0 to 254 */
+	make(&s, 254);
+	assert_int_equal(leaf(&s, 0x40000001, 0)->eax, 1);
+	assert_false(s.f.x2apic);
+	done(&s);
+}
+
+static const struct hv_cpuid hyperv[] = {
+	{ 0x40000000, 0, false, 0x40000082, 0x756e694c, 0x564b2078, 0x7648204d },
+	{ 0x40000001, 0, false, 0x31237648, 0, 0, 0 },
+	{ 0x40000003, 0, false, 0x3fff, 0xff, 0, 0x88510 },
+	{ 0x40000004, 0, false, 0x24e6e, 0xffffffff, 0, 0 },
+	{ 0x40000006, 0, false, 0xf, 0, 0, 0 },
+	{ 0x40000080, 0, false, 0x40000082, 0, 0, 0 },
+};
+
+TEST(hyperv_takes_the_place_of_kvms_leaves)
+{
+	struct setup s;
+
+	setup(&s, intel, sizeof intel / sizeof intel[0], 2);
+	s.f.hyperv = hyperv;
+	s.f.hypervs = sizeof hyperv / sizeof hyperv[0];
+	s.c.cpus.kvm_hyperv = true;
+	make(&s, 0);
+	assert_int_equal(leaf(&s, 0x40000000, 0)->eax, 0x4000000a);
+	assert_memory_equal(&leaf(&s, 0x40000000, 0)->ebx, "Microsoft Hv", 12);
+	assert_memory_equal(&leaf(&s, 0x40000001, 0)->eax, "Hv#1", 4);
+	/* time, SynIC, timers, calls, index, reference TSC, frequencies; no reset, no crash */
+	assert_int_equal(leaf(&s, 0x40000003, 0)->eax, 0xa7f);
+	assert_int_equal(leaf(&s, 0x40000003, 0)->edx, 1u << 3 | 1u << 4 | 1u << 8 | 1u << 19);
+	assert_int_equal(leaf(&s, 0x40000004, 0)->eax, 0xe2e);
+	assert_int_equal(leaf(&s, 0x40000004, 0)->ebx, 0xfff);
+	for (uint32_t l = 0x40000002; l <= 0x4000000a; l++)
+		assert_non_null(leaf(&s, l, 0));
+	assert_null(leaf(&s, 0x40000010, 0));
+	assert_null(leaf(&s, 0x40000080, 0));
+	assert_true(s.f.synic);
+	done(&s);
+}
+
+TEST(hyperv_shows_no_more_than_the_hypervisor_can_do)
+{
+	static const struct hv_cpuid little[] = {
+		{ 0x40000003, 0, false, 1u << 1 | 1u << 5, 0, 0, 0 },
+	};
+	struct setup s;
+
+	setup(&s, intel, sizeof intel / sizeof intel[0], 1);
+	s.f.hyperv = little;
+	s.f.hypervs = 1;
+	s.c.cpus.kvm_hyperv = true;
+	make(&s, 0);
+	assert_int_equal(leaf(&s, 0x40000003, 0)->eax, 1u << 1 | 1u << 5);
+	assert_int_equal(leaf(&s, 0x40000004, 0)->eax, 1u << 5);
+	done(&s);
+}
+
+TEST(hyperv_guests_learn_of_extended_destinations_their_way)
+{
+	struct setup s;
+
+	setup(&s, intel, sizeof intel / sizeof intel[0], 300);
+	s.f.hyperv = hyperv;
+	s.f.hypervs = sizeof hyperv / sizeof hyperv[0];
+	s.c.cpus.kvm_hyperv = true;
+	make(&s, 0);
+	assert_memory_equal(&leaf(&s, 0x40000081, 0)->eax, "VS#1", 4);
+	assert_int_equal(leaf(&s, 0x40000082, 0)->eax, 1u << 2);
+	done(&s);
+}
+
+static void refused(struct setup *s, const char *sentence)
+{
+	struct err e = { 0 };
+	char line[300];
+
+	assert_int_equal(arch_cpus_new(&s->cpus, &s->f.hv, &s->c, &e), -1);
+	assert_string_equal(err_line(&e, line, sizeof line), sentence);
+}
+
+TEST(what_the_host_lacks_is_refused)
+{
+	struct setup s;
+
+	setup(&s, intel, sizeof intel / sizeof intel[0], 1);
+	s.c.cpus.kvm_hyperv = true;
+	refused(&s, "--cpus kvm_hyperv: no Hyper-V here");
+	s.c.cpus.kvm_hyperv = false;
+	s.c.cpus.features.amx = true;
+	refused(&s, "--cpus features=amx: no AMX here");
+}
+
+TEST(amx_is_shown_only_when_named)
+{
+	struct setup s;
+
+	setup(&s, intel, sizeof intel / sizeof intel[0], 1);
+	s.f.has_amx = true;
+	make(&s, 0);
+	assert_false(s.f.amx_allowed);
+	assert_int_equal(leaf(&s, 7, 0)->edx, 1);
+	done(&s);
+	setup(&s, intel, sizeof intel / sizeof intel[0], 1);
+	s.f.has_amx = true;
+	s.c.cpus.features.amx = true;
+	make(&s, 0);
+	assert_true(s.f.amx_allowed);
+	assert_int_equal(leaf(&s, 7, 0)->edx, (1u << 22) | (1u << 24) | (1u << 25) | 1u);
+	assert_int_equal(leaf(&s, 0xd, 0)->eax, 0x602e7);
+	assert_int_equal(leaf(&s, 0xd, 17)->eax, 64);
 	done(&s);
 }
 
@@ -290,12 +414,16 @@ TEST(amd_leaves_tell_the_same_topology)
 	make(&s, 7);
 	assert_int_equal(leaf(&s, 1, 0)->ebx >> 24, 7);
 	assert_int_equal(leaf(&s, 0x80000008, 0)->ecx, 0xffff2f03);
-	assert_int_equal(leaf(&s, 0x80000001, 0)->ecx, 1u << 1);
+	assert_int_equal(leaf(&s, 0x80000001, 0)->ecx, 1u << 1 | 1u << 22);
 	assert_null(leaf(&s, 0x8000000a, 0));
 	assert_int_equal(leaf(&s, 0x8000001e, 0)->eax, 7);
 	assert_int_equal(leaf(&s, 0x8000001e, 0)->ebx, 1u << 8 | 3);
 	assert_int_equal(leaf(&s, 0x8000001e, 0)->ecx, 1);
 	assert_int_equal(leaf(&s, 0x8000001d, 3)->eax >> 14, 3);
+	assert_int_equal(leaf(&s, 0x80000026, 0)->eax, 1);
+	assert_int_equal(leaf(&s, 0x80000026, 2)->ecx, 3 << 8 | 2);
+	assert_int_equal(leaf(&s, 0x80000026, 3)->eax, 2);
+	assert_int_equal(leaf(&s, 0x80000026, 4)->ecx, 4);
 	assert_null(leaf(&s, 0x1f, 0));
 	/* no invariant TSC: no frequency to rely on */
 	assert_null(leaf(&s, 0x40000010, 0));
@@ -366,11 +494,14 @@ TEST(kernels_and_firmware_find_memory_cached)
 int main(void)
 {
 	const struct CMUnitTest t[] = {
-		T(apic_ids_count_up_without_a_topology),
-		T(apic_ids_have_bits_for_each_level),
 		T(every_vcpu_finds_its_own_id),
 		T(features_are_forced_and_hidden_as_configured),
-		T(more_than_254_ids_announce_extended_destinations),
+		T(ids_beyond_8_bits_announce_extended_destinations_and_start_in_x2apic),
+		T(hyperv_takes_the_place_of_kvms_leaves),
+		T(hyperv_shows_no_more_than_the_hypervisor_can_do),
+		T(hyperv_guests_learn_of_extended_destinations_their_way),
+		T(what_the_host_lacks_is_refused),
+		T(amx_is_shown_only_when_named),
 		T(amd_leaves_tell_the_same_topology),
 		T(an_empty_name_is_filled_with_that_of_the_host),
 		T(only_the_boot_cpu_gets_registers),
