@@ -44,7 +44,8 @@ struct board {
 	struct dma dma;
 	struct hv_vm *hv;
 	struct pci_host *pci;
-	struct loop *io; /* the shared loop of quiet devices */
+	struct loop *io;  /* the shared loop of quiet devices */
+	struct loop *ctl; /* the control loop; devices' loops post to it and never wait for it */
 	struct board_up up;
 	struct link devs; /* struct dev, in order of adding */
 };

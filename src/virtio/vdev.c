@@ -257,7 +257,9 @@ void vdev_config_read(struct vdev *v, uint32_t off, uint8_t *data, uint32_t len)
 {
 	pthread_mutex_lock(&v->lock);
 	for (uint32_t i = 0; i < len; i++)
-		data[i] = off < v->config_len && i < v->config_len - off ? v->config[off + i] : 0;
+		data[i] = off < v->config_len && i < v->config_len - off
+				  ? __atomic_load_n(&v->config[off + i], __ATOMIC_RELAXED)
+				  : 0;
 	pthread_mutex_unlock(&v->lock);
 }
 
@@ -280,12 +282,18 @@ void vdev_config_write(struct vdev *v, uint32_t off, const uint8_t *data, uint32
 
 void vdev_config_changed(struct vdev *v)
 {
-	v->config_gen++;
+	__atomic_fetch_add(&v->config_gen, 1, __ATOMIC_RELAXED);
 	if (v->status & VSTAT_DRIVER_OK)
 		v->transport->config_irq(v->transport_arg);
 }
 
 /* --- from the loops --- */
+
+void vdev_config_flip(struct vdev *v, uint32_t off, uint8_t clear, uint8_t set)
+{
+	__atomic_and_fetch(&v->config[off], (uint8_t)~clear, __ATOMIC_RELAXED);
+	__atomic_or_fetch(&v->config[off], set, __ATOMIC_RELAXED);
+}
 
 void vdev_kick(struct vdev *v, uint16_t queue)
 {

@@ -12,7 +12,8 @@
  * v->features.
  *
  * The lock is held while a vCPU waits for a loop (start, stop). So a loop never takes it: it reads
- * the ring, says vqueue_notify or vdev_broken, and leaves config bytes to the control thread.
+ * the ring, says vqueue_notify or vdev_broken, and leaves config bytes to the control thread, but
+ * for bits of one byte (vdev_config_flip).
  */
 #pragma once
 
@@ -120,6 +121,9 @@ void vqueue_notify(struct vqueue *q);
 /* The ring or a request broke the rules that cannot be answered: NEEDS_RESET, config interrupt; the
  * device goes quiet. Any loop. */
 void vdev_broken(struct vdev *v, const char *why);
+/* Clears and sets bits of one config byte that the driver never writes; it sees them when it looks.
+ * Any thread. */
+void vdev_config_flip(struct vdev *v, uint32_t off, uint8_t clear, uint8_t set);
 static inline bool vdev_is_broken(const struct vdev *v)
 {
 	return atomic_load_explicit(&v->broken, memory_order_relaxed);

@@ -184,7 +184,7 @@ static uint32_t status_rd(struct vpci *p)
 }
 static uint32_t config_gen_rd(struct vpci *p)
 {
-	return p->v->config_gen & 0xff;
+	return __atomic_load_n(&p->v->config_gen, __ATOMIC_RELAXED) & 0xff;
 }
 static uint32_t queue_select_rd(struct vpci *p)
 {

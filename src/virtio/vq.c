@@ -298,7 +298,7 @@ static void land(struct vq *q, uint16_t head)
 	q->flying--;
 }
 
-void vq_push(struct vq *q, uint16_t head, uint32_t written)
+void vq_fill(struct vq *q, uint16_t head, uint32_t written)
 {
 	size_t at = USED_RING + (size_t)(q->next_used & (q->size - 1)) * USED_BYTES;
 
@@ -306,7 +306,17 @@ void vq_push(struct vq *q, uint16_t head, uint32_t written)
 	gwin_st32(&q->used, at, head);
 	gwin_st32(&q->used, at + 4, written);
 	q->next_used++;
+}
+
+void vq_flush(struct vq *q)
+{
 	gwin_st16_release(&q->used, USED_IDX, q->next_used);
+}
+
+void vq_push(struct vq *q, uint16_t head, uint32_t written)
+{
+	vq_fill(q, head, written);
+	vq_flush(q);
 }
 
 void vq_unpop(struct vq *q, uint16_t head)

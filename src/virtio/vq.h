@@ -91,7 +91,12 @@ void vq_fini(struct vq *q);
 enum vq_result vq_pop(struct vq *q, struct chain *c);
 /* Gives the chain back with the bytes written into it. The head must be in flight. */
 void vq_push(struct vq *q, uint16_t head, uint32_t written);
-/* Puts back the chain popped last, as if not popped (throttled or no room). */
+/* The same in two halves, for what belongs together: the driver sees nothing of what was filled
+ * before the flush, and then all of it. */
+void vq_fill(struct vq *q, uint16_t head, uint32_t written);
+void vq_flush(struct vq *q);
+/* Puts back the chain popped last, as if not popped (throttled or no room). Several go back one by
+ * one, the last first. */
 void vq_unpop(struct vq *q, uint16_t head);
 /* After pushing a batch: does the driver want an interrupt? (EVENT_IDX or NO_INTERRUPT) Yes once,
  * unasked, after a setup that went on where the queue was: one too many is harmless, one too few is

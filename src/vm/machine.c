@@ -99,6 +99,7 @@ static int build_board(struct machine *m, struct err *e)
 	b->mem = m->mem;
 	b->dma.mem = m->mem;
 	b->hv = m->hv;
+	b->ctl = m->args.ctl;
 	b->up = (struct board_up){
 		.wish = on_wish, .event = on_event, .panic = on_panic, .arg = m
 	};

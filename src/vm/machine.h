@@ -22,6 +22,7 @@ struct machine_args {
 	struct hv *hv;
 	const struct vm_conf *conf; /* borrowed */
 	struct chars *chars;	    /* borrowed */
+	struct loop *ctl;	    /* the control loop, borrowed */
 	struct board_up up;
 	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why); /* arg is up.arg */
 };

@@ -89,6 +89,7 @@ static int start(struct vm *v, struct err *e)
 		.hv = v->hv,
 		.conf = &v->conf,
 		.chars = &v->chars,
+		.ctl = v->ctl,
 		.up = { .wish = on_wish, .event = on_event, .panic = on_panic, .arg = v },
 		.cpu_ended = on_cpu_ended,
 	};

@@ -108,6 +108,7 @@ static inline void rig_init(struct rig *r)
 	pci.irqs = r->b.irqs;
 	rig_ok(pci_host_new(&r->b.pci, &pci, &e));
 	rig_ok(loop_new(&r->b.io, "io", &e));
+	r->b.ctl = r->b.io;
 }
 
 static inline void rig_fini(struct rig *r)
