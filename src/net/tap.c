@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Taps: made by us, existing, or passed as open descriptors (macvtap too). Frames carry the 12-byte
+ * Taps: made by us, existing, or passed as open descriptors, and macvtaps. Frames carry the 12-byte
  * virtio_net_hdr, so that checksums and segmentation travel as wishes between guest and kernel.
  * Opening is for the control thread, moving frames for the pair's loop. Linux:
  * Documentation/networking/tuntap.rst.
  *
- * A tap that we make ends with its last descriptor. What is wrong with addresses and names is said
+ * A macvtap is an interface of its own on top of another one, and has its device at /dev/tapN, N
+ * being its index; it is never made here. A tap that we make ends with its last descriptor. What is wrong with addresses and names is said
  * before anything is touched.
  */
 #include <arpa/inet.h>
@@ -306,20 +307,46 @@ static int refuse_attach(const char *name, unsigned int pairs, bool there, struc
 			e, ERR_TAKEN,
 			"tap %s is in use by another program; end that one first, or name another tap",
 			name);
-	case EINVAL:
-		if (there)
-			return err_set(
-				e, ERR_BAD,
-				"interface %s is there and is no tap with %s; name another, or make it: ip tuntap add %s mode tap vnet_hdr%s",
-				name, pairs > 1 ? "several queues" : "one queue", name,
-				pairs > 1 ? " multi_queue" : "");
-		break;
 	case E2BIG:
 		return err_set(e, ERR_BAD, "tap %s has no room for %u queues", name, pairs);
 	default:
 		break;
 	}
 	return err_os(e, ERR_IO, "%s tap %s", there ? "open" : "make", name);
+}
+
+/* One more queue of an interface that is no tap: a macvtap, or nothing for us. The index says which
+ * device; the device must say the name, because other networks count their interfaces too. */
+static int attach_macvtap(const char *name, unsigned int pairs, struct err *e)
+{
+	AUTO_FD int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), fd = -1;
+	char path[32];
+	struct ifreq r;
+
+	name_put(&r, name);
+	if (s < 0 || ioctl(s, SIOCGIFINDEX, &r))
+		return err_os(e, ERR_IO, "look up interface %s", name);
+	snprintf(path, sizeof(path), "/dev/tap%d", r.ifr_ifindex);
+	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		return err_set(
+			e, ERR_DENIED,
+			"no right to open %s, the device of macvtap %s; give this user read and write on it",
+			path, name);
+	if (fd < 0 && errno == EBUSY)
+		return err_set(e, ERR_TAKEN, "macvtap %s is in use by another program", name);
+	name_put(&r, "");
+	if (fd < 0 || ioctl(fd, TUNGETIFF, &r) || strcmp(r.ifr_name, name))
+		return err_set(
+			e, ERR_BAD,
+			"interface %s is there and is no macvtap and no tap with %s; name another, or make it: ip tuntap add %s mode tap vnet_hdr%s",
+			name, pairs > 1 ? "several queues" : "one queue", name,
+			pairs > 1 ? " multi_queue" : "");
+	name_put(&r, name);
+	r.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (pairs > 1 ? IFF_MULTI_QUEUE : 0);
+	if (ioctl(fd, TUNSETIFF, &r))
+		return err_os(e, ERR_IO, "set up macvtap %s", name);
+	return fd_take(&fd);
 }
 
 /* One more queue of the tap; name takes what the kernel calls it. */
@@ -342,6 +369,8 @@ static int attach(char name[IFNAMSIZ], unsigned int pairs, struct err *e)
 		r.ifr_flags |= IFF_MULTI_QUEUE;
 		bad = ioctl(fd, TUNSETIFF, &r);
 	}
+	if (bad && errno == EINVAL && there)
+		return attach_macvtap(name, pairs, e);
 	if (bad)
 		return refuse_attach(name, pairs, there, e);
 	memcpy(name, r.ifr_name, IFNAMSIZ);

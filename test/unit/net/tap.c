@@ -173,7 +173,7 @@ TEST(a_failure_half_way_leaves_no_tap)
 	assert_non_null(strstr(refusal(&a), "set the mtu of tap virgatest2"));
 	assert_int_equal(if_nametoindex(a.name), 0);
 	a = (struct tap_args){ .name = "lo", .pairs = 1 };
-	assert_non_null(strstr(refusal(&a), "interface lo is there and is no tap"));
+	assert_non_null(strstr(refusal(&a), "interface lo is there and is no macvtap and no tap"));
 }
 
 TEST(frames_cross_with_their_headers)
@@ -245,6 +245,38 @@ TEST(a_passed_tap_serves_twice)
 	fd_close(&fd);
 }
 
+TEST(a_macvtap_is_used_and_stays)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 9, 9, 9 };
+	struct tap_args a = { .name = "virgamv0", .host_mac = mac, .mtu = 1400, .pairs = 2 };
+	struct nlink l[2];
+	char node[32];
+
+	NEEDS_NETWORK();
+	/* an index of its own, so that the device node of another network is not in the way */
+	if (system("ip link add virgav0 index 7771 type veth peer name virgav1 2> /dev/null && "
+		   "ip link add link virgav0 name virgamv0 index 7772 type macvtap mode bridge 2> /dev/null && "
+		   "ip link set virgav0 up && ip link set virgav1 up"))
+		skip(); /* a host without macvtap */
+	snprintf(node, sizeof(node), "/dev/tap%u", if_nametoindex("virgamv0"));
+	if (access(node, R_OK | W_OK))
+		skip(); /* no devtmpfs, or not ours */
+	assert_int_equal(tap_open(l, &a, &(struct err){ 0 }), 0);
+	assert_int_equal(tap_mtu(&l[0]), 1400);
+	assert_int_equal(l[0].ops->offload(&l[0], TUN_F_CSUM | TUN_F_TSO4), 0);
+	assert_int_equal(l[1].ops->enable(&l[1], false), 0);
+	assert_int_equal(l[1].ops->enable(&l[1], true), 0);
+	l[0].ops->close(&l[0]);
+	l[1].ops->close(&l[1]);
+	assert_int_not_equal(if_nametoindex("virgamv0"), 0);
+	/* its device can be passed too */
+	a = (struct tap_args){ .pairs = 1, .fd_count = 1 };
+	a.fds = (const int[]){ open(node, O_RDWR | O_CLOEXEC) };
+	assert_string_equal(refusal(&a), "");
+	close(a.fds[0]);
+	assert_int_equal(system("ip link del virgav0"), 0);
+}
+
 TEST(without_the_right_the_sentence_says_what_to_do)
 {
 	struct tap_args a = { .name = "virgatest5", .pairs = 1 };
@@ -268,6 +300,7 @@ int main(void)
 		T(a_failure_half_way_leaves_no_tap),
 		T(frames_cross_with_their_headers),
 		T(a_passed_tap_serves_twice),
+		T(a_macvtap_is_used_and_stays),
 		T(without_the_right_the_sentence_says_what_to_do),
 	};
 
