@@ -365,6 +365,21 @@ static bool net_has_two_ends(const struct look *l)
 	return n->fds.count && (n->tap || n->ip || n->mask || conf_has_mac(n->host_mac));
 }
 
+static bool net_stream_has_more(const struct look *l)
+{
+	const struct net_conf *n = l->thing;
+
+	return n->stream && (n->tap || n->ip || n->mask || conf_has_mac(n->host_mac) ||
+			     n->fds.count || n->vhost_user);
+}
+
+static bool net_stream_has_pairs(const struct look *l)
+{
+	const struct net_conf *n = l->thing;
+
+	return n->stream && n->num_queues > 2;
+}
+
 static bool net_has_half_an_address(const struct look *l)
 {
 	const struct net_conf *n = l->thing;
@@ -440,6 +455,9 @@ static const struct rule net_rules[] = {
 	  "a descriptor is needed for each pair of queues: say num_queues twice the fds" },
 	{ net_has_two_ends, false,
 	  "fd is a tap already made: leave out tap, ip, mask and host_mac" },
+	{ net_stream_has_more, false,
+	  "stream stands for the host's end: leave out tap, fd, vhost_user, ip, mask and host_mac" },
+	{ net_stream_has_pairs, false, "a stream serves one pair of queues: say num_queues=2" },
 	{ net_has_half_an_address, false, "ip and mask go together: say both or none" },
 	{ net_address_is_none, false,
 	  "ip and mask are not two IPv4 or two IPv6 addresses: correct them" },

@@ -4,14 +4,16 @@
  * its own; the control queue lies on the first pair's loop. Nothing is shared between pairs but the
  * link's host side.
  *
- *	link readable -> vq_pop(rx) -> link rx -> vq_push        one chain a frame, no merged buffers
+ *	link readable -> netrx: buffers, link rx, used         one or several buffers a frame
  *	kick          -> vq_pop(tx) -> link tx -> vq_push
  *
  * Without receive buffers the link is not watched until the driver brings some; when the link takes
  * no more, the chain is put back and the link is watched for room. So nothing ever spins and
  * nothing piles up here.
  *
- * Loops never take v->lock: a vCPU may hold it and wait for them.
+ * A link that is gone is told to the control thread, which clears LINK_UP and knocks until the back
+ * end is there again, if it is of the kind that comes back; the guest's frames are dropped
+ * meanwhile. Loops never take v->lock: a vCPU may hold it and wait for them.
  */
 #include "dev/net.h"
 
@@ -26,15 +28,17 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "conf/conf.h"
+#include "dev/netctrl.h"
+#include "dev/netframe.h"
+#include "dev/netrx.h"
 #include "virtio/vpci.h"
 
 #define MAC_BYTES 6
-#define HEADER_BYTES 12
-#define NUM_BUFFERS_AT 10      /* in the header: chains that a received frame takes */
-#define FRAME_MIN 14	       /* an Ethernet header */
-#define FRAME_MAX (65535 + 18) /* a segmentation unit with its header and tag */
-#define BATCH 64	       /* frames moved before the driver hears of them */
-#define BIT(n) (1ull << (n))
+#define BATCH 64 /* frames moved before the driver hears of them */
+/* Between two knocks at a back end that is gone. */
+#define KNOCK_FIRST_NS 50000000ull
+#define KNOCK_NS 500000000ull
+#define STATUS_AT offsetof(struct virtio_net_config, status)
 
 /* What the driver lets us hand it, and the kernel's word for each. */
 static const struct {
@@ -56,7 +60,7 @@ struct net_state {
 
 struct net_way {
 	struct vqueue *vq; /* NULL while it does not run */
-	bool awake;	   /* tx: there may be chains; rx: the link is watched */
+	bool awake;	   /* tx: there may be chains; rx: there may be buffers */
 	bool pushed;	   /* the driver has not heard yet */
 	uint64_t bytes, frames;
 };
@@ -71,17 +75,24 @@ struct net_pair {
 	struct loop_hook hook;
 	struct loop_msg refresh; /* the number of pairs has changed */
 	struct net_way rx, tx;
+	struct netrx in;
 	struct vqueue *ctrl; /* when it runs on this loop */
+	bool rx_more;	     /* a batch has ended, and the link may have more */
 	bool tx_blocked;     /* the link takes no more */
 	bool resting;	     /* its queue of the tap is detached */
-	bool dead;	     /* the ring or the link is broken */
+	bool dead;	     /* a ring is broken */
+	_Atomic bool gone;   /* the link is; written in the loop, read by control */
 };
 
 struct net {
 	struct vdev v; /* first member */
 	struct net_state state;
 	unsigned int count;
+	uint16_t mtu; /* offered, 0: none */
 	struct net_pair *pairs;
+	/* control thread */
+	struct loop_msg news; /* a link is gone; posted by loops */
+	struct loop_timer knock;
 };
 
 static struct net *net_of(struct vdev *v)
@@ -105,7 +116,7 @@ static void link_watch(struct net_pair *p)
 	uint32_t want = 0;
 	struct err e = { 0 };
 
-	if (!p->dead && !p->resting) {
+	if (!p->dead && !p->gone && !p->resting) {
 		if (p->rx.vq && p->rx.awake)
 			want |= EPOLLIN;
 		if (p->tx.vq && p->tx_blocked)
@@ -125,12 +136,21 @@ static void link_watch(struct net_pair *p)
 	}
 }
 
-static void link_dead(struct net_pair *p)
+static void tell_control(void *arg);
+
+static void link_gone(struct net_pair *p)
 {
-	log_guest("%s: the %s behind queue pair %u is gone", p->n->v.dev.id, p->link.ops->name,
-		  p->index);
-	p->dead = true;
+	if (p->gone)
+		return;
+	log_warn("%s: the %s behind queue pair %u is gone", p->n->v.dev.id, p->link.ops->name,
+		 p->index);
+	p->gone = true;
+	p->tx_blocked = p->rx_more = false;
+	netrx_forget(&p->in);
 	link_watch(p);
+	/* What the guest sends from now on is taken and dropped. */
+	p->tx.awake = p->tx.vq != NULL;
+	loop_post(p->n->v.dev.board->ctl, &p->n->news, tell_control, p->n);
 }
 
 /* Takes part in the traffic or rests, as the number of pairs in use says. In the pair's loop, or
@@ -161,51 +181,46 @@ static void push(struct net_way *w, uint16_t head, uint32_t written)
 	w->pushed = true;
 }
 
-/* Fills one chain. False when there is nothing more to do now. */
-static bool rx_frame(struct net_pair *p, const struct chain *c)
+/* Out of buffers: sleeps until the driver rings, unless it brought some just now. */
+static bool rx_starved(struct net_pair *p)
 {
-	static const uint8_t one_buffer[2] = { 1, 0 };
-	long n;
+	p->rx.awake = vq_listen(&p->rx.vq->q);
+	return !p->rx.awake;
+}
 
-	if (c->wlen < HEADER_BYTES + FRAME_MIN) {
-		push(&p->rx, c->head, 0); /* no frame fits */
+/* One frame. False when there is nothing more to do now. */
+static bool rx_frame(struct net_pair *p)
+{
+	uint32_t bytes;
+
+	switch (netrx_frame(&p->in, &p->link, &bytes)) {
+	case NETRX_FRAME:
+		p->rx.bytes += bytes;
+		p->rx.frames++;
+		p->rx.pushed = true;
 		return true;
+	case NETRX_DROPPED:
+		p->rx.pushed = true; /* a buffer that no frame fits into, perhaps */
+		return true;
+	case NETRX_STARVED:
+		return !rx_starved(p);
+	case NETRX_NONE:
+		return false;
+	case NETRX_DEAD:
+		link_gone(p);
+		return false;
+	case NETRX_BAD:
+		broken(p, "its receive ring breaks the rules");
+		return false;
 	}
-	n = p->link.ops->rx(&p->link, c->w, c->writable);
-	if (n < 0) {
-		vq_unpop(&p->rx.vq->q, c->head);
-		if (n == LINK_DEAD)
-			link_dead(p);
-		return n == LINK_DROP;
-	}
-	/* §5.1.6.4: without MRG_RXBUF the device says 1; the tap leaves the field alone. */
-	kiov_put(c->w, c->writable, NUM_BUFFERS_AT, one_buffer, sizeof(one_buffer));
-	p->rx.bytes += (uint64_t)n > HEADER_BYTES ? (uint64_t)n - HEADER_BYTES : 0;
-	p->rx.frames++;
-	push(&p->rx, c->head, (uint32_t)n);
-	return true;
+	return false;
 }
 
 static void rx_serve(struct net_pair *p)
 {
-	struct vq *q = &p->rx.vq->q;
-	struct chain c;
-
-	for (int i = 0; i < BATCH; i++) {
-		enum vq_result got = vq_pop(q, &c);
-
-		if (got == VQ_BAD) {
-			broken(p, "its receive ring breaks the rules");
-			break;
-		}
-		if (got == VQ_CHAIN && !rx_frame(p, &c))
-			break;
-		/* Out of buffers: sleep until the driver rings, unless it brought some just now. */
-		if (got == VQ_EMPTY && !vq_listen(q)) {
-			p->rx.awake = false;
-			break;
-		}
-	}
+	p->rx_more = true;
+	for (int i = 0; i < BATCH && p->rx_more; i++)
+		p->rx_more = rx_frame(p);
 	link_watch(p);
 }
 
@@ -214,7 +229,7 @@ static bool tx_frame(struct net_pair *p, const struct chain *c)
 {
 	long n = LINK_DROP;
 
-	if (c->rlen >= HEADER_BYTES + FRAME_MIN && c->rlen <= HEADER_BYTES + FRAME_MAX)
+	if (!p->gone && c->rlen >= HEADER_BYTES + FRAME_MIN && c->rlen <= HEADER_BYTES + FRAME_MAX)
 		n = p->link.ops->tx(&p->link, c->r, c->readable);
 	if (n == LINK_AGAIN) {
 		vq_unpop(&p->tx.vq->q, c->head);
@@ -223,7 +238,7 @@ static bool tx_frame(struct net_pair *p, const struct chain *c)
 		return false;
 	}
 	if (n == LINK_DEAD)
-		link_dead(p);
+		link_gone(p);
 	if (n > 0) {
 		p->tx.bytes += c->rlen - HEADER_BYTES;
 		p->tx.frames++;
@@ -232,36 +247,52 @@ static bool tx_frame(struct net_pair *p, const struct chain *c)
 	return true;
 }
 
+/* Sends what the link has kept back. */
+static void tx_flush(struct net_pair *p)
+{
+	long n = p->gone || !p->link.ops->flush ? 0 : p->link.ops->flush(&p->link);
+
+	if (n == LINK_DEAD)
+		link_gone(p);
+	if (n == LINK_AGAIN) {
+		p->tx_blocked = true;
+		link_watch(p);
+	}
+}
+
 /* Takes a batch. False when the ring is empty or must wait. */
 static bool tx_serve(struct net_pair *p)
 {
+	bool more = true;
 	struct chain c;
 
-	for (int i = 0; i < BATCH; i++) {
+	for (int i = 0; i < BATCH && more; i++) {
 		enum vq_result got;
 
 		if (p->dead || p->tx_blocked)
-			return false;
+			break;
 		got = vq_pop(&p->tx.vq->q, &c);
 		if (got == VQ_BAD)
 			broken(p, "its transmit ring breaks the rules");
-		if (got != VQ_CHAIN || !tx_frame(p, &c))
-			return false;
+		more = got == VQ_CHAIN && tx_frame(p, &c);
 	}
-	return true;
+	tx_flush(p);
+	return more && !p->dead && !p->tx_blocked;
 }
 
 static void link_ready(void *arg, uint32_t events)
 {
 	struct net_pair *p = arg;
 
-	if (events & EPOLLOUT)
+	if (events & EPOLLOUT) {
 		p->tx_blocked = false;
+		tx_flush(p);
+	}
 	/* An error shows itself when reading. */
 	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && p->rx.vq && p->rx.awake)
 		rx_serve(p);
 	else if (events & (EPOLLERR | EPOLLHUP))
-		link_dead(p);
+		link_gone(p);
 	link_watch(p);
 }
 
@@ -272,19 +303,23 @@ static void notify(struct net_way *w)
 	w->pushed = false;
 }
 
-/* Before the loop sleeps: what was moved goes to the driver first, then the next batch is sent. */
+/* Before the loop sleeps: what was moved goes to the driver first, then the next batches are
+ * moved. */
 static bool pair_turn(void *arg)
 {
 	struct net_pair *p = arg;
 
 	notify(&p->rx);
 	notify(&p->tx);
-	if (!p->tx.vq || !p->tx.awake || p->tx_blocked || p->dead)
+	if (p->dead)
 		return false;
-	if (!tx_serve(p) && !p->tx_blocked && !p->dead)
+	if (p->rx_more && p->rx.vq)
+		rx_serve(p);
+	if (p->tx.vq && p->tx.awake && !p->tx_blocked && !tx_serve(p) && !p->tx_blocked && !p->dead)
 		p->tx.awake = vq_listen(&p->tx.vq->q);
 	/* Chains taken just now are to be told of. */
-	return p->tx.awake || p->tx.pushed;
+	return p->rx_more || p->rx.pushed || p->tx.pushed ||
+	       (p->tx.awake && !p->tx_blocked && !p->dead);
 }
 
 /* --- the control queue, §5.1.6.5 --- */
@@ -294,6 +329,8 @@ static void set_offloads(struct net_pair *p)
 	uint64_t on = p->n->v.features & ~p->n->state.offloads_off;
 	uint32_t bits = 0;
 
+	if (!p->link.ops->offload)
+		return;
 	for (size_t i = 0; i < ARRAY_LEN(guest_offloads); i++)
 		if (on & guest_offloads[i].feature)
 			bits |= guest_offloads[i].tun;
@@ -302,62 +339,47 @@ static void set_offloads(struct net_pair *p)
 			  bits);
 }
 
-static uint8_t ctrl_pairs(struct net_pair *p, const struct chain *c)
+static uint64_t offloads_agreed(const struct net *n)
 {
-	struct net *n = p->n;
-	uint8_t b[2];
-	uint16_t count;
-
-	if (!(n->v.features & BIT(VIRTIO_NET_F_MQ)) || chain_get(c, 2, b, 2) != 2)
-		return VIRTIO_NET_ERR;
-	count = le16_get(b);
-	if (!count || count > n->count)
-		return VIRTIO_NET_ERR;
-	__atomic_store_n(&n->state.pairs, count, __ATOMIC_RELAXED);
-	for (unsigned int i = 1; i < n->count; i++)
-		loop_post(n->pairs[i].loop, &n->pairs[i].refresh, link_refresh, &n->pairs[i]);
-	return VIRTIO_NET_OK;
-}
-
-static uint8_t ctrl_offloads(struct net_pair *p, const struct chain *c)
-{
-	struct net *n = p->n;
-	uint64_t agreed = 0, on;
-	uint8_t b[8];
+	uint64_t agreed = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(guest_offloads); i++)
 		agreed |= n->v.features & guest_offloads[i].feature;
-	if (!(n->v.features & BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS)) || chain_get(c, 2, b, 8) != 8)
-		return VIRTIO_NET_ERR;
-	on = le64_get(b);
-	if (on & ~agreed)
-		return VIRTIO_NET_ERR;
-	n->state.offloads_off = agreed & ~on;
-	set_offloads(p);
-	return VIRTIO_NET_OK;
+	return agreed;
 }
 
-static uint8_t ctrl_judge(struct net_pair *p, const struct chain *c)
+static void use_pairs(struct net *n, uint16_t count)
 {
-	uint8_t h[2];
+	__atomic_store_n(&n->state.pairs, count, __ATOMIC_RELAXED);
+	for (unsigned int i = 1; i < n->count; i++)
+		loop_post(n->pairs[i].loop, &n->pairs[i].refresh, link_refresh, &n->pairs[i]);
+}
 
-	if (chain_get(c, 0, h, sizeof(h)) != sizeof(h))
+static uint8_t obey(struct net_pair *p, const struct chain *c)
+{
+	struct net *n = p->n;
+	struct netctrl_order o;
+
+	if (netctrl_read(&o, c, n->v.features) || (o.what == NETCTRL_PAIRS && o.value > n->count))
 		return VIRTIO_NET_ERR;
-	switch (h[0]) {
-	case VIRTIO_NET_CTRL_RX:
-		return h[1] <= VIRTIO_NET_CTRL_RX_NOBCAST ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-	case VIRTIO_NET_CTRL_VLAN:
-		return h[1] <= VIRTIO_NET_CTRL_VLAN_DEL ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-	case VIRTIO_NET_CTRL_ANNOUNCE:
-		return h[1] == VIRTIO_NET_CTRL_ANNOUNCE_ACK ? VIRTIO_NET_OK : VIRTIO_NET_ERR;
-	case VIRTIO_NET_CTRL_MQ:
-		return h[1] == VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET ? ctrl_pairs(p, c) : VIRTIO_NET_ERR;
-	case VIRTIO_NET_CTRL_GUEST_OFFLOADS:
-		return h[1] == VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ? ctrl_offloads(p, c)
-								  : VIRTIO_NET_ERR;
-	default:
-		return VIRTIO_NET_ERR;
+	switch (o.what) {
+	case NETCTRL_NOTHING:
+		break;
+	case NETCTRL_PAIRS:
+		use_pairs(n, (uint16_t)o.value);
+		break;
+	case NETCTRL_OFFLOADS:
+		if (o.value & ~offloads_agreed(n))
+			return VIRTIO_NET_ERR;
+		n->state.offloads_off = offloads_agreed(n) & ~o.value;
+		set_offloads(p);
+		break;
+	case NETCTRL_ANNOUNCED:
+		/* the driver may look at the status once it has its answer, so the bit goes first */
+		vdev_config_flip(&n->v, STATUS_AT, VIRTIO_NET_S_ANNOUNCE, 0);
+		break;
 	}
+	return VIRTIO_NET_OK;
 }
 
 static void ctrl_kick(struct net_pair *p)
@@ -383,7 +405,7 @@ static void ctrl_kick(struct net_pair *p)
 						: "a command has no room for its answer");
 			return;
 		}
-		ack = ctrl_judge(p, &c);
+		ack = obey(p, &c);
 		chain_put(&c, 0, &ack, 1);
 		vq_push(q, c.head, 1);
 	}
@@ -418,7 +440,8 @@ static void net_kick(struct vqueue *vq)
 	} else if (vq == p->rx.vq && !p->rx.awake) {
 		vq_mute(&vq->q);
 		p->rx.awake = true;
-		link_watch(p);
+		if (!p->gone && !p->resting)
+			rx_serve(p);
 	} else if (vq == p->tx.vq) {
 		vq_mute(&vq->q);
 		p->tx.awake = true;
@@ -431,7 +454,7 @@ static void net_start(struct vqueue *vq)
 	struct net_pair *p = vq->priv;
 
 	if (!p->hook.loop) {
-		p->dead = p->tx_blocked = false;
+		p->dead = p->tx_blocked = p->rx_more = false;
 		loop_hook_add(p->loop, &p->hook, pair_turn, p);
 	}
 	if (is_ctrl(vq)) {
@@ -441,7 +464,9 @@ static void net_start(struct vqueue *vq)
 	*(vq->index % 2 ? &p->tx.vq : &p->rx.vq) = vq;
 	if (vq->index % 2)
 		return;
-	p->rx.awake = false;
+	p->rx.awake = p->rx_more = false;
+	netrx_start(&p->in, &vq->q, p->n->v.features,
+		    p->n->v.features & BIT(VIRTIO_NET_F_MTU) ? p->n->mtu : 0);
 	if (p->index == 0)
 		set_offloads(p);
 	link_refresh(p);
@@ -458,6 +483,8 @@ static void net_stop(struct vqueue *vq)
 		p->tx.vq = NULL;
 	} else if (vq == p->rx.vq) {
 		notify(&p->rx);
+		netrx_stop(&p->in);
+		p->rx_more = false;
 		p->rx.vq = NULL;
 		link_refresh(p);
 	}
@@ -473,19 +500,101 @@ static void net_reset(struct vdev *v)
 
 	__atomic_store_n(&n->state.pairs, 1, __ATOMIC_RELAXED);
 	n->state.offloads_off = 0;
+	vdev_config_flip(v, STATUS_AT, VIRTIO_NET_S_ANNOUNCE, 0);
+}
+
+/* --- the link's state, control thread --- */
+
+static void status_set(struct net *n, uint8_t clear, uint8_t set)
+{
+	struct vdev *v = &n->v;
+
+	pthread_mutex_lock(&v->lock);
+	vdev_config_flip(v, STATUS_AT, clear, set);
+	vdev_config_changed(v);
+	pthread_mutex_unlock(&v->lock);
+}
+
+void net_announce(struct dev *d)
+{
+	struct net *n = net_of(vdev_of(d));
+
+	/* The control queue that takes the answer comes with the feature. */
+	if (n->v.features & BIT(VIRTIO_NET_F_GUEST_ANNOUNCE))
+		status_set(n, 0, VIRTIO_NET_S_ANNOUNCE);
+}
+
+struct renew_call {
+	struct net_pair *p;
+	int fd;
+};
+
+static void renew(void *arg)
+{
+	struct renew_call *c = arg;
+	struct net_pair *p = c->p;
+
+	p->link.ops->renew(&p->link, c->fd);
+	p->gone = false;
+	link_watch(p);
+}
+
+static bool all_there(const struct net *n)
+{
+	for (unsigned int i = 0; i < n->count; i++)
+		if (n->pairs[i].gone)
+			return false;
+	return true;
+}
+
+static void knock(void *arg)
+{
+	struct net *n = arg;
+
+	for (unsigned int i = 0; i < n->count; i++) {
+		struct net_pair *p = &n->pairs[i];
+		struct renew_call c = { .p = p, .fd = -1 };
+
+		if (!p->gone || !p->link.ops->knock)
+			continue;
+		c.fd = p->link.ops->knock(&p->link);
+		if (c.fd < 0) {
+			loop_timer_set(n->v.dev.board->ctl, &n->knock, loop_now_ns() + KNOCK_NS,
+				       knock, n);
+			return;
+		}
+		loop_call(p->loop, renew, &c);
+	}
+	if (!all_there(n))
+		return;
+	log_info("%s: the link is there again", n->v.dev.id);
+	status_set(n, 0, VIRTIO_NET_S_LINK_UP);
+	net_announce(&n->v.dev);
+}
+
+static void tell_control(void *arg)
+{
+	struct net *n = arg;
+
+	if (all_there(n))
+		return;
+	status_set(n, VIRTIO_NET_S_LINK_UP, 0);
+	if (n->pairs[0].link.ops->knock && !n->knock.loop)
+		loop_timer_set(n->v.dev.board->ctl, &n->knock, loop_now_ns() + KNOCK_FIRST_NS,
+			       knock, n);
 }
 
 /* --- birth and end, control thread --- */
 
-static uint64_t features(const struct net_conf *c, uint32_t mtu)
+static uint64_t features(const struct net_conf *c, bool has_offloads, uint32_t mtu)
 {
 	uint64_t f = VF_EVENT_IDX | VF_INDIRECT_DESC | BIT(VIRTIO_NET_F_CTRL_VQ) |
 		     BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
-		     BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MQ);
+		     BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_MRG_RXBUF);
 
 	if (mtu)
 		f |= BIT(VIRTIO_NET_F_MTU);
-	if (!c->offload_csum)
+	if (!c->offload_csum || !has_offloads)
 		return f;
 	f |= BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
 	     BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
@@ -498,7 +607,7 @@ static uint64_t features(const struct net_conf *c, uint32_t mtu)
 	return f;
 }
 
-static void fill_config(struct net *n, uint32_t mtu)
+static void fill_config(struct net *n)
 {
 	struct vdev *v = &n->v;
 	uint8_t *c = v->config;
@@ -506,7 +615,7 @@ static void fill_config(struct net *n, uint32_t mtu)
 	memcpy(c + offsetof(struct virtio_net_config, mac), n->state.mac, MAC_BYTES);
 	le16_put(c + offsetof(struct virtio_net_config, status), VIRTIO_NET_S_LINK_UP);
 	le16_put(c + offsetof(struct virtio_net_config, max_virtqueue_pairs), (uint16_t)n->count);
-	le16_put(c + offsetof(struct virtio_net_config, mtu), (uint16_t)min_u64(mtu, UINT16_MAX));
+	le16_put(c + offsetof(struct virtio_net_config, mtu), n->mtu);
 	v->config_len = offsetof(struct virtio_net_config, speed);
 }
 
@@ -544,7 +653,11 @@ static void net_fini(struct dev *d)
 	for (unsigned int i = 0; i < n->count; i++) {
 		loop_free(n->pairs[i].loop);
 		link_close(&n->pairs[i]);
+		netrx_fini(&n->pairs[i].in);
 	}
+	if (d->board->ctl)
+		loop_unpost(d->board->ctl, &n->news);
+	loop_timer_stop(&n->knock);
 	vdev_fini(v);
 	free(n->pairs);
 	n->pairs = NULL;
@@ -552,7 +665,7 @@ static void net_fini(struct dev *d)
 
 static int open_links(struct net *n, const struct net_conf *c, struct err *e)
 {
-	AUTO_FREE struct nlink *links = mem_array(n->count, sizeof(links[0]));
+	AUTO_FREE struct nlink *links = NULL;
 	struct tap_args a = {
 		.name = c->tap,
 		.ip = c->ip,
@@ -564,6 +677,11 @@ static int open_links(struct net *n, const struct net_conf *c, struct err *e)
 		.fd_count = c->fds.count,
 	};
 
+	if (c->stream)
+		return stream_open(&n->pairs[0].link, c->stream, e);
+	if (c->fds.count == 1 && stream_is(c->fds.items[0]))
+		return stream_take(&n->pairs[0].link, c->fds.items[0], e);
+	links = mem_array(n->count, sizeof(links[0]));
 	if (tap_open(links, &a, e))
 		return -1;
 	for (unsigned int i = 0; i < n->count; i++)
@@ -610,22 +728,27 @@ static int net_init(struct dev *d, struct err *e)
 	if (!n->count || c->num_queues % 2)
 		return err_set(e, ERR_BAD, "num_queues=%u: queues come in pairs, 2 or more",
 			       c->num_queues);
+	if (c->stream && n->count > 1)
+		return err_set(e, ERR_BAD, "num_queues=%u: a stream serves one pair",
+			       c->num_queues);
 	n->pairs = mem_array(n->count, sizeof(n->pairs[0]));
 	for (unsigned int i = 0; i < n->count; i++) {
 		n->pairs[i].n = n;
 		n->pairs[i].index = i;
+		netrx_init(&n->pairs[i].in);
 	}
 	if (take_state(n, c, e) || open_links(n, c, e)) {
 		net_fini(d);
 		return -1;
 	}
 	mtu = c->mtu ? c->mtu : tap_mtu(&n->pairs[0].link);
-	n->v.offered = features(c, mtu);
+	n->mtu = (uint16_t)min_u64(mtu, UINT16_MAX);
+	n->v.offered = features(c, n->pairs[0].link.ops->offload, n->mtu);
 	if (make_pairs(n, c, e)) {
 		net_fini(d);
 		return -1;
 	}
-	fill_config(n, mtu);
+	fill_config(n);
 	return 0;
 }
 

@@ -18,5 +18,8 @@ struct net_counters {
 	uint64_t rx_bytes, tx_bytes, rx_frames, tx_frames;
 };
 extern const struct desc net_counters_desc;
+/* Asks the driver to tell the network where it is (VIRTIO_NET_F_GUEST_ANNOUNCE), as after a restore
+ * elsewhere. Nothing happens when it has not agreed to do so. Control thread. */
+void net_announce(struct dev *d);
 /* Sums up the queues. Control thread. */
 void net_counters_get(struct dev *d, struct net_counters *out);

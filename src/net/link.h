@@ -16,7 +16,7 @@ struct link_ops;
 
 struct nlink {
 	const struct link_ops *ops;
-	int fd; /* readable when a frame waits */
+	int fd; /* readable when a frame waits; its number may change at renew only */
 	void *priv;
 };
 
@@ -28,14 +28,24 @@ enum {			/* bytes moved, or */
 
 struct link_ops {
 	const char *name;
-	/* The guest's offloads that the back end must know (TUN_F_* bits of linux/if_tun.h). */
+	/* The guest's offloads that the back end must know (TUN_F_* bits of linux/if_tun.h). NULL:
+	 * it carries bare frames, so none can be offered. */
 	int (*offload)(struct nlink *l, uint32_t tun_bits);
-	/* One frame out of / into the pieces, virtio_net_hdr first. */
+	/* One frame out of / into the pieces, virtio_net_hdr first. A frame longer than the pieces
+	 * is cut off at their end. */
 	long (*tx)(struct nlink *l, const struct kiov *k, unsigned int n);
 	long (*rx)(struct nlink *l, const struct kiov *k, unsigned int n);
+	/* No more frames follow at once: sends what tx has kept back. 0, LINK_AGAIN or LINK_DEAD.
+	 * NULL: nothing is kept back. */
+	long (*flush)(struct nlink *l);
 	/* Of several queues: this one takes part in the traffic, or rests; resting it must not be
 	 * waited for. At first all take part. NULL: there is only one. */
 	int (*enable)(struct nlink *l, bool on);
+	/* After LINK_DEAD, for back ends that may come back (else NULL). knock: on the control
+	 * thread, tries once, without waiting; a descriptor or -1. renew: takes it; in the pair's
+	 * loop, while the link is not watched. */
+	int (*knock)(const struct nlink *l);
+	void (*renew)(struct nlink *l, int fd);
 	void (*close)(struct nlink *l);
 };
 
@@ -55,3 +65,10 @@ struct tap_args {
 MUST int tap_open(struct nlink *links, const struct tap_args *a, struct err *e);
 /* MTU of the interface behind a link, 0 = unknown. */
 uint32_t tap_mtu(const struct nlink *l);
+
+/* net/stream.c: bare frames over a unix stream socket, one pair. */
+MUST int stream_open(struct nlink *l, const char *path, struct err *e);
+/* Is the descriptor a unix stream socket? And such a one, connected, as a link; borrowed, the link
+ * has a duplicate. */
+bool stream_is(int fd);
+MUST int stream_take(struct nlink *l, int fd, struct err *e);

@@ -57,7 +57,13 @@ static void far_close(struct nlink *l)
 {
 	close(l->fd);
 }
-static const struct link_ops far_ops = { "pair", far_offload, far_tx, far_rx, NULL, far_close };
+static const struct link_ops far_ops = {
+	.name = "pair",
+	.offload = far_offload,
+	.tx = far_tx,
+	.rx = far_rx,
+	.close = far_close,
+};
 
 int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
 {

@@ -40,7 +40,8 @@ static struct far_end {
 	int fd[PAIRS_MAX]; /* the network's side */
 	_Atomic uint32_t offloads;
 	_Atomic int on[PAIRS_MAX];
-	int closed;
+	int closed, knocks;
+	bool bare, home; /* the link is to be of the second kind; its peer is there */
 } far_end;
 
 static long far_result(ssize_t n)
@@ -74,7 +75,39 @@ static void far_close(struct nlink *l)
 	far_end.closed++;
 }
 static const struct link_ops far_ops = {
-	"pair", far_offload, far_tx, far_rx, far_enable, far_close
+	.name = "pair",
+	.offload = far_offload,
+	.tx = far_tx,
+	.rx = far_rx,
+	.enable = far_enable,
+	.close = far_close,
+};
+/* One that carries bare frames and may come back. */
+static int far_knock(const struct nlink *l)
+{
+	int p[2];
+
+	(void)l;
+	far_end.knocks++;
+	if (!far_end.home)
+		return -1;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, p),
+			 0);
+	far_end.fd[0] = p[0];
+	return p[1];
+}
+static void far_renew(struct nlink *l, int fd)
+{
+	fd_close(&l->fd);
+	l->fd = fd;
+}
+static const struct link_ops bare_ops = {
+	.name = "bare",
+	.tx = far_tx,
+	.rx = far_rx,
+	.knock = far_knock,
+	.renew = far_renew,
+	.close = far_close,
 };
 
 /* In place of net/tap.c, which the linker leaves in its library. */
@@ -90,7 +123,7 @@ int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
 			0);
 		far_end.fd[i] = p[0];
 		far_end.on[i] = true;
-		links[i] = (struct nlink){ .ops = &far_ops,
+		links[i] = (struct nlink){ .ops = far_end.bare ? &bare_ops : &far_ops,
 					   .fd = p[1],
 					   .priv = (void *)&far_end.on[i] };
 	}
@@ -224,7 +257,7 @@ TEST(features_and_config_say_what_the_card_is)
 	assert_true(f & BITF(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
 	assert_true(f & BITF(VIRTIO_NET_F_MAC) && f & BITF(VIRTIO_NET_F_STATUS));
 	assert_true(f & BITF(VIRTIO_NET_F_MTU));
-	assert_false(f & BITF(VIRTIO_NET_F_MRG_RXBUF));
+	assert_true(f & BITF(VIRTIO_NET_F_MRG_RXBUF));
 	assert_int_equal(rd(&b.r, AT_CONFIG, 1) & 3, 2); /* one card, locally administered */
 	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP);
 	assert_int_equal(rd(&b.r, AT_CONFIG + 8, 2), 2);
@@ -243,7 +276,7 @@ TEST(offloads_that_were_switched_off_are_not_offered)
 	memcpy(b.conf.mac, "\x52\x54\x00\x01\x02\x03", 6);
 	rig_init(&b.r);
 	rig_add(&b.r, &net_class, &b.conf);
-	assert_false(drv_offered(&b.r) & 0x7f83);
+	assert_int_equal(drv_offered(&b.r) & 0x7f83, 0);
 	assert_int_equal(rd(&b.r, AT_CONFIG, 4), 0x01005452);
 	bench_end(&b);
 }
@@ -344,7 +377,7 @@ TEST(frames_that_are_none_are_dropped)
 	uint8_t f[4096];
 	struct bench b;
 
-	bench_start(&b, 1, ALL);
+	bench_start(&b, 1, ALL & ~BITF(VIRTIO_NET_F_MRG_RXBUF));
 	tx_offer(&b.r, 1, 0, 1, 0);	   /* no frame behind the header */
 	tx_offer(&b.r, 1, 1, 2, 0x20000);  /* longer than any */
 	drv_desc(&b.r, 1, 2, TX, 3, 0, 0); /* no whole header */
@@ -494,6 +527,145 @@ TEST(a_link_that_goes_away_is_let_go)
 	bench_end(&b);
 }
 
+static void wait_status(struct rig *r, uint16_t status)
+{
+	for (int i = 0; i < 5000 && rd(r, AT_CONFIG + 6, 2) != status; i++) {
+		rig_turn(r, 1); /* of the control loop */
+		sleep_ms(1);
+	}
+	assert_int_equal(rd(r, AT_CONFIG + 6, 2), status);
+}
+
+TEST(a_frame_takes_as_many_buffers_as_it_needs)
+{
+	struct bench b;
+
+	bench_start(&b, 1, ALL & ~VF_EVENT_IDX);
+	for (uint16_t i = 0; i < 4; i++) {
+		drv_desc(&b.r, 0, i, RX + i * RX_BYTES, 100, F_WRITE, 0);
+		drv_offer(&b.r, 0, i);
+	}
+	drv_kick(&b.r, 0);
+	network_sends(0, 0x61, 250);
+	wait_used(&b.r, 0, 3);
+	assert_int_equal(mem_rd(&b.r, RX + 10, 2), 3); /* num_buffers */
+	assert_int_equal(drv_used_len(&b.r, 0, 0), 100);
+	assert_int_equal(drv_used_len(&b.r, 0, 1), 100);
+	assert_int_equal(drv_used_len(&b.r, 0, 2), 62);
+	assert_int_equal(mem_rd(&b.r, RX + 2 * RX_BYTES + 61, 1), 0x61);
+	/* one that has to wait for the driver, with the network quiet meanwhile */
+	network_sends(0, 0x62, 250);
+	sleep_ms(20);
+	assert_int_equal(drv_used(&b.r, 0), 3);
+	rx_buffers(&b.r, 0, 0, 1);
+	wait_used(&b.r, 0, 5);
+	assert_int_equal(mem_rd(&b.r, RX + 3 * RX_BYTES + 10, 2), 2);
+	assert_int_equal(drv_used_len(&b.r, 0, 4), 162);
+	assert_int_equal(mem_rd(&b.r, RX + 161, 1), 0x62);
+	bench_end(&b);
+}
+
+TEST(buffers_that_were_held_are_given_back_at_a_pause)
+{
+	struct bench b;
+
+	bench_start(&b, 1, ALL & ~VF_EVENT_IDX);
+	for (uint16_t i = 0; i < 8; i++) {
+		drv_desc(&b.r, 0, i, RX + i * RX_BYTES, 100, F_WRITE, 0);
+		drv_offer(&b.r, 0, i);
+	}
+	drv_kick(&b.r, 0);
+	network_sends(0, 0x61, 250);
+	wait_used(&b.r, 0, 3);
+	vdev_stop(vdev_of(b.r.d));
+	assert_int_equal(vdev_of(b.r.d)->queues[0].q.next_avail, 3);
+	vdev_start(vdev_of(b.r.d));
+	network_sends(0, 0x62, 60);
+	wait_used(&b.r, 0, 4);
+	assert_int_equal(drv_used_head(&b.r, 0, 3), 3);
+	assert_int_equal(mem_rd(&b.r, RX + 3 * RX_BYTES + 12, 1), 0x62);
+	bench_end(&b);
+}
+
+TEST(the_guest_is_told_that_the_link_is_down)
+{
+	struct bench b;
+	uint64_t gen;
+
+	bench_start(&b, 1, ALL);
+	gen = rd(&b.r, R_GEN, 1);
+	rx_buffers(&b.r, 0, 0, 2);
+	fd_close(&far_end.fd[0]);
+	wait_status(&b.r, 0);
+	assert_true(rd(&b.r, R_GEN, 1) != gen);
+	assert_true(drv_pending(&b.r, 3)); /* the config vector */
+	/* what is sent is taken and dropped */
+	tx_offer(&b.r, 1, 0, 1, 90);
+	drv_kick(&b.r, 1);
+	wait_used(&b.r, 1, 1);
+	/* a tap does not come back, whatever the driver does */
+	drv_start(&b.r, ALL);
+	tx_offer(&b.r, 1, 0, 1, 90);
+	drv_kick(&b.r, 1);
+	wait_used(&b.r, 1, 1);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), 0);
+	bench_end(&b);
+}
+
+TEST(a_peer_that_comes_back_brings_the_link_up)
+{
+	uint8_t f[100];
+	struct bench b;
+
+	bench_init(&b, 1);
+	rig_fini(&b.r);
+	far_end = (struct far_end){ .bare = true };
+	rig_init(&b.r);
+	rig_add(&b.r, &net_class, &b.conf);
+	drv_start(&b.r, ALL);
+	assert_int_equal(drv_offered(&b.r) & 0x7f83, 0); /* no offloads */
+	rx_buffers(&b.r, 0, 0, 4);
+	network_sends(0, 1, 60);
+	wait_used(&b.r, 0, 1);
+	fd_close(&far_end.fd[0]);
+	wait_status(&b.r, 0);
+	for (int i = 0; i < 2000 && far_end.knocks < 2; i++) {
+		rig_turn(&b.r, 1);
+		sleep_ms(1);
+	}
+	assert_true(far_end.knocks >= 2);
+	far_end.home = true;
+	/* and asks the guest to say where it is */
+	wait_status(&b.r, VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	network_sends(0, 2, 60);
+	wait_used(&b.r, 0, 2);
+	tx_offer(&b.r, 1, 0, 0x77, 60);
+	drv_kick(&b.r, 1);
+	assert_int_equal(network_gets(0, f, sizeof(f)), 72);
+	bench_end(&b);
+}
+
+TEST(an_announcement_ends_with_its_acknowledgement)
+{
+	struct bench b;
+
+	bench_start(&b, 1, ALL);
+	net_announce(b.r.d);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	assert_true(drv_pending(&b.r, 3));
+	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_ANNOUNCE, 0, 0, 0), VIRTIO_NET_OK);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP);
+	net_announce(b.r.d);
+	drv_reset(&b.r);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP);
+	/* a driver that does not know of it is not asked, and may not answer */
+	drv_start(&b.r, ALL & ~BITF(VIRTIO_NET_F_GUEST_ANNOUNCE));
+	net_announce(b.r.d);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_ANNOUNCE, 0, 0, 0), VIRTIO_NET_ERR);
+	bench_end(&b);
+}
+
 TEST(counters_count_frames_without_their_headers)
 {
 	struct net_counters c;
@@ -583,6 +755,11 @@ int main(void)
 		T(pairs_out_of_use_take_no_traffic),
 		T(without_mq_the_control_queue_comes_third),
 		T(a_link_that_goes_away_is_let_go),
+		T(a_frame_takes_as_many_buffers_as_it_needs),
+		T(buffers_that_were_held_are_given_back_at_a_pause),
+		T(the_guest_is_told_that_the_link_is_down),
+		T(a_peer_that_comes_back_brings_the_link_up),
+		T(an_announcement_ends_with_its_acknowledgement),
 		T(counters_count_frames_without_their_headers),
 		T(a_card_comes_back_from_its_state),
 		T(a_card_whose_tap_fails_leaves_nothing),

@@ -60,7 +60,12 @@ static void link_close(struct nlink *l)
 	fd_close(&far_fd);
 }
 static const struct link_ops quiet_link = {
-	"quiet", yes_offload, dead, dead, yes_enable, link_close
+	.name = "quiet",
+	.offload = yes_offload,
+	.tx = dead,
+	.rx = dead,
+	.enable = yes_enable,
+	.close = link_close,
 };
 
 /* In place of net/tap.c, which the linker leaves in its library. */
