@@ -196,14 +196,9 @@ static int build_upper(struct machine *m, struct err *e)
 		*e = l.err;
 		return -1;
 	}
-	if (made < 0 ||
-	    arch_finish(&m->payload, &m->board, m->args.conf, hv_phys_bits(m->args.hv), e) < 0)
+	if (made < 0)
 		return -1;
-	for (uint32_t i = 0; i < m->vcpus; i++) {
-		if (arch_vcpu(m->cpus, m->vcpu[i].hv, i, &m->payload, e) < 0)
-			return err_in(e, "vCPU %" PRIu32, i);
-	}
-	return 0;
+	return arch_finish(&m->payload, &m->board, m->args.conf, hv_phys_bits(m->args.hv), e);
 }
 
 int machine_new(struct machine **out, const struct machine_args *a, struct err *e)
@@ -223,11 +218,20 @@ int machine_new(struct machine **out, const struct machine_args *a, struct err *
 	return 0;
 }
 
+static int start_vcpu(struct machine *m, uint32_t i, struct err *e)
+{
+	if (arch_vcpu(m->cpus, m->vcpu[i].hv, i, &m->payload, e) < 0)
+		return err_in(e, "vCPU %" PRIu32, i);
+	return vcpu_start(&m->vcpu[i], &m->args.conf->cpus, e);
+}
+
+/* The guest begins with the first vCPU, and the others are set up beside it: they exist, so that an
+ * INIT which comes before one has its thread waits there. */
 int machine_start(struct machine *m, struct err *e)
 {
 	tty_attach(m->args.chars->tty, m->board.io);
-	for (uint32_t i = 0; i < m->vcpus; i++) {
-		if (vcpu_start(&m->vcpu[i], &m->args.conf->cpus, e) < 0)
+	for (uint32_t i = 0; i < m->vcpus && !vcpus_halted(&m->team); i++) {
+		if (start_vcpu(m, i, e) < 0)
 			return -1;
 	}
 	return 0;

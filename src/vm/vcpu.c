@@ -86,7 +86,7 @@ static void vcpu_main(void *arg)
 
 	if (coresched_join(&c->team->cores, &e))
 		end(c, VCPU_FAIL, err_line(&e, why, sizeof(why)));
-	while (!atomic_load_explicit(&c->team->halted, memory_order_acquire)) {
+	while (!vcpus_halted(c->team)) {
 		hv_vcpu_run(c->hv, &x);
 		exit_table[x.kind](c, &x);
 	}
@@ -127,6 +127,11 @@ int vcpu_start(struct vcpu *c, const struct cpus_conf *conf, struct err *e)
 void vcpus_halt(struct vcpu_team *t)
 {
 	atomic_store_explicit(&t->halted, true, memory_order_release);
+}
+
+bool vcpus_halted(const struct vcpu_team *t)
+{
+	return atomic_load_explicit(&t->halted, memory_order_acquire);
 }
 
 void vcpu_kick(struct vcpu *c)

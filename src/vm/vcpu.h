@@ -52,6 +52,7 @@ MUST int vcpu_new(struct vcpu *c, struct hv_vm *vm, struct vcpu_team *team, uint
 MUST int vcpu_start(struct vcpu *c, const struct cpus_conf *conf, struct err *e);
 /* All vCPUs leave the guest after their present exit and enter it no more. */
 void vcpus_halt(struct vcpu_team *t);
+bool vcpus_halted(const struct vcpu_team *t);
 /* Makes a halted vCPU leave the guest now; then joins and frees it. */
 void vcpu_kick(struct vcpu *c);
 void vcpu_free(struct vcpu *c);

@@ -199,6 +199,20 @@ static int show_hyperv(struct arch_cpus *a, struct hv *h, struct err *e)
 	return 0;
 }
 
+/* A leaf that is not there answers zeros too, and each row costs time for every vCPU. */
+static void drop_silent(struct leaves *l)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < l->count; i++) {
+		const struct hv_cpuid *r = &l->row[i];
+
+		if (r->eax | r->ebx | r->ecx | r->edx)
+			l->row[n++] = *r;
+	}
+	l->count = n;
+}
+
 /* What the hypervisor supports, and whose kind it is. */
 static int fetch(struct arch_cpus *a, struct hv *h, const struct vm_conf *c, struct err *e)
 {
@@ -206,6 +220,7 @@ static int fetch(struct arch_cpus *a, struct hv *h, const struct vm_conf *c, str
 		return err_in(e, "--cpus features=amx");
 	if (hv_supported_cpuid(h, &a->leaves.row, &a->leaves.count, e))
 		return -1;
+	drop_silent(&a->leaves);
 	const struct hv_cpuid *zero = leaf_find(&a->leaves, 0, 0);
 
 	/* "AuthenticAMD" and "HygonGenuine", by their first four bytes */
