@@ -84,20 +84,22 @@ static bool bounce(struct blkq *q, struct blk_io *io)
 		return false;
 	}
 	q->bouncing = io;
-	if (io->leg == LEG_WHOLE && io->op == BLK_WRITE && span != part) {
+	if (io->leg == LEG_WHOLE && s->op == BLK_WRITE && span != part) {
 		io->leg = LEG_LOOK;
 		io->looked = 0;
 	}
 	done = io->leg == LEG_LOOK ? io->looked : 0;
 	io->bounce = kiov_of((char *)q->bounce + done, span - done);
 	*s = (struct blk_step){
-		.op = io->leg == LEG_LOOK ? BLK_READ : io->op,
+		.op = io->leg == LEG_LOOK ? BLK_READ : s->op,
 		.off = low + done,
 		.len = span - done,
 		.iov = &io->bounce,
 		.iovs = 1,
 	};
-	if (s->op == BLK_WRITE)
+	if (s->op == BLK_WRITE && io->op == BLK_ZERO)
+		memset((char *)q->bounce + skip, 0, part);
+	else if (s->op == BLK_WRITE)
 		kiov_get(io->iov, io->iovs, 0, (char *)q->bounce + skip, part);
 	return true;
 }
@@ -117,6 +119,34 @@ static bool pass_gate(struct blkq *q, struct blk_io *io)
 	return true;
 }
 
+/* Devices discard and zero whole blocks only. Parts at either end are written, or left as they are:
+ * a discard is a hint. */
+static bool device_step(struct blkq *q, struct blk_io *io)
+{
+	static const uint8_t zeros[BOUNCE_ALIGN];
+	struct blk_step *s = &io->step;
+	uint64_t unit = q->img->logical, ahead = align_up(s->off, unit) - s->off;
+	uint64_t whole = s->len > ahead ? align_down(s->len - ahead, unit) : 0;
+
+	if (io->op == BLK_DISCARD) {
+		if (!whole)
+			end(q, io, BLK_OK);
+		s->off += ahead;
+		s->len = whole;
+		return whole;
+	}
+	if (!ahead && whole) {
+		io->covers = s->len = whole;
+		return true;
+	}
+	io->covers = s->len = min_u64(whole ? ahead : s->len, sizeof(zeros));
+	io->bounce = kiov_of((void *)(uintptr_t)zeros, s->len);
+	s->op = BLK_WRITE;
+	s->iov = &io->bounce;
+	s->iovs = 1;
+	return !q->img->direct || bounce(q, io);
+}
+
 /* Chooses the next step. False when there is none to start now. */
 static bool next_step(struct blkq *q, struct blk_io *io)
 {
@@ -125,18 +155,20 @@ static bool next_step(struct blkq *q, struct blk_io *io)
 
 	if (io->op == BLK_FLUSH) {
 		io->step = (struct blk_step){ .op = BLK_FLUSH };
+		io->covers = 0;
 		return true;
 	}
 	if (i->gated && op_changes(io->op) && io->gate == GATE_OUT && !pass_gate(q, io))
 		return false;
 	x = i->fmt->map(i, io->off + io->moved, io->len - io->moved);
 	io->step = (struct blk_step){ .op = io->op, .off = x.off, .len = x.len };
+	io->covers = x.len;
 	if (!op_moves(io->op))
-		return true;
+		return !i->device || i->logical == SECTOR || device_step(q, io);
 	io->step.iov = io->iov;
 	io->step.iovs = io->iovs;
-	if (i->direct &&
-	    ((x.off | x.len) % i->direct_off || !step_aligned(io->iov, io->iovs, i->direct_mem)))
+	if (i->direct && ((x.off | x.len) % i->direct_off ||
+			  !step_aligned(io->iov, io->iovs, i->direct_mem, i->direct_off)))
 		return bounce(q, io);
 	return true;
 }
@@ -213,8 +245,13 @@ static bool settle(struct blkq *q, struct blk_io *io, int64_t res)
 			host_error(q, io, 0);
 		return !res;
 	}
+	if (io->step.op == BLK_WRITE && (uint64_t)res != io->step.len && !op_moves(io->op)) {
+		host_error(q, io, 0);
+		return true;
+	}
 	if (!op_moves(io->op)) {
-		io->moved += io->step.len;
+		io->moved += io->covers;
+		io->leg = LEG_WHOLE;
 		if (io->moved < io->len && io->op != BLK_FLUSH)
 			return false;
 		end(q, io, BLK_OK);

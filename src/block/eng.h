@@ -96,5 +96,5 @@ int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf);
 int step_hole_mode(const struct blk_io *io);
 /* Pieces that one system call takes; the rest goes on as after a short transfer. */
 unsigned int step_pieces(const struct blk_io *io);
-/* Do all pieces begin and end at multiples of align? */
-bool step_aligned(const struct kiov *k, unsigned int n, uint32_t align);
+/* Do all pieces begin at multiples of mem, and are they multiples of len long? Hosts ask for both. */
+bool step_aligned(const struct kiov *k, unsigned int n, uint32_t mem, uint32_t len);

@@ -31,10 +31,10 @@ unsigned int step_pieces(const struct blk_io *io)
 	return io->step.iovs < PIECES_MAX ? io->step.iovs : PIECES_MAX;
 }
 
-bool step_aligned(const struct kiov *k, unsigned int n, uint32_t align)
+bool step_aligned(const struct kiov *k, unsigned int n, uint32_t mem, uint32_t len)
 {
 	for (unsigned int i = 0; i < n; i++)
-		if (((uintptr_t)k[i].v.iov_base | k[i].v.iov_len) & (align - 1))
+		if ((uintptr_t)k[i].v.iov_base & (mem - 1) || k[i].v.iov_len & (len - 1))
 			return false;
 	return true;
 }

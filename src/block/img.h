@@ -64,6 +64,7 @@ struct blk_io {
 	uint64_t moved;	   /* short reads and writes go on */
 	unsigned int gate; /* enum gate_way: how it went in */
 	uint32_t looked;   /* bytes that LEG_LOOK has read */
+	uint64_t covers;   /* bytes of the disk that a step without payload is for */
 	enum blk_leg { LEG_WHOLE, LEG_LOOK, LEG_BACK } leg;
 	struct blk_step { /* what the engine is to do next, in bytes of the host file */
 		enum blk_op op;

@@ -63,14 +63,17 @@ static void inspect(const struct img *i, const struct blk_io *io)
 	if (s->op == BLK_FLUSH)
 		return;
 	assert_true(s->len > 0 && s->off + s->len >= s->off && s->off + s->len <= i->size);
-	if (s->op != BLK_READ && s->op != BLK_WRITE)
+	if (s->op != BLK_READ && s->op != BLK_WRITE) {
+		if (i->device)
+			assert_int_equal((s->off | s->len) % i->logical, 0);
 		return;
+	}
 	assert_int_equal(kiov_total(s->iov, s->iovs), s->len);
 	for (unsigned int k = 0; k < s->iovs; k++)
 		assert_true(kiov_len(&s->iov[k]) > 0);
 	if (i->direct) {
 		assert_int_equal((s->off | s->len) % i->direct_off, 0);
-		assert_true(step_aligned(s->iov, s->iovs, i->direct_mem));
+		assert_true(step_aligned(s->iov, s->iovs, i->direct_mem, i->direct_off));
 	}
 }
 
@@ -163,7 +166,7 @@ static void world_begin(struct world *w, uint32_t unit)
 		.size = SIZE,
 		.direct = unit,
 		.direct_off = unit ? unit : SECTOR,
-		.direct_mem = 512,
+		.direct_mem = 4,
 		.gated = unit > SECTOR,
 		.can_punch = true,
 		.can_zero = true,
@@ -354,6 +357,42 @@ TEST(payload_that_is_not_as_long_as_the_request_is_refused)
 					 have == want ? BLK_OK : BLK_IOERR);
 		}
 	world_end(&w);
+}
+
+TEST(every_zeroing_of_a_small_disk_zeroes_its_own_bytes_and_no_others)
+{
+	static const uint32_t blocks[] = { 512, 1024, 2048, 4096 };
+	struct world w;
+	struct ask a;
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(blocks); i++) {
+		uint32_t block = blocks[i / 2];
+
+		world_begin(&w, i % 2 ? block : 0);
+		w.img.device = true;
+		w.img.logical = block;
+		for (size_t off = 0; off < SECTORS; off++)
+			for (size_t n = 1; n <= SECTORS - off; n++) {
+				uint8_t want[SIZE];
+
+				memset(w.disk, 0xaa, SIZE);
+				memset(want, 0xaa, SIZE);
+				ask_cut(&a, NULL, 0, 0, 0);
+				assert_int_equal(
+					ask_one(&w, &a, BLK_DISCARD, off * SECTOR, n * SECTOR),
+					BLK_OK);
+				for (size_t k = 0; k < SIZE; k++)
+					assert_true(w.disk[k] == 0xaa ||
+						    (k >= off * SECTOR && k < (off + n) * SECTOR));
+				memset(w.disk, 0xaa, SIZE);
+				memset(want + off * SECTOR, 0, n * SECTOR);
+				assert_int_equal(
+					ask_one(&w, &a, BLK_ZERO, off * SECTOR, n * SECTOR),
+					BLK_OK);
+				assert_memory_equal(w.disk, want, SIZE);
+			}
+		world_end(&w);
+	}
 }
 
 /* An error of the host at any step of any kind of request ends it once, with the status that says
@@ -547,6 +586,7 @@ int main(void)
 		T(every_request_of_a_small_disk_moves_its_own_bytes_and_no_others),
 		T(whatever_reaches_past_the_disk_never_reaches_the_engine),
 		T(payload_that_is_not_as_long_as_the_request_is_refused),
+		T(every_zeroing_of_a_small_disk_zeroes_its_own_bytes_and_no_others),
 		T(errors_of_the_host_are_told_and_nothing_else_breaks),
 		T(a_write_of_part_of_a_unit_fails_when_the_unit_cannot_be_read),
 		T(a_host_that_says_again_is_asked_again_but_not_for_ever),
