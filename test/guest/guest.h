@@ -206,6 +206,8 @@ void pci_move(void);
 void smp_run(void);
 void blk_run(void);
 void blk_bench(void);
+void blk_verify(void);
+void blk_discard(void);
 void net_run(void);
 void con_run(void);
 void con_echo(void);

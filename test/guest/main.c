@@ -12,16 +12,22 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-	{ "told", told_run },	  { "acpi", acpi_run },	      { "acpihex", acpi_hex },
-	{ "smbios", smbios_run }, { "mptable", mptable_run }, { "ram", ram_run },
-	{ "cpuid", cpuid_run },	  { "cmos", cmos_run },	      { "ports", ports_run },
-	{ "debug", debug_run },	  { "serial", serial_run },   { "echo", serial_echo },
-	{ "reset", reset_run },	  { "pci", pci_run },	      { "pcimove", pci_move },
-	{ "smp", smp_run },	  { "blk", blk_run },	      { "blkbench", blk_bench },
-	{ "net", net_run },	  { "con", con_run },	      { "conecho", con_echo },
-	{ "rng", rng_run },	  { "attack", attack_run },   { "race", race_run },
-	{ "storm", storm_run },	  { "speed", speed_run },     { "touch", touch_run },
-	{ "park", park_run },	  { "derail", derail_run },
+	{ "told", told_run },	     { "acpi", acpi_run },
+	{ "acpihex", acpi_hex },     { "smbios", smbios_run },
+	{ "mptable", mptable_run },  { "ram", ram_run },
+	{ "cpuid", cpuid_run },	     { "cmos", cmos_run },
+	{ "ports", ports_run },	     { "debug", debug_run },
+	{ "serial", serial_run },    { "echo", serial_echo },
+	{ "reset", reset_run },	     { "pci", pci_run },
+	{ "pcimove", pci_move },     { "smp", smp_run },
+	{ "blk", blk_run },	     { "blkbench", blk_bench },
+	{ "blkverify", blk_verify }, { "blkdiscard", blk_discard },
+	{ "net", net_run },	     { "con", con_run },
+	{ "conecho", con_echo },     { "rng", rng_run },
+	{ "attack", attack_run },    { "race", race_run },
+	{ "storm", storm_run },	     { "speed", speed_run },
+	{ "touch", touch_run },	     { "park", park_run },
+	{ "derail", derail_run },
 };
 
 const char *cmdline(void)

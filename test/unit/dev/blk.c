@@ -10,6 +10,7 @@
 #include <linux/virtio_blk.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,6 +27,14 @@
 #define SECTORS 256u
 #define ALL (~(1ull << 33))
 #define BITF(n) (1ull << (n))
+
+/* Taken from the C library: how often data were made safe. */
+static int syncs;
+int fdatasync(int fd)
+{
+	(void)fd;
+	return __atomic_add_fetch(&syncs, 1, __ATOMIC_RELAXED) ? 0 : -1;
+}
 
 struct bench {
 	struct rig r;
@@ -318,6 +327,84 @@ TEST(the_driver_may_turn_write_through_on_and_a_reset_turns_it_off)
 	bench_end(&b);
 }
 
+/* One fdatasync after each change, before its end is told; none for reads; none when cached. */
+TEST(with_write_through_each_change_is_made_safe_before_it_is_told)
+{
+	static const uint32_t changes[] = { VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_DISCARD,
+					    VIRTIO_BLK_T_WRITE_ZEROES };
+	struct bench b;
+	struct rig *r = &b.r;
+
+	bench_conf(&b);
+	b.conf.disable_io_uring = b.conf.disable_aio = true;
+	bench_start(&b, ALL);
+	for (int through = 0; through < 3; through++) {
+		if (through == 1)
+			wr(r, AT_CONFIG + 32, 1, 0);
+		if (through == 2)
+			drv_start(r, ALL & ~BITF(VIRTIO_BLK_F_FLUSH));
+		for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+			int before = syncs;
+
+			segment(r, 8, 8, 0);
+			assert_int_equal(ask(r, 0, changes[i], 0, i ? 16 : 512, false),
+					 VIRTIO_BLK_S_OK);
+			assert_int_equal(syncs - before, through ? 1 : 0);
+			assert_int_equal(ask(r, 0, VIRTIO_BLK_T_IN, 0, 512, true), VIRTIO_BLK_S_OK);
+			assert_int_equal(syncs - before, through ? 1 : 0);
+		}
+	}
+	bench_end(&b);
+}
+
+TEST(sparse_off_takes_all_space_and_gives_none_back)
+{
+	struct bench b;
+	struct stat st;
+	uint64_t f;
+
+	bench_conf(&b);
+	assert_int_equal(ftruncate(b.fd, 0), 0);
+	assert_int_equal(ftruncate(b.fd, 1 << 20), 0);
+	b.conf.sparse = false;
+	bench_start(&b, ALL);
+	assert_int_equal(fstat(b.fd, &st), 0);
+	assert_true(st.st_blocks * 512 >= 1 << 20);
+	f = drv_offered(&b.r);
+	assert_false(f & BITF(VIRTIO_BLK_F_DISCARD));
+	assert_true(f & BITF(VIRTIO_BLK_F_WRITE_ZEROES));
+	assert_int_equal(rd(&b.r, AT_CONFIG + 36, 4), 0);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 56, 1), 0);
+	segment(&b.r, 0, 2048, 1); /* unmap is a wish */
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_WRITE_ZEROES, 0, 16, false), VIRTIO_BLK_S_OK);
+	assert_int_equal(fstat(b.fd, &st), 0);
+	assert_true(st.st_blocks * 512 >= 1 << 20);
+	bench_end(&b);
+}
+
+TEST(a_queue_is_pinned_where_the_config_says)
+{
+	static uint32_t cpu[] = { 0 }, none[] = { 1000 };
+	struct queue_affinity_conf a[] = { { .queue_index = 1, .host_cpus = { 1, cpu } } };
+	struct bench b;
+	struct err e = { 0 };
+	char line[512];
+
+	bench_conf(&b);
+	b.conf.num_queues = 2;
+	b.conf.queue_affinity.items = a;
+	b.conf.queue_affinity.count = 1;
+	bench_start(&b, ALL);
+	assert_int_equal(ask(&b.r, 1, VIRTIO_BLK_T_IN, 20, 512, true), VIRTIO_BLK_S_OK);
+	dev_remove(b.r.d);
+	a[0].host_cpus.items = none;
+	assert_int_equal(rig_add_saved(&b.r, &blk_class, &b.conf, NULL, &e), -1);
+	assert_non_null(strstr(err_line(&e, line, sizeof(line)), "to host CPU 1000"));
+	b.conf.queue_affinity.items = NULL;
+	b.conf.queue_affinity.count = 0;
+	bench_end(&b);
+}
+
 TEST(each_queue_serves_on_its_own)
 {
 	struct bench b;
@@ -462,6 +549,9 @@ int main(void)
 		T(the_serial_number_is_told),
 		T(discard_and_write_zeroes_make_zeros),
 		T(the_driver_may_turn_write_through_on_and_a_reset_turns_it_off),
+		T(with_write_through_each_change_is_made_safe_before_it_is_told),
+		T(sparse_off_takes_all_space_and_gives_none_back),
+		T(a_queue_is_pinned_where_the_config_says),
 		T(each_queue_serves_on_its_own),
 		T(a_full_ring_is_served_round_after_round),
 		T(a_reset_in_mid_flight_leaves_nothing_in_flight),
