@@ -34,6 +34,7 @@ struct program {
 	struct loop_fd signals;
 	int signal_fd;
 	struct vm *vm;
+	bool ending; /* a signal has said so */
 	int status;
 };
 
@@ -53,15 +54,25 @@ static void on_signal(void *arg, uint32_t events)
 			continue;
 		}
 		log_info("signal %s: shutting down", strsignal((int)s.ssi_signo));
+		p->ending = true;
 		loop_stop(p->loop);
 	}
+}
+
+/* While the VM is built the loop does not run; what waits for it is looked at here. */
+static bool is_ending(void *arg)
+{
+	struct program *p = arg;
+
+	on_signal(p, 0);
+	return p->ending;
 }
 
 static void on_vm_ended(void *arg, bool failed)
 {
 	struct program *p = arg;
 
-	if (failed)
+	if (failed && !p->ending)
 		p->status = 1;
 	if (failed || !p->cli.vmm.no_shutdown)
 		loop_stop(p->loop);
@@ -132,7 +143,7 @@ static int start_events(const struct event_monitor_conf *c, struct err *e)
 
 static int run(struct program *p, struct err *e)
 {
-	const struct vm_up up = { .ended = on_vm_ended, .arg = p };
+	const struct vm_up up = { .ended = on_vm_ended, .is_ending = is_ending, .arg = p };
 
 	if (conf_check_vmm(&p->cli.vmm, e) < 0 || conf_check(&p->cli.vm, e) < 0)
 		return -1;
@@ -144,8 +155,10 @@ static int run(struct program *p, struct err *e)
 		return -1;
 	if (seccomp_setup(p->cli.vmm.seccomp, e) < 0 || thread_confine("control", e) < 0)
 		return -1;
-	if (vm_new(&p->vm, &p->cli.vm, p->loop, &up, e) < 0 || vm_boot(p->vm, e) < 0)
+	if (vm_new(&p->vm, &p->cli.vm, p->loop, &up, e) < 0)
 		return -1;
+	if (vm_boot(p->vm, e) < 0)
+		return p->ending ? 0 : -1;
 	loop_run(p->loop);
 	return 0;
 }

@@ -16,19 +16,13 @@
 #include "mem/gmem.h"
 #include "pci/pci.h"
 
-struct arch_ram {
-	uint64_t base, size;
-};
-#define ARCH_RAM_MAX 4
-
-/* Where RAM of this total size lies; returns the number of pieces. Fails when it does not fit the
+/* Gives the zones of the plan, which are open, their places. Fails when they do not fit into the
  * physical address width. */
-MUST int arch_ram(struct arch_ram out[ARCH_RAM_MAX], uint32_t *count, const struct vm_conf *c,
-		  uint8_t phys_bits, struct err *e);
+MUST int arch_ram(struct gmem_plan *p, const struct vm_conf *c, uint8_t phys_bits, struct err *e);
 /* Arguments for hv_vm_new and pci_host_new. */
 void arch_hv_args(struct hv_vm_args *out, const struct vm_conf *c);
-MUST int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t phys_bits,
-		       struct err *e);
+MUST int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint64_t ram_end,
+		       uint8_t phys_bits, struct err *e);
 
 /* Adds the platform's devices by dev_add: IOAPIC, CMOS, i8042, ACPI registers, debug ports,
  * serial. */

@@ -114,6 +114,18 @@ static bool hotplugged_without_room(const struct look *l)
 	return l->vm->memory.hotplugged_size > l->vm->memory.hotplug_size;
 }
 
+static bool hotplugged_by_acpi(const struct look *l)
+{
+	const struct memory_conf *m = &l->vm->memory;
+
+	return conf_said(memory, m, hotplugged_size) && m->hotplug_method == HOTPLUG_ACPI;
+}
+
+static bool huge_pages_never_merge(const struct look *l)
+{
+	return l->vm->memory.hugepages && l->vm->memory.mergeable;
+}
+
 static bool balloon_is_all(const struct look *l)
 {
 	return l->vm->balloon && l->vm->memory.size && l->vm->balloon->size >= l->vm->memory.size;
@@ -145,6 +157,9 @@ static const struct rule vm_rules[] = {
 	  "--memory: size is not a multiple of hugepage_size: round it" },
 	{ hotplugged_without_room, false,
 	  "--memory: hotplugged_size is above hotplug_size: lower it" },
+	{ hotplugged_by_acpi, false,
+	  "--memory: hotplugged_size is for virtio-mem: say hotplug_method=virtio-mem" },
+	{ huge_pages_never_merge, true, "--memory: mergeable has no effect on huge pages" },
 	{ balloon_is_all, false, "--balloon: size takes all the guest's memory: lower it" },
 };
 
@@ -171,11 +186,50 @@ static bool zone_has_page_size_without_pages(const struct look *l)
 	return conf_said(memory_zone, z, hugepage_size) && !z->hugepages;
 }
 
-static bool zone_has_file_and_huge_pages(const struct look *l)
+static bool zone_page_size_is_odd(const struct look *l)
 {
 	const struct memory_zone_conf *z = l->thing;
 
-	return z->file && z->hugepages;
+	return conf_said(memory_zone, z, hugepage_size) &&
+	       (!is_pow2(z->hugepage_size) || z->hugepage_size <= PAGE);
+}
+
+static bool zone_is_no_huge_pages(const struct look *l)
+{
+	const struct memory_zone_conf *z = l->thing;
+
+	return z->hugepages && z->hugepage_size && z->size % z->hugepage_size;
+}
+
+/* The pages of a file that is shared are the file's, wherever they are. */
+static bool zone_binds_a_shared_file(const struct look *l)
+{
+	const struct memory_zone_conf *z = l->thing;
+
+	return z->shared && z->file && conf_said(memory_zone, z, host_numa_node);
+}
+
+static bool zone_grows_by_acpi(const struct look *l)
+{
+	const struct memory_zone_conf *z = l->thing;
+
+	return (conf_said(memory_zone, z, hotplug_size) ||
+		conf_said(memory_zone, z, hotplugged_size)) &&
+	       l->vm->memory.hotplug_method == HOTPLUG_ACPI;
+}
+
+static bool zone_hotplugged_without_room(const struct look *l)
+{
+	const struct memory_zone_conf *z = l->thing;
+
+	return z->hotplugged_size > z->hotplug_size;
+}
+
+static bool zone_never_merges(const struct look *l)
+{
+	const struct memory_zone_conf *z = l->thing;
+
+	return z->hugepages && z->mergeable;
 }
 
 static const struct rule zone_rules[] = {
@@ -183,8 +237,15 @@ static const struct rule zone_rules[] = {
 	{ zone_shares_and_merges, false,
 	  "shared memory can not be merged: say one of shared and mergeable" },
 	{ zone_has_page_size_without_pages, false, "hugepage_size needs hugepages=on" },
-	{ zone_has_file_and_huge_pages, false,
-	  "a file has its own pages: say one of file and hugepages" },
+	{ zone_page_size_is_odd, false,
+	  "hugepage_size is no size of a page: say a power of two above 4K" },
+	{ zone_is_no_huge_pages, false, "size is not a multiple of hugepage_size: round it" },
+	{ zone_binds_a_shared_file, false,
+	  "a shared file has its pages where it has them: leave out host_numa_node or shared" },
+	{ zone_grows_by_acpi, false,
+	  "a zone grows by virtio-mem only: say --memory size=0,hotplug_method=virtio-mem" },
+	{ zone_hotplugged_without_room, false, "hotplugged_size is above hotplug_size: lower it" },
+	{ zone_never_merges, true, "--memory-zone: mergeable has no effect on huge pages" },
 };
 
 /* Consoles. */

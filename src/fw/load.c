@@ -97,7 +97,7 @@ static int load_segment(const struct gmem *m, const struct file *f, const Elf64_
 		if (before[i].p_type == PT_LOAD &&
 		    ranges_meet(bss, len, before[i].p_paddr, before[i].p_filesz))
 			return gmem_zero(m, GPA(bss), len);
-	return 0;
+	return gmem_clear(m, GPA(bss), len);
 }
 
 /* The PVH entry in a block of notes, or 0. A note is three words, the name and the bytes, each

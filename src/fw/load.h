@@ -2,8 +2,8 @@
 /*
  * Kernels and firmware, from a file into guest memory: ELF with a PVH entry, bzImage, and initrds.
  * The file is foreign input: each number is judged before it is used. Bytes go from the file
- * straight into RAM; RAM is taken as gmem_add made it, zeros, so that what the file does not fill
- * costs nothing. CPU state and boot parameters are arch's business. Any thread that may open
+ * straight into RAM; RAM is taken as it was made, zeros unless a file holds it (gmem_clear), so that
+ * what the file does not fill costs nothing. CPU state and boot parameters are arch's business. Any thread that may open
  * files, one at a time per gmem.
  *
  * System V ABI ch. 4 and 5 (ELF); Xen docs/misc/pvh.pandoc; Linux Documentation/arch/x86/boot.rst.

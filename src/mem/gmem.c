@@ -5,6 +5,7 @@
  */
 #include "mem/gmem.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,14 +13,19 @@
 #include "base/bits.h"
 #include "base/fd.h"
 #include "base/mem.h"
-#include "mem/backing.h"
 
-#define REGIONS_MAX 64
+/* RAM without a seam: adjoining regions that lie side by side in the host too. */
+struct run {
+	uint64_t base, size;
+	unsigned char *host;
+	struct backing_span span;
+};
 
 struct gmem {
-	unsigned int count;
-	struct gmem_region region[REGIONS_MAX]; /* sorted by base */
-	struct backing backing[REGIONS_MAX];
+	unsigned int regions, zones, runs;
+	struct gmem_region region[GMEM_PARTS_MAX]; /* sorted by base */
+	struct backing zone[GMEM_PARTS_MAX];	   /* gmem_add brings one for each region */
+	struct run run[GMEM_PARTS_MAX];		   /* sorted by base */
 };
 
 _Static_assert(sizeof(struct kiov) == sizeof(struct iovec), "kiov is what the kernel takes");
@@ -35,83 +41,198 @@ void gmem_free(struct gmem *m)
 {
 	if (!m)
 		return;
-	for (unsigned int i = 0; i < m->count; i++)
-		backing_unmap(&m->backing[i]);
+	for (unsigned int i = 0; i < m->runs; i++)
+		backing_span_drop(&m->run[i].span);
+	for (unsigned int i = 0; i < m->zones; i++)
+		backing_close(&m->zone[i]);
 	free(m);
 }
 
-int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_args *b, struct err *e)
+/* --- building --- */
+
+static int judge_place(const struct gmem *m, uint64_t base, uint64_t size, struct err *e)
 {
-	unsigned int at = 0;
 	uint64_t end;
 
-	if (m->count == REGIONS_MAX)
-		return err_set(e, ERR_BAD, "more than %d pieces of guest memory", REGIONS_MAX);
-	if (base.v % KIB(4) || !size || add_overflows(&end, base.v, size))
+	if (base % KIB(4) || !size || size % KIB(4) || add_overflows(&end, base, size))
 		return err_set(e, ERR_BAD, "guest memory at 0x%" PRIx64 " of 0x%" PRIx64 " bytes",
-			       base.v, size);
-	for (unsigned int i = 0; i < m->count; i++) {
+			       base, size);
+	for (unsigned int i = 0; i < m->regions; i++) {
 		const struct gmem_region *r = &m->region[i];
 
-		if (ranges_meet(base.v, size, r->base.v, r->size))
+		if (ranges_meet(base, size, r->base.v, r->size))
 			return err_set(e, ERR_TAKEN, "guest memory at 0x%" PRIx64 " is there twice",
-				       base.v);
-		if (r->base.v < base.v)
-			at = i + 1;
+				       base);
 	}
-	struct backing made;
-	if (backing_map(&made, size, b, e) < 0)
+	return 0;
+}
+
+/* A run for the parts given, which adjoin; it is empty yet. NULL on failure. */
+static struct run *add_run(struct gmem *m, const struct gmem_part *p, unsigned int parts,
+			   struct err *e)
+{
+	uint64_t size = 0, align = MIB(2);
+	struct backing_span span;
+	unsigned int at;
+
+	for (unsigned int i = 0; i < parts; i++) {
+		size += p[i].size;
+		align = max_u64(align, m->zone[p[i].zone].page);
+	}
+	if (backing_span(&span, size, align, p->base.v, e) < 0)
+		return NULL;
+	for (at = m->runs++; at > 0 && m->run[at - 1].base > p->base.v; at--)
+		m->run[at] = m->run[at - 1];
+	m->run[at] = (struct run){ p->base.v, size, span.host, span };
+	return &m->run[at];
+}
+
+static int add_region(struct gmem *m, const struct run *run, const struct gmem_part *p,
+		      struct err *e)
+{
+	const struct backing *b = &m->zone[p->zone];
+	unsigned char *host = run->host + (p->base.v - run->base);
+	unsigned int at;
+
+	if (p->base.v % b->page || p->off % b->page || p->size % b->page)
+		return err_set(e, ERR_BAD,
+			       "guest memory at 0x%" PRIx64 " is not at a page of %" PRIu64 " KiB",
+			       p->base.v, b->page >> 10);
+	if (backing_map(b, host, p->off, p->size, e) < 0)
 		return -1;
-	memmove(&m->region[at + 1], &m->region[at], (m->count - at) * sizeof(m->region[0]));
-	memmove(&m->backing[at + 1], &m->backing[at], (m->count - at) * sizeof(m->backing[0]));
-	m->count++;
-	m->backing[at] = made;
+	for (at = m->regions++; at > 0 && m->region[at - 1].base.v > p->base.v; at--)
+		m->region[at] = m->region[at - 1];
 	m->region[at] = (struct gmem_region){
-		.base = base,
-		.size = size,
-		.host = (uintptr_t)made.host,
-		.fd = made.fd,
+		.base = p->base,
+		.size = p->size,
+		.host = (uintptr_t)host,
+		.fd = b->fd,
+		.fd_off = p->off,
+		.zone = p->zone,
 	};
 	return 0;
 }
 
+/* Makes the run that begins with the first part, and returns how many parts it has; 0 on
+ * failure. */
+static unsigned int lay_run(struct gmem *m, const struct gmem_part *p, unsigned int parts,
+			    struct err *e)
+{
+	unsigned int n = 1;
+	struct run *run;
+
+	while (n < parts && p[n].base.v == p[n - 1].base.v + p[n - 1].size)
+		n++;
+	run = add_run(m, p, n, e);
+	for (unsigned int i = 0; run && i < n; i++)
+		if (add_region(m, run, &p[i], e) < 0)
+			return 0;
+	return run ? n : 0;
+}
+
+int gmem_lay(struct gmem *m, struct gmem_plan *p, struct err *e)
+{
+	assert(!m->zones);
+	memcpy(m->zone, p->zone, p->zones * sizeof(p->zone[0]));
+	m->zones = p->zones;
+	p->zones = 0;
+	for (unsigned int i = 0; i < p->parts; i++) {
+		const struct gmem_part *part = &p->part[i];
+
+		assert(part->zone < m->zones);
+		if (judge_place(m, part->base.v, part->size, e) < 0)
+			return -1;
+		if (i && part->base.v < part[-1].base.v + part[-1].size)
+			return err_set(e, ERR_TAKEN, "guest memory at 0x%" PRIx64 " is there twice",
+				       part->base.v);
+	}
+	for (unsigned int i = 0, n; i < p->parts; i += n) {
+		n = lay_run(m, &p->part[i], p->parts - i, e);
+		if (!n)
+			return -1;
+	}
+	return 0;
+}
+
+int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_args *b, struct err *e)
+{
+	struct gmem_part part = { .base = base, .size = size, .zone = m->zones };
+
+	if (m->zones == GMEM_PARTS_MAX || m->regions == GMEM_PARTS_MAX)
+		return err_set(e, ERR_BAD, "more than %d pieces of guest memory", GMEM_PARTS_MAX);
+	if (judge_place(m, base.v, size, e) < 0 || backing_open(&m->zone[m->zones], size, b, e) < 0)
+		return -1;
+	m->zones++;
+	return lay_run(m, &part, 1, e) ? 0 : -1;
+}
+
+int gmem_prefault(const struct gmem *m, const struct prefault_stop *stop, struct err *e)
+{
+	struct prefault_range range[GMEM_PARTS_MAX];
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < m->regions; i++) {
+		const struct gmem_region *r = &m->region[i];
+		const struct backing *b = &m->zone[r->zone];
+
+		if (b->how.prefault)
+			range[n++] = (struct prefault_range){ (unsigned char *)r->host, r->size,
+							      b->page };
+	}
+	return prefault(range, n, stop, e);
+}
+
+/* --- looking --- */
+
 unsigned int gmem_regions(const struct gmem *m)
 {
-	return m->count;
+	return m->regions;
 }
 
 const struct gmem_region *gmem_region(const struct gmem *m, unsigned int i)
 {
-	return i < m->count ? &m->region[i] : NULL;
+	return i < m->regions ? &m->region[i] : NULL;
 }
 
 uint64_t gmem_total(const struct gmem *m)
 {
 	uint64_t sum = 0;
 
-	for (unsigned int i = 0; i < m->count; i++)
+	for (unsigned int i = 0; i < m->regions; i++)
 		sum += m->region[i].size;
 	return sum;
 }
 
-/* The region that a lies in, with *room bytes from a to its end; NULL outside RAM. There are few
- * regions. */
-static const struct gmem_region *find(const struct gmem *m, gpa_t a, uint64_t *room)
+/* Where a lies in the host, with *room bytes from there to the end of its run; NULL and 0
+ * outside RAM. There are few runs. */
+static unsigned char *find(const struct gmem *m, gpa_t a, uint64_t *room)
 {
-	for (unsigned int i = 0; i < m->count; i++) {
-		const struct gmem_region *r = &m->region[i];
+	for (unsigned int i = 0; i < m->runs; i++) {
+		const struct run *r = &m->run[i];
 
-		if (a.v >= r->base.v && a.v - r->base.v < r->size) {
-			*room = r->size - (a.v - r->base.v);
-			return r;
+		if (a.v >= r->base && a.v - r->base < r->size) {
+			*room = r->size - (a.v - r->base);
+			return r->host + (a.v - r->base);
 		}
 	}
+	*room = 0;
 	return NULL;
 }
 
-static unsigned char *at(const struct gmem_region *r, gpa_t a)
+uint64_t gmem_run(const struct gmem *m, gpa_t a)
 {
-	return (unsigned char *)(r->host + (a.v - r->base.v));
+	uint64_t sum = 0, room;
+
+	for (; find(m, gpa_add(a, sum), &room); sum += room)
+		;
+	return sum;
+}
+
+uint64_t gmem_end(const struct gmem *m)
+{
+	const struct run *last = &m->run[m->runs - 1];
+
+	return m->runs ? last->base + last->size : 0;
 }
 
 bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len)
@@ -120,100 +241,127 @@ bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len)
 
 	if (!len || a.v + len < a.v)
 		return false;
-	while (len) {
-		if (!find(m, a, &room))
-			return false;
+	for (; find(m, a, &room); a = gpa_add(a, room), len -= room)
 		if (room >= len)
 			return true;
-		a = gpa_add(a, room);
-		len -= room;
-	}
-	return true;
+	return false;
 }
 
-/* Calls for each contiguous piece of a range that gmem_ok approved. */
-#define each_piece(m, a, len, host, n)                                                             \
-	for (uint64_t room_, n = 0; (len) > 0; (a) = gpa_add((a), n), (len) -= n)                  \
-		for (unsigned char *host = piece((m), (a), (len), &room_, &n); host; host = NULL)
+/* --- copying --- */
 
-static unsigned char *piece(const struct gmem *m, gpa_t a, uint64_t len, uint64_t *room,
-			    uint64_t *n)
+/* What is done to a range, piece by piece: a range that gmem_ok approved crosses a seam only where
+ * gmem_add put RAM beside other RAM. */
+typedef int piece_fn(void *arg, unsigned char *host, uint64_t n);
+
+static int each_piece(const struct gmem *m, gpa_t a, uint64_t len, piece_fn *fn, void *arg)
 {
-	const struct gmem_region *r = find(m, a, room);
+	uint64_t room;
 
-	*n = min_u64(*room, len);
-	return at(r, a);
+	if (!len)
+		return 0;
+	if (!gmem_ok(m, a, len))
+		return -1;
+	for (uint64_t n; len; a = gpa_add(a, n), len -= n) {
+		unsigned char *host = find(m, a, &room);
+
+		n = min_u64(room, len);
+		if (fn(arg, host, n) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int copy_out(void *arg, unsigned char *host, uint64_t n)
+{
+	unsigned char **to = arg;
+
+	memcpy(*to, host, n);
+	*to += n;
+	return 0;
+}
+
+static int copy_in(void *arg, unsigned char *host, uint64_t n)
+{
+	const unsigned char **from = arg;
+
+	memcpy(host, *from, n);
+	*from += n;
+	return 0;
+}
+
+static int put_zeros(void *arg, unsigned char *host, uint64_t n)
+{
+	(void)arg;
+	memset(host, 0, n);
+	return 0;
+}
+
+struct load {
+	int fd;
+	uint64_t off;
+	struct err *e;
+};
+
+static int load_piece(void *arg, unsigned char *host, uint64_t n)
+{
+	struct load *l = arg;
+
+	if (fd_read_at(l->fd, host, n, l->off, l->e) < 0)
+		return -1;
+	l->off += n;
+	return 0;
 }
 
 int gmem_read(const struct gmem *m, gpa_t a, void *to, size_t len)
 {
-	unsigned char *p = to;
-	uint64_t left = len;
-
-	if (!len)
-		return 0;
-	if (!gmem_ok(m, a, len))
-		return -1;
-	each_piece(m, a, left, host, n)
-	{
-		memcpy(p, host, n);
-		p += n;
-	}
-	return 0;
+	return each_piece(m, a, len, copy_out, &to);
 }
 
 int gmem_write(const struct gmem *m, gpa_t a, const void *from, size_t len)
 {
-	const unsigned char *p = from;
-	uint64_t left = len;
-
-	if (!len)
-		return 0;
-	if (!gmem_ok(m, a, len))
-		return -1;
-	each_piece(m, a, left, host, n)
-	{
-		memcpy(host, p, n);
-		p += n;
-	}
-	return 0;
+	return each_piece(m, a, len, copy_in, &from);
 }
 
 int gmem_zero(const struct gmem *m, gpa_t a, uint64_t len)
 {
-	if (!len)
-		return 0;
-	if (!gmem_ok(m, a, len))
+	return each_piece(m, a, len, put_zeros, NULL);
+}
+
+int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len)
+{
+	if (len && !gmem_ok(m, a, len))
 		return -1;
-	each_piece(m, a, len, host, n) memset(host, 0, n);
+	for (unsigned int i = 0; i < m->regions; i++) {
+		const struct gmem_region *r = &m->region[i];
+		uint64_t from = max_u64(a.v, r->base.v);
+		uint64_t to = min_u64(a.v + len, r->base.v + r->size);
+
+		if (from < to && m->zone[r->zone].has_past &&
+		    gmem_zero(m, GPA(from), to - from) < 0)
+			return -1;
+	}
 	return 0;
 }
 
 int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off, struct err *e)
 {
-	if (!len)
-		return 0;
-	if (!gmem_ok(m, a, len))
+	struct load l = { fd, off, e };
+
+	if (len && !gmem_ok(m, a, len))
 		return err_set(e, ERR_BAD,
 			       "0x%" PRIx64 " bytes at 0x%" PRIx64 " do not fit into guest memory",
 			       len, a.v);
-	each_piece(m, a, len, host, n)
-	{
-		if (fd_read_at(fd, host, n, off, e) < 0)
-			return -1;
-		off += n;
-	}
-	return 0;
+	return each_piece(m, a, len, load_piece, &l);
 }
 
 int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t align)
 {
 	uint64_t room;
-	const struct gmem_region *r = find(m, a, &room);
+	unsigned char *host = find(m, a, &room);
 
-	if (!r || room < len || !len || a.v % align)
+	if (!host || room < len || !len || a.v % align)
 		return -1;
-	*w = (struct gwin){ .host = at(r, a), .len = len, .base = a };
+	*w = (struct gwin){ .host = host, .len = len, .base = a };
 	return 0;
 }
 
@@ -284,12 +432,12 @@ int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned i
 	if (a.v + left < a.v)
 		return -1;
 	while (left) {
-		const struct gmem_region *r = find(m, a, &room);
+		unsigned char *host = find(m, a, &room);
 
-		if (!r || *n >= max)
+		if (!host || *n >= max)
 			return -1;
 		room = min_u64(room, left);
-		out[*n].v.iov_base = at(r, a);
+		out[*n].v.iov_base = host;
 		out[*n].v.iov_len = room;
 		++*n;
 		a = gpa_add(a, room);

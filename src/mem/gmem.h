@@ -16,6 +16,8 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
+#include "mem/backing.h"
+#include "mem/prefault.h"
 
 typedef struct {
 	uint64_t v;
@@ -35,19 +37,44 @@ struct gmem_region {
 	uintptr_t host; /* for the hypervisor's slot only; never dereferenced outside gmem.c */
 	int fd;		/* of the backing, or -1 */
 	uint64_t fd_off;
+	uint32_t zone; /* that it is a part of: the plan's number */
 };
 
-struct backing_args; /* mem/backing.h */
+/* How RAM lies: zones, and what part of each is where. A zone that meets a hole has two parts. */
+#define GMEM_ZONES_MAX 64
+#define GMEM_PARTS_MAX (2 * GMEM_ZONES_MAX)
+struct gmem_part {
+	gpa_t base;
+	uint64_t size;
+	uint32_t zone;
+	uint64_t off; /* in the zone */
+};
+struct gmem_plan {
+	uint32_t zones, parts;
+	struct backing zone[GMEM_ZONES_MAX];   /* open */
+	struct gmem_part part[GMEM_PARTS_MAX]; /* by address, not meeting each other */
+};
 
 MUST int gmem_new(struct gmem **out, struct err *e);
-/* Adds RAM at [base, base+size), backed as b says. Regions do not overlap; base and size are
+/* Makes RAM as planned, in an empty map. Parts that adjoin in the guest adjoin in the host, so that
+ * a window may lie across their border. The zones are the map's from here on, and none are left in
+ * the plan, also on failure. */
+MUST int gmem_lay(struct gmem *m, struct gmem_plan *p, struct err *e);
+/* Adds RAM at [base, base+size), a zone of its own. Regions do not overlap; base and size are
  * multiples of 4 KiB. */
 MUST int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_args *b,
 		  struct err *e);
 void gmem_free(struct gmem *m);
+/* Touches the pages of the zones that ask for it; see mem/prefault. */
+MUST int gmem_prefault(const struct gmem *m, const struct prefault_stop *stop, struct err *e);
+
 unsigned int gmem_regions(const struct gmem *m);
 const struct gmem_region *gmem_region(const struct gmem *m, unsigned int i);
 uint64_t gmem_total(const struct gmem *m);
+/* Bytes of RAM from a to the next hole, whatever regions they are in. */
+uint64_t gmem_run(const struct gmem *m, gpa_t a);
+/* First address behind all RAM. */
+uint64_t gmem_end(const struct gmem *m);
 
 /* True when [a, a+len) lies in RAM (it may span adjoining regions). len 0 is false. */
 bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len);
@@ -56,18 +83,20 @@ bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len);
 MUST int gmem_read(const struct gmem *m, gpa_t a, void *to, size_t len);
 MUST int gmem_write(const struct gmem *m, gpa_t a, const void *from, size_t len);
 MUST int gmem_zero(const struct gmem *m, gpa_t a, uint64_t len);
+/* The same, which leaves out pages that nobody can have written to: new RAM that is no file's. */
+MUST int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len);
 /* Reads [off, off+len) of a file straight into RAM. */
 MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
 		   struct err *e);
 
-/* A window: a range inside one region, checked once, then accessed by offset. Rings live in
- * windows. */
+/* A window: a range without a seam in the host, checked once, then accessed by offset. Rings live
+ * in windows. */
 struct gwin {
 	unsigned char *host; /* gmem.c and the inlines below */
 	size_t len;
 	gpa_t base;
 };
-/* 0, or -1 when not wholly in one region or not aligned. */
+/* 0, or -1 when not wholly in RAM, across a seam (see gmem_lay), or not aligned. */
 MUST int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t align);
 /* Little-endian, single-copy atomic, never past the end: a load there gives 0, a store does
  * nothing. off is aligned. */

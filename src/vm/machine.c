@@ -12,10 +12,10 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/thread.h"
-#include "mem/backing.h"
 #include "mem/gmem.h"
 #include "pci/pci.h"
 #include "vm/plug.h"
+#include "vm/ram.h"
 
 struct machine {
 	struct machine_args args;
@@ -62,26 +62,8 @@ static void on_panic(void *arg, const char *how)
 
 static int build_memory(struct machine *m, struct err *e)
 {
-	const struct memory_conf *c = &m->args.conf->memory;
-	const struct backing_args how = {
-		.shared = c->shared,
-		.hugepages = c->hugepages,
-		.hugepage_size = c->hugepage_size,
-		.prefault = c->prefault,
-		.reserve = c->reserve,
-		.mergeable = c->mergeable,
-		.thp = c->thp,
-	};
-	struct arch_ram ram[ARCH_RAM_MAX];
-	uint32_t count;
-
-	if (arch_ram(ram, &count, m->args.conf, hv_phys_bits(m->args.hv), e) < 0 ||
-	    gmem_new(&m->mem, e) < 0)
+	if (ram_new(&m->mem, m->args.conf, hv_phys_bits(m->args.hv), &m->args.stop, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < count; i++) {
-		if (gmem_add(m->mem, GPA(ram[i].base), ram[i].size, &how, e) < 0)
-			return -1;
-	}
 	for (unsigned int i = 0; i < gmem_regions(m->mem); i++) {
 		const struct gmem_region *r = gmem_region(m->mem, i);
 
@@ -106,7 +88,7 @@ static int build_board(struct machine *m, struct err *e)
 	if (bus_new(&b->pio, "pio", e) < 0 || bus_new(&b->mmio, "mmio", e) < 0 ||
 	    irqs_new(&b->irqs, m->hv, e) < 0)
 		return -1;
-	if (arch_pci_args(&pci, m->args.conf, hv_phys_bits(m->args.hv), e) < 0)
+	if (arch_pci_args(&pci, m->args.conf, gmem_end(m->mem), hv_phys_bits(m->args.hv), e) < 0)
 		return -1;
 	pci.pio = b->pio;
 	pci.mmio = b->mmio;

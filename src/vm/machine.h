@@ -13,6 +13,7 @@
 #include "conf/conf.h"
 #include "core/dev.h"
 #include "hv/hv.h"
+#include "mem/prefault.h"
 #include "vm/chars.h"
 #include "vm/vcpu.h"
 
@@ -24,6 +25,7 @@ struct machine_args {
 	struct chars *chars;	    /* borrowed */
 	struct loop *ctl;	    /* the control loop, borrowed */
 	struct board_up up;
+	struct prefault_stop stop; /* asked while a long step of building is under way */
 	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why); /* arg is up.arg */
 };
 

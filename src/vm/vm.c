@@ -91,6 +91,7 @@ static int start(struct vm *v, struct err *e)
 		.chars = &v->chars,
 		.ctl = v->ctl,
 		.up = { .wish = on_wish, .event = on_event, .panic = on_panic, .arg = v },
+		.stop = { .fn = v->up.is_ending, .arg = v->up.arg },
 		.cpu_ended = on_cpu_ended,
 	};
 

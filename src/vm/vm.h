@@ -25,6 +25,9 @@ enum vm_state { VM_CREATED, VM_RUNNING, VM_SHUTDOWN };
 struct vm_up {
 	/* the guest powered off, or the machine failed (why is set) */
 	void (*ended)(void *arg, bool failed);
+	/* asked while the VM is built, if that takes long: is the program to end? Then building
+	 * fails. */
+	bool (*is_ending)(void *arg);
 	void *arg;
 };
 

@@ -11,6 +11,7 @@
 
 #include "arch/x86/mptable.h"
 #include "arch/x86/plat.h"
+#include "arch/x86/ram.h"
 #include "arch/x86/tables.h"
 #include "base/bits.h"
 #include "base/fd.h"
@@ -96,9 +97,8 @@ static int load_initrd_at(struct arch_payload *out, const struct load_kernel *k,
 			  const struct gmem *m, const char *path, struct err *e)
 {
 	AUTO_FD int fd = payload_open(path, e);
-	/* the first piece of RAM ends below the PCI window */
-	const struct load_range room = { k->end,
-					 min_u64(gmem_region(m, 0)->size, k->initrd_max + 1) };
+	/* without a hole, below the PCI window */
+	const struct load_range room = { k->end, min_u64(x86_ram_low(m), k->initrd_max + 1) };
 	struct load_range at;
 
 	if (fd < 0)
@@ -165,12 +165,11 @@ static int put_cmdline(const struct gmem *m, const char *cmdline, struct err *e)
 	return put(m, X86_CMDLINE, cmdline, strlen(cmdline) + 1, e);
 }
 
-static int put_start_info(const struct arch_payload *p, const struct gmem *m,
-			  const struct vm_conf *c, struct err *e)
+static int put_start_info(const struct arch_payload *p, const struct gmem *m, struct err *e)
 {
 	uint8_t info[0x40 + 32] = { 0 }, map[X86_MAP_MAX * 24] = { 0 };
 	struct x86_map_entry entry[X86_MAP_MAX];
-	uint32_t n = x86_map(entry, c);
+	uint32_t n = x86_map(entry, m);
 
 	for (uint32_t i = 0; i < n; i++) {
 		le64_put(map + 24 * i, entry[i].base);
@@ -193,11 +192,10 @@ static int put_start_info(const struct arch_payload *p, const struct gmem *m,
 		       : 0;
 }
 
-static int put_zero_page(const struct arch_payload *p, const struct gmem *m,
-			 const struct vm_conf *c, struct err *e)
+static int put_zero_page(const struct arch_payload *p, const struct gmem *m, struct err *e)
 {
 	struct x86_map_entry entry[X86_MAP_MAX];
-	uint32_t n = x86_map(entry, c);
+	uint32_t n = x86_map(entry, m);
 	uint8_t z[ZP_SIZE] = { 0 };
 
 	memcpy(z + ZP_HEADER, p->setup_header, p->setup_len);
@@ -227,6 +225,5 @@ int arch_finish(const struct arch_payload *p, struct board *b, const struct vm_c
 		return -1;
 	if (x86_acpi(b, c, e) || x86_smbios(&end, b->mem, c, e) || x86_mptable(b->mem, end, c, e))
 		return -1;
-	return p->kind == BOOT_PVH ? put_start_info(p, b->mem, c, e)
-				   : put_zero_page(p, b->mem, c, e);
+	return p->kind == BOOT_PVH ? put_start_info(p, b->mem, e) : put_zero_page(p, b->mem, e);
 }

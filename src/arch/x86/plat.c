@@ -8,6 +8,7 @@
 
 #include "arch/arch.h"
 #include "arch/x86/cpuid.h"
+#include "arch/x86/ram.h"
 #include "base/mem.h"
 #include "chip/ioapic.h"
 #include "conf/segments.h"
@@ -17,9 +18,6 @@
 #include "dev/i8042.h"
 #include "dev/serial.h"
 #include "pci/root.h"
-
-/* The 64-bit window of each segment begins at a multiple of this. */
-#define WINDOW_ALIGN GIB(4)
 
 uint8_t x86_phys_bits(const struct vm_conf *c, uint8_t host_bits)
 {
@@ -38,44 +36,6 @@ uint64_t x86_ged_addr(uint8_t phys_bits)
 	return x86_platform_area(phys_bits) + X86_PLATFORM_SIZE - KIB(4);
 }
 
-uint64_t x86_ram_low(uint64_t size)
-{
-	return min_u64(size, X86_RAM_GAP);
-}
-
-uint64_t x86_ram_high(uint64_t size)
-{
-	return size - x86_ram_low(size);
-}
-
-/* First address behind all RAM, not below 4 GiB. */
-static uint64_t ram_end(uint64_t size)
-{
-	return GIB(4) + x86_ram_high(size);
-}
-
-int arch_ram(struct arch_ram out[ARCH_RAM_MAX], uint32_t *count, const struct vm_conf *c,
-	     uint8_t phys_bits, struct err *e)
-{
-	uint64_t size = c->memory.size;
-	uint8_t bits = x86_phys_bits(c, phys_bits);
-
-	if (size < MIB(2) || size % KIB(4))
-		return err_set(e, ERR_BAD,
-			       "memory size %" PRIu64 " is not a multiple of 4 KiB, 2 MiB or more",
-			       size);
-	if (bits < 33 || size > x86_platform_area(bits) ||
-	    align_up(ram_end(size), WINDOW_ALIGN) >= x86_platform_area(bits))
-		return err_set(e, ERR_BAD,
-			       "memory size %" PRIu64
-			       " MiB does not fit into %u physical address bits",
-			       size >> 20, bits);
-	out[0] = (struct arch_ram){ 0, x86_ram_low(size) };
-	out[1] = (struct arch_ram){ GIB(4), x86_ram_high(size) };
-	*count = out[1].size ? 2 : 1;
-	return 0;
-}
-
 void arch_hv_args(struct hv_vm_args *out, const struct vm_conf *c)
 {
 	*out = (struct hv_vm_args){
@@ -86,10 +46,10 @@ void arch_hv_args(struct hv_vm_args *out, const struct vm_conf *c)
 	};
 }
 
-int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t phys_bits,
-		  struct err *e)
+int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint64_t ram_end,
+		  uint8_t phys_bits, struct err *e)
 {
-	uint64_t base = align_up(ram_end(c->memory.size), WINDOW_ALIGN);
+	uint64_t base = align_up(max_u64(ram_end, GIB(4)), X86_WINDOW_ALIGN);
 	uint64_t end = x86_platform_area(x86_phys_bits(c, phys_bits));
 	uint16_t segments = segments_count(c);
 
@@ -113,19 +73,6 @@ int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint8_t ph
 	return 0;
 }
 
-uint32_t x86_map(struct x86_map_entry out[X86_MAP_MAX], const struct vm_conf *c)
-{
-	uint64_t low = x86_ram_low(c->memory.size), high = x86_ram_high(c->memory.size);
-	uint32_t n = 0;
-
-	out[n++] = (struct x86_map_entry){ 0, X86_LOW_RAM_END, X86_MAP_RAM };
-	out[n++] = (struct x86_map_entry){ X86_HIGH_RAM, low - X86_HIGH_RAM, X86_MAP_RAM };
-	if (high)
-		out[n++] = (struct x86_map_entry){ GIB(4), high, X86_MAP_RAM };
-	out[n++] = (struct x86_map_entry){ X86_ECAM, X86_ECAM_SIZE, X86_MAP_RESERVED };
-	return n;
-}
-
 static int add(struct board *b, const struct fixed_class *class, const char *id, const void *conf,
 	       struct err *e)
 {
@@ -134,14 +81,14 @@ static int add(struct board *b, const struct fixed_class *class, const char *id,
 	return dev_add(NULL, b, &class->dev, &a, e);
 }
 
-static int add_chips(struct board *b, const struct vm_conf *c, struct err *e)
+static int add_chips(struct board *b, struct err *e)
 {
 	const struct ioapic_conf ioapic = { .at.place[0] = { FIXED_MMIO, X86_IOAPIC } };
 	const struct i8042_conf i8042 = { .at.place[0] = { FIXED_PIO, X86_PORT_I8042 } };
 	const struct cmos_conf cmos = {
 		.at.place[0] = { FIXED_PIO, X86_PORT_CMOS },
-		.ram_low = x86_ram_low(c->memory.size),
-		.ram_high = x86_ram_high(c->memory.size),
+		.ram_low = x86_ram_low(b->mem),
+		.ram_high = x86_ram_high(b->mem),
 	};
 
 	if (dev_add(NULL, b, &pci_root_class, &(struct dev_args){ .id = "__pci", .slot = -1 }, e))
@@ -190,7 +137,7 @@ static int add_ports(struct board *b, const struct vm_conf *c, const struct arch
 int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
 		 uint8_t phys_bits, struct err *e)
 {
-	if (add_chips(b, c, e) || add_ged(b, x86_phys_bits(c, phys_bits), e))
+	if (add_chips(b, e) || add_ged(b, x86_phys_bits(c, phys_bits), e))
 		return -1;
 	return add_ports(b, c, ch, e);
 }

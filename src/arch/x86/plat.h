@@ -38,6 +38,8 @@
 #define X86_HIGH_RAM 0x100000
 
 #define X86_RAM_GAP GIB(3) /* RAM below 4 GiB ends here at the latest */
+#define X86_WINDOW_ALIGN                                                                           \
+	GIB(4) /* the 64-bit PCI window of a segment begins at a multiple of this */
 #define X86_MMIO32 0xc0000000u
 #define X86_MMIO32_SIZE 0x28000000u
 #define X86_ECAM 0xe8000000u
@@ -68,17 +70,3 @@ uint8_t x86_phys_bits(const struct vm_conf *c, uint8_t host_bits);
 uint64_t x86_platform_area(uint8_t phys_bits);
 /* Address of the generic event device's flag byte. */
 uint64_t x86_ged_addr(uint8_t phys_bits);
-/* RAM below and above 4 GiB for a total size. */
-uint64_t x86_ram_low(uint64_t size);
-uint64_t x86_ram_high(uint64_t size);
-
-/* The memory map as guests are told, for hvm_start_info and the zero page. Types as in both: 1
- * RAM, 2 reserved. */
-#define X86_MAP_RAM 1
-#define X86_MAP_RESERVED 2
-#define X86_MAP_MAX 8
-struct x86_map_entry {
-	uint64_t base, size;
-	uint32_t type;
-};
-uint32_t x86_map(struct x86_map_entry out[X86_MAP_MAX], const struct vm_conf *c);

@@ -2,6 +2,11 @@
 /* The door into guest memory refuses what is not RAM, for every border of every region. */
 #include "mem/gmem.h"
 
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "base/bits.h"
 #include "mem/backing.h"
 #include "test.h"
@@ -164,6 +169,259 @@ TEST(slices_and_copies_agree_for_every_offset_and_length)
 	}
 }
 
+/*
+ * Every small memory. Eight places of a page from an odd address on; each place is no RAM, or RAM
+ * that begins a zone of its own, or RAM that goes on with the zone before: all 3^8 of them, or those
+ * that can be. Each byte of RAM tells its own address. Then every range whose ends are at, or one
+ * beside, a border of a page is judged against the model, byte by byte.
+ */
+#define PLACES 8
+#define FIRST (GIB(4) - KIB(4) * 3) /* so that a range crosses 32 bits too */
+
+enum place { NONE, NEW, ON };
+
+struct small {
+	enum place place[PLACES];
+	struct gmem *m;
+	struct gmem_plan plan;
+};
+
+static bool small_is_ram(const struct small *s, uint64_t a)
+{
+	return a >= FIRST && a - FIRST < PLACES * KIB(4) && s->place[(a - FIRST) / KIB(4)];
+}
+
+static bool small_all_ram(const struct small *s, uint64_t a, uint64_t len)
+{
+	/* borders are what matters; between two of them all bytes are alike */
+	for (uint64_t at = a; at - a < len; at = align_down(at, KIB(4)) + KIB(4))
+		if (at < a || !small_is_ram(s, at))
+			return false;
+	return len;
+}
+
+static bool small_plan(struct small *s, unsigned int n)
+{
+	const struct backing_args how = { 0 };
+	struct gmem_plan *p = &s->plan;
+	struct err e = { 0 };
+	uint64_t zone[PLACES] = { 0 };
+
+	*p = (struct gmem_plan){ 0 };
+	for (unsigned int i = 0; i < PLACES; i++, n /= 3) {
+		s->place[i] = n % 3;
+		if (s->place[i] == ON && (i == 0 || s->place[i - 1] == NONE))
+			return false;
+		if (s->place[i] == NEW)
+			p->part[p->parts++] =
+				(struct gmem_part){ GPA(FIRST + i * KIB(4)), 0, p->zones++, 0 };
+		if (s->place[i] == NONE)
+			continue;
+		p->part[p->parts - 1].size += KIB(4);
+		zone[p->zones - 1] += KIB(4);
+	}
+	for (unsigned int i = 0; i < p->zones; i++)
+		assert_int_equal(backing_open(&p->zone[i], zone[i], &how, &e), 0);
+	return p->zones;
+}
+
+static void small_new(struct small *s)
+{
+	struct err e = { 0 };
+
+	assert_int_equal(gmem_new(&s->m, &e), 0);
+	assert_int_equal(gmem_lay(s->m, &s->plan, &e), 0);
+	assert_int_equal(s->plan.zones, 0);
+	for (uint64_t i = 0; i < PLACES * KIB(4); i += 2) {
+		uint16_t word = (uint16_t)(i * 40503u >> 1);
+
+		assert_int_equal(gmem_write(s->m, GPA(FIRST + i), &word, 2),
+				 small_is_ram(s, FIRST + i) ? 0 : -1);
+	}
+}
+
+static uint8_t small_byte(uint64_t a)
+{
+	uint16_t word = (uint16_t)((a - FIRST) / 2 * 2 * 40503u >> 1);
+
+	return (uint8_t)((a & 1) ? word >> 8 : word);
+}
+
+static void judge_range(const struct small *s, uint64_t a, uint64_t len)
+{
+	static uint8_t buf[PLACES * KIB(4) + 8];
+	bool want = small_all_ram(s, a, len);
+	struct kiov k[PLACES];
+	unsigned int n = 0;
+	struct gwin w;
+
+	assert_int_equal(gmem_ok(s->m, GPA(a), len), want);
+	memset(buf, 0xa5, sizeof(buf));
+	assert_int_equal(gmem_read(s->m, GPA(a), buf, len), want || !len ? 0 : -1);
+	/* both ends of each page are enough */
+	for (uint64_t i = 0; i < len; i += i % KIB(4) == 2 && i + 4 < len ? KIB(4) - 4 : 1)
+		assert_int_equal(buf[i], want ? small_byte(a + i) : 0xa5);
+	/* what adjoins in the guest is one piece in the host, whatever zones it is of */
+	assert_int_equal(gmem_iov(s->m, k, &n, PLACES, GPA(a), (uint32_t)len),
+			 want || !len ? 0 : -1);
+	if (want)
+		assert_int_equal(n, 1);
+	assert_int_equal(gmem_win(&w, s->m, GPA(a), len, 1), want ? 0 : -1);
+	if (want && len >= 2 && a % 2 == 0)
+		assert_int_equal(gwin_ld16(&w, 0), small_byte(a) | small_byte(a + 1) << 8);
+	if (len)
+		assert_true((gmem_run(s->m, GPA(a)) >= len) == want);
+}
+
+TEST(every_small_memory_is_what_its_model_says)
+{
+	static struct small s;
+	unsigned int memories = 0;
+
+	for (unsigned int n = 0; n < 6561; n++) { /* 3^8 */
+		if (!small_plan(&s, n))
+			continue;
+		small_new(&s);
+		memories++;
+		for (unsigned int from = 0; from < 3 * PLACES; from++) {
+			for (unsigned int to = from; to < 3 * (PLACES + 1); to++) {
+				uint64_t a = FIRST + from / 3 * KIB(4) + from % 3 - 1;
+				uint64_t end = FIRST + to / 3 * KIB(4) + to % 3 - 1;
+
+				judge_range(&s, a, end - a);
+			}
+		}
+		gmem_free(s.m);
+	}
+	assert_int_equal(memories, 1596); /* a Fibonacci number less the one without RAM */
+}
+
+TEST(ranges_that_wrap_are_no_ram)
+{
+	const struct backing_args how = { 0 };
+	struct err e = { 0 };
+	struct gmem *m;
+	uint8_t b[16];
+
+	assert_int_equal(gmem_new(&m, &e), 0);
+	assert_int_equal(gmem_end(m), 0);
+	assert_int_equal(gmem_run(m, GPA(0)), 0);
+	assert_int_equal(gmem_add(m, GPA(0), KIB(8), &how, &e), 0);
+	assert_int_equal(gmem_add(m, GPA(0 - KIB(8)), KIB(4), &how, &e), 0);
+	assert_int_equal(gmem_add(m, GPA(0 - KIB(4)), KIB(4), &how, &e), -1);
+	for (uint64_t a = 0 - KIB(4) - 8; a != 8; a++) {
+		for (uint64_t len = 9; len <= 16; len++) {
+			bool want = a < 8 || a + len <= 0 - KIB(4);
+
+			if (a + len < a)
+				want = false;
+			assert_int_equal(gmem_ok(m, GPA(a), len), want);
+			assert_int_equal(gmem_read(m, GPA(a), b, len), want ? 0 : -1);
+		}
+		if (a == 0 - KIB(4) + 8)
+			a = 0 - 9ull;
+	}
+	assert_false(gmem_ok(m, GPA(0 - KIB(8)), UINT64_MAX));
+	assert_false(gmem_ok(m, GPA(1), UINT64_MAX));
+	gmem_free(m);
+}
+
+TEST(a_part_that_meets_another_is_refused)
+{
+	const struct backing_args how = { 0 };
+	struct gmem_plan p = { .zones = 1, .parts = 2 };
+	struct err e = { 0 };
+	struct gmem *m;
+
+	assert_int_equal(backing_open(&p.zone[0], KIB(16), &how, &e), 0);
+	p.part[0] = (struct gmem_part){ GPA(0), KIB(8), 0, 0 };
+	p.part[1] = (struct gmem_part){ GPA(KIB(4)), KIB(8), 0, KIB(8) };
+	assert_int_equal(gmem_new(&m, &e), 0);
+	assert_int_equal(gmem_lay(m, &p, &e), -1);
+	assert_int_equal(e.kind, ERR_TAKEN);
+	assert_int_equal(gmem_regions(m), 0);
+	gmem_free(m);
+}
+
+/* A file of two pages of 0x11 as RAM at 0 and 1 MiB, between pages that are no file's. */
+static struct gmem *with_file(const char *path, bool shared)
+{
+	const struct backing_args file = { .file = path, .shared = shared }, plain = { 0 };
+	struct gmem_plan p = { .zones = 2, .parts = 4 };
+	struct err e = { 0 };
+	struct gmem *m;
+
+	assert_int_equal(backing_open(&p.zone[0], KIB(8), &file, &e), 0);
+	assert_int_equal(backing_open(&p.zone[1], KIB(8), &plain, &e), 0);
+	p.part[0] = (struct gmem_part){ GPA(0), KIB(4), 0, 0 };
+	p.part[1] = (struct gmem_part){ GPA(KIB(4)), KIB(4), 1, 0 };
+	p.part[2] = (struct gmem_part){ GPA(KIB(8)), KIB(4), 1, KIB(4) };
+	p.part[3] = (struct gmem_part){ GPA(MIB(1)), KIB(4), 0, KIB(4) };
+	assert_int_equal(gmem_new(&m, &e), 0);
+	assert_int_equal(gmem_lay(m, &p, &e), 0);
+	return m;
+}
+
+static void file_of(char *path, uint8_t byte, size_t len)
+{
+	uint8_t b[KIB(8)];
+	int fd = mkstemp(path);
+
+	memset(b, byte, sizeof(b));
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, b, len), len);
+	close(fd);
+}
+
+TEST(a_file_is_ram_at_its_parts_and_keeps_what_is_shared)
+{
+	for (int shared = 0; shared < 2; shared++) {
+		char path[] = "/tmp/unit-gmem-XXXXXX";
+		uint8_t b[2] = { 0 }, in_file[KIB(8)];
+		struct gmem *m;
+		int fd;
+
+		file_of(path, 0x11, KIB(8));
+		m = with_file(path, shared);
+		assert_int_equal(gmem_read(m, GPA(KIB(4) - 1), b, 2), 0);
+		assert_int_equal(b[0], 0x11);
+		assert_int_equal(b[1], 0);
+		b[0] = b[1] = 0x22;
+		assert_int_equal(gmem_write(m, GPA(KIB(4) - 1), b, 2), 0);
+		assert_int_equal(gmem_write(m, GPA(MIB(1)), b, 1), 0);
+		assert_int_equal(gmem_region(m, 3)->fd_off, KIB(4));
+		gmem_free(m);
+		fd = open(path, O_RDONLY);
+		assert_int_equal(read(fd, in_file, sizeof(in_file)), sizeof(in_file));
+		close(fd);
+		unlink(path);
+		assert_int_equal(in_file[KIB(4) - 1], shared ? 0x22 : 0x11);
+		assert_int_equal(in_file[KIB(4)], shared ? 0x22 : 0x11);
+		assert_int_equal(in_file[KIB(4) + 1], 0x11);
+	}
+}
+
+TEST(clearing_touches_only_what_a_file_holds)
+{
+	char path[] = "/tmp/unit-gmem-XXXXXX";
+	uint8_t b[4] = { 7, 7, 7, 7 };
+	struct gmem *m;
+
+	file_of(path, 0x11, KIB(8));
+	m = with_file(path, false);
+	assert_int_equal(gmem_write(m, GPA(KIB(4)), b, 4), 0);
+	assert_int_equal(gmem_clear(m, GPA(KIB(4) - 2), 4), 0);
+	assert_int_equal(gmem_read(m, GPA(KIB(4) - 3), b, 4), 0);
+	assert_int_equal(b[0], 0x11);
+	assert_int_equal(b[1], 0);
+	assert_int_equal(b[2], 0);
+	assert_int_equal(b[3], 7);
+	assert_int_equal(gmem_clear(m, GPA(KIB(12) - 2), 4), -1);
+	assert_int_equal(gmem_clear(m, GPA(KIB(64)), 0), 0);
+	gmem_free(m);
+	unlink(path);
+}
+
 TEST(shared_memory_has_a_descriptor)
 {
 	struct err e = { 0 };
@@ -201,6 +459,11 @@ int main(void)
 		T(a_window_never_reaches_past_its_end),
 		T(payload_splits_at_region_borders_and_is_bounded),
 		T(slices_and_copies_agree_for_every_offset_and_length),
+		T(every_small_memory_is_what_its_model_says),
+		T(ranges_that_wrap_are_no_ram),
+		T(a_part_that_meets_another_is_refused),
+		T(a_file_is_ram_at_its_parts_and_keeps_what_is_shared),
+		T(clearing_touches_only_what_a_file_holds),
 		T(shared_memory_has_a_descriptor),
 		T(huge_pages_that_the_host_has_not_are_refused_at_once),
 	};

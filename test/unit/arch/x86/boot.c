@@ -58,19 +58,19 @@ static struct machine *machine_build(struct machine *m)
 	const struct backing_args how = { 0 };
 	struct arch_chars chars = { 0 };
 	struct pci_host_args pci;
-	struct arch_ram ram[ARCH_RAM_MAX];
+	struct gmem_plan *plan = NEW(struct gmem_plan);
 	struct err e = { 0 };
-	uint32_t n;
 
 	board_init(&m->b);
-	ok(arch_ram(ram, &n, &m->c, BITS, &e), &e);
+	ok(backing_open(&plan->zone[plan->zones++], m->c.memory.size, &how, &e), &e);
+	ok(arch_ram(plan, &m->c, BITS, &e), &e);
 	ok(gmem_new(&m->b.mem, &e), &e);
-	for (uint32_t i = 0; i < n; i++)
-		ok(gmem_add(m->b.mem, GPA(ram[i].base), ram[i].size, &how, &e), &e);
+	ok(gmem_lay(m->b.mem, plan, &e), &e);
+	free(plan);
 	ok(bus_new(&m->b.pio, "pio", &e), &e);
 	ok(bus_new(&m->b.mmio, "mmio", &e), &e);
 	ok(irqs_new(&m->b.irqs, NULL, &e), &e);
-	ok(arch_pci_args(&pci, &m->c, BITS, &e), &e);
+	ok(arch_pci_args(&pci, &m->c, gmem_end(m->b.mem), BITS, &e), &e);
 	pci.pio = m->b.pio;
 	pci.mmio = m->b.mmio;
 	pci.irqs = m->b.irqs;

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Touches pages before the guest does, by as many threads as there are processors: the one thing
+ * in making a VM whose time grows with the size of its memory. It can be broken off. The caller's
+ * thread waits; the threads `prefaultN` have a filter of their own. It knows ranges of host
+ * addresses, not guests. madvise(2), MADV_POPULATE_WRITE.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct prefault_range {
+	unsigned char *host; /* page aligned */
+	uint64_t size;
+	uint64_t page; /* what it consists of */
+};
+
+/* Asked on the caller's thread a hundred times a second: is it to be broken off? fn may be NULL. */
+struct prefault_stop {
+	bool (*fn)(void *arg);
+	void *arg;
+};
+
+/* Returns when all pages are there, with what was in them. Sentences: not enough memory or huge
+ * pages, a host without the call, broken off (ERR_STATE). count 0 does nothing. */
+MUST int prefault(const struct prefault_range *r, unsigned int count,
+		  const struct prefault_stop *stop, struct err *e);
