@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Building the machine, floor by floor, and tearing it down in the opposite order. The payload is
- * read into guest memory by a thread of its own while devices are made. See machine.h.
+ * read into guest memory by a thread of its own while devices are made, unless it is tiny. See
+ * machine.h.
  */
 #include "vm/machine.h"
 
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "arch/arch.h"
+#include "base/bits.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -16,6 +19,9 @@
 #include "pci/pci.h"
 #include "vm/plug.h"
 #include "vm/ram.h"
+
+/* Payloads up to so many bytes are loaded without a thread of their own. */
+#define LOAD_AT_ONCE KIB(256)
 
 struct machine {
 	struct machine_args args;
@@ -35,7 +41,6 @@ struct loader {
 	struct machine *m;
 	struct err err;
 	int result;
-	bool started;
 };
 
 static void on_wish(void *arg, enum board_wish w)
@@ -161,19 +166,36 @@ static int build_vcpus(struct machine *m, struct err *e)
 	return 0;
 }
 
+/* Does loading take less than a thread's start? What cannot be looked at is an error of loading. */
+static bool is_small(const struct payload_conf *c)
+{
+	const char *file[] = { c->firmware, c->kernel, c->initramfs };
+	uint64_t bytes = 0;
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(file); i++)
+		if (file[i] && stat(file[i], &st) == 0)
+			bytes += (uint64_t)st.st_size;
+	return bytes <= LOAD_AT_ONCE;
+}
+
 /* Devices and vCPUs are made while the payload loads; then the tables and registers that need
  * both. */
 static int build_upper(struct machine *m, struct err *e)
 {
 	struct loader l = { .m = m };
+	bool small = is_small(&m->args.conf->payload);
 	int made;
 
-	if (thread_start(&l.thread, "payload_loader", "loader", load, &l, e) < 0)
+	if (small)
+		load(&l);
+	else if (thread_start(&l.thread, "payload_loader", "loader", load, &l, e) < 0)
 		return -1;
 	made = build_devices(m, e);
 	if (made == 0)
 		made = build_vcpus(m, e);
-	thread_join(&l.thread);
+	if (!small)
+		thread_join(&l.thread);
 	if (l.result < 0) {
 		*e = l.err;
 		return -1;
