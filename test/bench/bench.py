@@ -4,7 +4,7 @@
 
     bench.py [--rounds N] [--only PART]... [--seconds S]
 
-Parts: start ram shape io size linux. Peers are Debian's QEMU (microvm and q35), and whatever
+Parts: start grow ram shape io size linux. Peers are Debian's QEMU (microvm and q35), and whatever
 PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
 under test, else it is out/bin/virga.
 
@@ -35,6 +35,9 @@ OUT = TOP / "out"
 sys.path.insert(0, str(TOP / "test/e2e"))
 sys.dont_write_bytecode = True
 
+sys.path.insert(0, str(HERE))
+
+from grow import part_grow, qemu_shapes, shapes  # noqa: E402
 from lib.images import Images  # noqa: E402
 from lib.linux import guest_command  # noqa: E402
 from lib.netns import NetNs, why_no_netns  # noqa: E402
@@ -421,7 +424,7 @@ def part_size(r, program):
 
 
 def main():
-    parts = ("start", "ram", "shape", "io", "size", "linux")
+    parts = ("start", "grow", "ram", "shape", "io", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
     arg.add_argument("--seconds", type=float, default=1.0, help="length of each I/O load")
@@ -446,6 +449,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="virga-bench-", dir="/dev/shm") as directory:
         work = Path(directory)
         runs = {"start": lambda: part_start(r, tools, [floor, virga, *qemu, *others], args.rounds),
+                "grow": lambda: part_grow(r, lambda argv: time_start(tools, argv), Load, tools["hello"],
+                                          [(virga, shapes), *((p, qemu_shapes) for p in qemu[1:])],
+                                          max(3, args.rounds // 2), work),
                 "ram": lambda: part_ram(r, tools, [floor, virga, *others], max(3, args.rounds // 2)),
                 "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
                 "io": lambda: part_io(r, tools, [virga, *ioqemu, *others],
