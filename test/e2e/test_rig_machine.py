@@ -107,10 +107,13 @@ def test_no_shutdown_keeps_the_process(virga, images, place):
     assert vm.stop() == 0
 
 
-@pytest.mark.parametrize("cpus", [1, 4, 32])
+@pytest.mark.parametrize("cpus", [1, 4, 64])
 def test_processors_all_come_up(virga, images, cpus):
+    # Processors that wait for their turn to come up spin, and the emulated host does not see that they do: with
+    # many, the one whose turn it is would hardly get to run.
     script = "nproc; grep -c ^processor /proc/cpuinfo; taskset -c $(($(nproc) - 1)) true"
-    vm = boot(virga, images, script, "--cpus", f"boot={cpus}", "--memory", "size=1G")
+    vm = boot(virga, images, script, "--cpus", f"boot={cpus}", "--memory", "size=1G",
+              cmdline="cpuhp.parallel=off" if cpus > 4 else "")
     assert finish(vm, 400) == [str(cpus)] * 2
 
 
