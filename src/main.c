@@ -129,6 +129,8 @@ static int start_words(const struct vmm_conf *c, struct err *e)
 			return err_in(e, "--log-file");
 	}
 	log_init((enum log_level)(LOG_WARN + c->verbosity), fd);
+	if (c->log_format && log_format(c->log_format, e) < 0)
+		return err_in(e, "--log-format");
 	return 0;
 }
 
@@ -136,7 +138,7 @@ static int start_events(const struct event_monitor_conf *c, struct err *e)
 {
 	if (!c)
 		return 0;
-	if ((c->path ? event_to_path(c->path, e) : event_to_fd(c->fd, e)) < 0)
+	if ((c->path ? event_to_path(c->path, e) : event_to_fd(c->fd, e)) < 0 || event_start(e) < 0)
 		return err_in(e, "--event-monitor");
 	return 0;
 }
@@ -145,15 +147,16 @@ static int run(struct program *p, struct err *e)
 {
 	const struct vm_up up = { .ended = on_vm_ended, .is_ending = is_ending, .arg = p };
 
-	if (conf_check_vmm(&p->cli.vmm, e) < 0 || conf_check(&p->cli.vm, e) < 0)
-		return -1;
-	if (start_words(&p->cli.vmm, e) < 0 || start_events(p->cli.vmm.event_monitor, e) < 0)
+	if (conf_check_vmm(&p->cli.vmm, e) < 0 || start_words(&p->cli.vmm, e) < 0 ||
+	    conf_check(&p->cli.vm, e) < 0)
 		return -1;
 	raise_descriptor_limit();
+	if (seccomp_setup(p->cli.vmm.seccomp, e) < 0 || thread_confine("control", e) < 0)
+		return -1;
+	if (start_events(p->cli.vmm.event_monitor, e) < 0)
+		return -1;
 	event("vmm", "starting", NULL);
 	if (loop_new(&p->loop, "virga", e) < 0 || watch_signals(p, e) < 0)
-		return -1;
-	if (seccomp_setup(p->cli.vmm.seccomp, e) < 0 || thread_confine("control", e) < 0)
 		return -1;
 	if (vm_new(&p->vm, &p->cli.vm, p->loop, &up, e) < 0)
 		return -1;
@@ -169,7 +172,7 @@ static int tell(const struct cli *c, const char *argv0)
 	if (c->what == CLI_HELP)
 		doc_help(stdout);
 	else if (c->what == CLI_VERSION)
-		doc_version(stdout, argv0);
+		doc_version(stdout, argv0, c->vmm.verbosity);
 	else
 		doc_print(stdout, c->doc);
 	return 0;
@@ -180,6 +183,7 @@ static void finish(struct program *p)
 	vm_free(p->vm);
 	if (p->loop)
 		event("vmm", "shutdown", NULL);
+	event_finish();
 	loop_unwatch(&p->signals);
 	fd_close(&p->signal_fd);
 	loop_free(p->loop);
@@ -192,13 +196,14 @@ int main(int argc, char **argv)
 	struct err e = { 0 };
 
 	umask(077);
+	log_call(doc_program(argv[0]));
 	/* One heap for all threads: they allocate when a queue starts, if ever. */
 	mallopt(M_ARENA_MAX, 1);
 	if (fill_standard(&e) < 0 || cli_parse(&p.cli, argc, argv, &e) < 0 ||
 	    (p.cli.what == CLI_RUN ? run(&p, &e) : tell(&p.cli, argv[0])) < 0) {
 		char line[ERR_TEXT];
 
-		fprintf(stderr, "virga: %s\n", err_line(&e, line, sizeof(line)));
+		fprintf(stderr, "%s: %s\n", log_name(), err_line(&e, line, sizeof(line)));
 		p.status = 1;
 	}
 	finish(&p);

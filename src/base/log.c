@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Log lines: composed on the stack of whoever speaks and handed to the kernel by one write(2). The
- * form is the usual one of Cloud Hypervisor, "virga: 0.012345s: <thread> LEVEL:file:line --
- * message". Not here: events for machines (base/event.h) and the answer to a user's command.
+ * form is the usual one of Cloud Hypervisor, "virga:   0.012345s: <thread> LEVEL:file:line --
+ * message", or a template of the user's (base/logform.h). A reader that does not read holds nobody
+ * up for long: lines are left out until it does. Not here: events for machines (base/event.h) and
+ * the answer to a user's command.
  */
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/logform.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
@@ -20,15 +25,26 @@
 #define BURST 10
 #define SECOND_NS 1000000000ull
 
-static const char *const level_names[] = { "ERROR", "WARN", "INFO", "DEBUG", "TRACE" };
+#define PATIENCE_MS 100 /* for a reader, once; then none until it reads */
 
-/* Written by log_init before there are threads, only read after that. */
+/* Written before there are threads, only read after that; but for the last three. */
 static struct {
 	enum log_level level;
 	int fd;
 	bool terminal; /* raw mode is possible: lines end with CR LF */
 	uint64_t start_ns;
-} log_to = { .level = LOG_WARN, .fd = STDERR_FILENO };
+	const char *name;
+	bool has_form;
+	struct log_form form;
+	pthread_mutex_t lock; /* asking for room and writing are one step */
+	bool stuck;	      /* nobody read the last line in time */
+	uint32_t lost;	      /* lines, since it is stuck */
+} log_to = {
+	.level = LOG_WARN,
+	.fd = STDERR_FILENO,
+	.name = "virga",
+	.lock = PTHREAD_MUTEX_INITIALIZER,
+};
 
 static uint64_t now_ns(void)
 {
@@ -43,7 +59,27 @@ void log_init(enum log_level level, int fd)
 	log_to.level = level;
 	log_to.fd = fd;
 	log_to.terminal = isatty(fd);
+	if (!log_to.start_ns)
+		log_to.start_ns = now_ns();
+}
+
+void log_call(const char *name)
+{
+	log_to.name = name;
 	log_to.start_ns = now_ns();
+}
+
+const char *log_name(void)
+{
+	return log_to.name;
+}
+
+int log_format(const char *text, struct err *e)
+{
+	if (log_form_parse(&log_to.form, text, e) < 0)
+		return -1;
+	log_to.has_form = true;
+	return 0;
 }
 
 enum log_level log_level(void)
@@ -72,34 +108,62 @@ static size_t advance(size_t used, size_t size, int n)
 	return (size_t)n < size - used ? used + (size_t)n : size - 1;
 }
 
+/* The line without its end. The usual form is no template, so that nothing need be set up for it. */
+static size_t compose(char *out, size_t size, const struct log_record *r)
+{
+	unsigned long long us = r->since_ns / 1000;
+
+	if (log_to.has_form)
+		return log_form_fill(out, size, &log_to.form, r);
+	return advance(0, size,
+		       snprintf(out, size, "%s: %3llu.%06llus: <%s> %s:%s:%d -- %s", log_to.name,
+				us / 1000000, us % 1000000, r->thread, log_level_name(r->level),
+				r->file, r->line, r->msg));
+}
+
+/* A pipe that polls as writable takes PIPE_BUF bytes at once, more than a line has. */
+static void put(const char *text, size_t n)
+{
+	struct pollfd p = { .fd = log_to.fd, .events = POLLOUT };
+
+	pthread_mutex_lock(&log_to.lock);
+	log_to.stuck = poll(&p, 1, log_to.stuck ? 0 : PATIENCE_MS) == 0;
+	/* a log that nobody can read is no reason to stop */
+	if (log_to.stuck || write(log_to.fd, text, n) < 0)
+		log_to.lost++;
+	pthread_mutex_unlock(&log_to.lock);
+}
+
 static void __attribute__((format(printf, 5, 0)))
 log_put(uint32_t dropped, enum log_level level, const char *file, int line, const char *fmt,
 	va_list args)
 {
-	const size_t room = LINE_MAX_BYTES - 40; /* for the count and CR LF */
-	uint64_t us = (now_ns() - log_to.start_ns) / 1000;
-	char text[LINE_MAX_BYTES];
+	struct log_record r = {
+		.level = level,
+		.file = file,
+		.line = line,
+		.since_ns = now_ns() - log_to.start_ns,
+	};
+	char text[LINE_MAX_BYTES], msg[LINE_MAX_BYTES], thread[THREAD_NAME_MAX + 1];
+	uint32_t lost = __atomic_exchange_n(&log_to.lost, 0, __ATOMIC_RELAXED) + dropped;
 	int os = errno;
-	size_t n = 0;
+	size_t n;
 
-	n = advance(n, room,
-		    snprintf(text, room, "virga: %llu.%06llus: <%s> %s:%s:%d -- ",
-			     (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000),
-			     thread_name(), level_names[level % ARRAY_LEN(level_names)], file,
-			     line));
-	errno = os; /* for %m */
-	n = advance(n, room, vsnprintf(text + n, room - n, fmt, args));
-	if (dropped)
-		n = advance(
-			n, sizeof(text) - 2,
-			snprintf(text + n, sizeof(text) - 2 - n, " (%u more left out)", dropped));
-	make_plain(text, n);
+	n = advance(0, sizeof(msg) - 40, vsnprintf(msg, sizeof(msg) - 40, fmt, args));
+	if (lost)
+		n = advance(n, sizeof(msg),
+			    snprintf(msg + n, sizeof(msg) - n, " (%u more left out)", lost));
+	make_plain(msg, n);
+	n = advance(0, sizeof(thread), snprintf(thread, sizeof(thread), "%s", thread_name()));
+	make_plain(thread, n);
+	r.msg = msg;
+	r.thread = thread;
+	clock_gettime(CLOCK_REALTIME, &r.wall);
+	n = compose(text, sizeof(text) - 2, &r);
 	if (log_to.terminal)
 		text[n++] = '\r';
 	text[n++] = '\n';
-	/* a log that nobody can read is no reason to stop */
-	if (write(log_to.fd, text, n) < 0)
-		errno = os;
+	put(text, n);
 	errno = os;
 }
 

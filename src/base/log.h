@@ -2,18 +2,27 @@
 /*
  * One line per event, tagged by itself with time, thread and file. Lines that a guest can provoke
  * go through log_guest, which is limited per call site (10 at once, then one a second, with a count
- * of what was left out). Any thread may call; a line is one write(2). Nothing here allocates.
+ * of what was left out); log_guest_info is the same for what is no trouble. Any thread may call; a
+ * line is one write(2), and who does not read lines holds nobody up. Nothing here allocates.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
+
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
 /* Sets the level and the descriptor (borrowed, lives as long as the process). Once, before
  * threads. */
 void log_init(enum log_level level, int fd);
+/* Starts the clock of lines, and says what the program calls itself at their head; static, "virga"
+ * when not said. The first thing of all. */
+void log_call(const char *name);
+const char *log_name(void);
+/* Another form of lines, a template with {tokens} (base/logform.h). Once, before threads. */
+MUST int log_format(const char *text, struct err *e);
 enum log_level log_level(void);
 /* Where lines go; for a signal handler's last words. */
 int log_fd(void);
@@ -42,9 +51,11 @@ void log_limited(struct log_site *site, enum log_level level, const char *file, 
 #define log_warn(...) LOG_AT(LOG_WARN, __VA_ARGS__)
 #define log_info(...) LOG_AT(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) LOG_AT(LOG_DEBUG, __VA_ARGS__)
-#define log_guest(...)                                                                             \
+#define LOG_LIMITED_AT(level, ...)                                                                 \
 	do {                                                                                       \
 		static struct log_site log_site_;                                                  \
-		if (LOG_WARN <= log_level())                                                       \
-			log_limited(&log_site_, LOG_WARN, __FILE_NAME__, __LINE__, __VA_ARGS__);   \
+		if ((level) <= log_level())                                                        \
+			log_limited(&log_site_, (level), __FILE_NAME__, __LINE__, __VA_ARGS__);    \
 	} while (0)
+#define log_guest(...) LOG_LIMITED_AT(LOG_WARN, __VA_ARGS__)
+#define log_guest_info(...) LOG_LIMITED_AT(LOG_INFO, __VA_ARGS__)

@@ -180,6 +180,14 @@ static int take_doc(struct parse *p, struct err *e)
 	return 0;
 }
 
+/* Once, in the second pass. */
+static int take_verbosity(struct parse *p, unsigned int more)
+{
+	if (p->lists && more + p->out->vmm.verbosity <= UINT8_MAX)
+		p->out->vmm.verbosity = (uint8_t)(p->out->vmm.verbosity + more);
+	return 0;
+}
+
 static int take_argument(struct parse *p, struct err *e)
 {
 	const char *arg = p->argv[p->at++];
@@ -189,16 +197,16 @@ static int take_argument(struct parse *p, struct err *e)
 	if (o)
 		return take_option(p, o, arg, e);
 	if (is_ask(arg, &p->out->what)) {
-		p->at = p->argc; /* whatever else was said */
-		return 0;
+		/* whatever else was said, but how much is to be told */
+		for (; p->at < p->argc; p->at++)
+			more += count_v(p->argv[p->at]);
+		return take_verbosity(p, more);
 	}
 	if (!strcmp(arg, "--doc"))
 		return take_doc(p, e);
 	if (!more)
 		return unknown_option(p, arg, e);
-	if (p->lists && more + p->out->vmm.verbosity <= UINT8_MAX)
-		p->out->vmm.verbosity = (uint8_t)(p->out->vmm.verbosity + more);
-	return 0;
+	return take_verbosity(p, more);
 }
 
 int cli_parse(struct cli *out, int argc, char **argv, struct err *e)

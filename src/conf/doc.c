@@ -421,12 +421,28 @@ void doc_print(FILE *f, enum doc_kind kind)
 	print[kind](f);
 }
 
-void doc_version(FILE *f, const char *argv0)
+const char *doc_program(const char *argv0)
 {
 	const char *slash = strrchr(argv0, '/'), *name = slash ? slash + 1 : argv0;
 
-	if (!strcmp(name, PEER_NAME))
-		fprintf(f, PEER_NAME " v" PEER_VERSION "\n");
-	else
-		fprintf(f, "virga v" VIRGA_VERSION "\n");
+	return strcmp(name, PEER_NAME) ? "virga" : PEER_NAME;
+}
+
+/* What the program was made with, for a report of trouble. */
+static void version_details(FILE *f)
+{
+	fputs("Version: virga " VIRGA_VERSION
+	      ", with the command line of Cloud Hypervisor v" PEER_VERSION "\n"
+	      "Compiler: " __VERSION__ "\n"
+	      "Features: kvm, io_uring, seccomp, landlock\n",
+	      f);
+}
+
+void doc_version(FILE *f, const char *argv0, unsigned int verbosity)
+{
+	const char *name = doc_program(argv0);
+
+	fprintf(f, "%s v%s\n", name, strcmp(name, PEER_NAME) ? VIRGA_VERSION : PEER_VERSION);
+	if (verbosity)
+		version_details(f);
 }

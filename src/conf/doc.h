@@ -18,6 +18,10 @@ bool doc_kind_of(enum doc_kind *out, const char *name);
 /* Writes the document to f. */
 void doc_print(FILE *f, enum doc_kind kind);
 void doc_help(FILE *f);
-/* The line that --version answers. Started under the name cloud-hypervisor, the program answers
- * as that, for those who choose by the number what they may say. */
-void doc_version(FILE *f, const char *argv0);
+/* What the program is called: "cloud-hypervisor" where it was started under that name, else
+ * "virga". */
+const char *doc_program(const char *argv0);
+/* The line that --version answers, and with verbosity more lines about the build. Started under the
+ * name cloud-hypervisor, the program answers as that, for those who choose by the number what they
+ * may say. */
+void doc_version(FILE *f, const char *argv0, unsigned int verbosity);

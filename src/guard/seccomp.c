@@ -25,7 +25,6 @@
 /* Written before there are threads, only read after that. */
 static struct {
 	enum seccomp_way way;
-	void (*before_death)(void);
 } seccomp_state;
 
 /* --- the handler --- */
@@ -63,6 +62,21 @@ static void put(int fd, const struct words *w)
 	}
 }
 
+/* The end that the kernel would have given without a handler, so that whoever waits for us sees
+ * SIGSYS. */
+static void die(void)
+{
+	struct sigaction sa = { .sa_handler = SIG_DFL };
+	sigset_t set;
+
+	sigaction(SIGSYS, &sa, NULL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGSYS);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	syscall(SYS_tgkill, getpid(), gettid(), SIGSYS);
+	_exit(1);
+}
+
 static void on_sigsys(int sig __attribute__((unused)), siginfo_t *info,
 		      void *context __attribute__((unused)))
 {
@@ -70,7 +84,8 @@ static void on_sigsys(int sig __attribute__((unused)), siginfo_t *info,
 	const char *name = nr < SECCOMP_CALLS ? seccomp_calls[nr] : NULL;
 	struct words w = { .used = 0 };
 
-	words_add(&w, "virga: thread ");
+	words_add(&w, log_name());
+	words_add(&w, ": thread ");
 	words_add(&w, thread_name());
 	words_add(&w, " made the system call ");
 	words_add(&w, name ? name : "without a name");
@@ -80,12 +95,10 @@ static void on_sigsys(int sig __attribute__((unused)), siginfo_t *info,
 		&w,
 		"), which its seccomp profile does not allow; --seccomp log lets it run and notes "
 		"every such call in the audit log\n");
-	if (seccomp_state.before_death)
-		seccomp_state.before_death();
 	put(STDERR_FILENO, &w);
 	if (log_fd() != STDERR_FILENO)
 		put(log_fd(), &w);
-	_exit(1);
+	die();
 }
 
 /* --- loading --- */
@@ -157,9 +170,4 @@ int seccomp_setup(unsigned int way, struct err *e)
 	seccomp_state.way = (enum seccomp_way)way;
 	thread_set_filter(confine);
 	return 0;
-}
-
-void seccomp_before_death(void (*fn)(void))
-{
-	seccomp_state.before_death = fn;
 }

@@ -11,9 +11,9 @@
 
 /* What happens at a call that the profile does not have; in the order of the words of --seccomp. */
 enum seccomp_way {
-	SECCOMP_WAY_TRAP, /* "true": thread and call are named on stderr and in the log, status 1 */
-	SECCOMP_WAY_OFF,  /* "false": no filter is loaded */
-	SECCOMP_WAY_LOG,  /* "log": allowed, and noted in the kernel's audit log */
+	SECCOMP_WAY_TRAP, /* "true": thread and call are named on stderr and in the log, then the end by SIGSYS */
+	SECCOMP_WAY_OFF,   /* "false": no filter is loaded */
+	SECCOMP_WAY_LOG,   /* "log": allowed, and noted in the kernel's audit log */
 	SECCOMP_WAY_ERRNO, /* "errno": fails with EPERM */
 	SECCOMP_WAY_COUNT,
 };
@@ -24,7 +24,3 @@ enum seccomp_way {
  * first thread.
  */
 MUST int seccomp_setup(unsigned int way, struct err *e);
-
-/* fn runs in the handler of a violation, before the process ends: async-signal-safe, e.g. to put
- * the terminal back. Once, before the first thread. */
-void seccomp_before_death(void (*fn)(void));

@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/event.h"
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/mem.h"
 
 static const struct json *checked(const struct json *j, const char *key, enum json_kind kind)
@@ -34,8 +36,10 @@ TEST(event_is_a_json_object_and_an_empty_line)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, "of an earlier run", 17), 17);
 	assert_int_equal(event_to_path(path, &e), 0);
-	event("vm", "booted", NULL);
+	event("vm", "booted", NULL); /* before there is a thread to write it */
+	assert_int_equal(event_start(&e), 0);
 	event("virtio-device", "activated", "a \"disk\"\n");
+	event_finish();
 	assert_int_equal(fd_slurp(path, 4096, &text, &len, &e), 0);
 	unlink(path);
 
@@ -89,19 +93,118 @@ TEST(event_without_a_monitor_is_nothing)
 	event("vm", "booted", NULL);
 }
 
-TEST(event_never_waits_for_its_reader)
+/* What a pipe holds, as text. */
+static size_t drain(int fd, char *text, size_t size)
 {
+	size_t used = 0;
+	ssize_t n;
+
+	while (used < size - 1 && (n = read(fd, text + used, size - 1 - used)) > 0)
+		used += (size_t)n;
+	text[used] = '\0';
+	return used;
+}
+
+static unsigned int times(const char *text, const char *what)
+{
+	unsigned int n = 0;
+
+	for (; (text = strstr(text, what)); text++)
+		n++;
+	return n;
+}
+
+#define LOST "\"vmm\",\"event\":\"events-lost\",\"properties\":{\"count\":\""
+#define MANY 5000 /* events: several times what pipe and buffer hold */
+
+TEST(event_never_waits_for_its_reader_and_counts_what_is_lost)
+{
+	static char text[1 << 19];
+	unsigned int told, lost = 0;
+	struct err e = { 0 };
+	size_t used;
+	int p[2];
+
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(event_to_fd(p[1], &e), 0);
+	assert_int_equal(event_start(&e), 0);
+	for (int i = 0; i < MANY; i++)
+		event("vm", "paused", NULL);
+	assert_false(fcntl(p[1], F_GETFL) & O_NONBLOCK);
+	/* the reader wakes up, and the next event says what he has missed */
+	used = 0;
+	for (unsigned int i = 0; i < 100 && times(text, "paused") < 500; i++) {
+		used += (size_t)read(p[0], text + used, 4096);
+		text[used] = '\0';
+	}
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	for (unsigned int i = 0; i < 20; i++) {
+		used += drain(p[0], text + used, sizeof(text) - used);
+		usleep(10000);
+	}
+	event("vm", "resumed", NULL);
+	for (unsigned int i = 0; i < 1000 && !strstr(text, "resumed"); i++) {
+		used += drain(p[0], text + used, sizeof(text) - used);
+		usleep(10000);
+	}
+	event_finish();
+	close(p[0]);
+	close(p[1]);
+
+	told = times(text, "\"paused\"");
+	assert_non_null(strstr(text, "\"resumed\""));
+	for (char *at = text; (at = strstr(at, LOST)); at += strlen(LOST))
+		lost += (unsigned int)strtoul(at + strlen(LOST), NULL, 10);
+	assert_true(lost);
+	assert_int_equal(told + lost, MANY);
+}
+
+TEST(event_monitor_ends_though_nobody_reads)
+{
+	uint64_t begun;
 	struct err e = { 0 };
 	int p[2];
 
 	assert_int_equal(pipe(p), 0);
 	assert_int_equal(event_to_fd(p[1], &e), 0);
-	for (int i = 0; i < 5000; i++)
-		event("vm", "paused", NULL); /* ten times what a pipe holds */
-	assert_false(fcntl(p[1], F_GETFL) & O_NONBLOCK);
+	assert_int_equal(event_start(&e), 0);
+	for (int i = 0; i < MANY; i++)
+		event("vm", "paused", NULL);
+	begun = loop_now_ns();
+	event_finish();
+	assert_true(loop_now_ns() - begun < 3000000000ull);
 	close(p[0]);
-	event("vm", "resumed", NULL);
 	close(p[1]);
+}
+
+TEST(event_monitor_outlives_its_reader)
+{
+	static char text[4096];
+	char dir[] = "/tmp/virga-event-XXXXXX", path[64];
+	struct err e = { 0 };
+	int reader;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_int_equal(event_to_path(path, &e), 0);
+	assert_int_equal(event_start(&e), 0);
+	event("vm", "booting", NULL);
+	usleep(50000);
+	close(reader);
+	event("vm", "booted", NULL);
+	usleep(50000);
+	reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	event("vm", "paused", NULL);
+	event_finish();
+	drain(reader, text, sizeof(text));
+	close(reader);
+	unlink(path);
+	rmdir(dir);
+	assert_null(strstr(text, "booted"));
+	assert_non_null(strstr(text, "\"paused\""));
+	assert_int_equal(text[0], '{');
 }
 
 TEST(event_refuses_a_descriptor_that_cannot_be_written)
@@ -121,7 +224,9 @@ int main(void)
 		T(event_is_a_json_object_and_an_empty_line),
 		T(a_property_has_the_name_that_is_said),
 		T(event_refuses_a_descriptor_that_cannot_be_written),
-		T(event_never_waits_for_its_reader),
+		T(event_never_waits_for_its_reader_and_counts_what_is_lost),
+		T(event_monitor_ends_though_nobody_reads),
+		T(event_monitor_outlives_its_reader),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as main does */

@@ -106,6 +106,44 @@ TEST(log_line_is_bounded)
 	assert_true(strlen(c.text) < 4096);
 }
 
+TEST(log_line_has_the_form_that_was_asked_for)
+{
+	static struct catch c;
+	struct err e = { 0 };
+
+	catch_start(&c, LOG_WARN);
+	assert_int_equal(log_format("{levelchar} {location}: {msg}|", &e), 0);
+	log_warn("disk %s", "d\x01");
+	assert_int_equal(log_format("{", &e), -1);
+	catch_end(&c);
+	assert_int_equal(strncmp(c.text, "W log.c:", 8), 0);
+	assert_non_null(strstr(c.text, ": disk d?|\n"));
+	assert_int_equal(
+		log_format("virga: {boottime}s: <{thread}> {level}:{location} -- {msg}", &e), 0);
+}
+
+TEST(log_waits_for_no_reader)
+{
+	static char text[1 << 18];
+	static struct catch c;
+	size_t used;
+	ssize_t n;
+
+	catch_start(&c, LOG_WARN);
+	for (int i = 0; i < 3000; i++)
+		log_warn("%0100d", i); /* more than a pipe holds */
+	used = (size_t)read(c.in, text, 8192);
+	log_warn("now");
+	log_init(LOG_WARN, STDERR_FILENO);
+	fd_close(&c.out);
+	while ((n = read(c.in, text + used, sizeof(text) - 1 - used)) > 0)
+		used += (size_t)n;
+	fd_close(&c.in);
+	assert_true(lines(text) < 1000);
+	assert_non_null(strstr(text, "-- now ("));
+	assert_non_null(strstr(text, " more left out)\n"));
+}
+
 static void guest_speaks(void)
 {
 	log_guest("bad descriptor");
@@ -147,6 +185,8 @@ int main(void)
 		T(log_leaves_out_what_is_below_the_level),
 		T(log_message_cannot_forge_a_line),
 		T(log_line_is_bounded),
+		T(log_line_has_the_form_that_was_asked_for),
+		T(log_waits_for_no_reader),
 		T(log_guest_says_ten_lines_at_once_and_counts_the_rest),
 		T(log_guest_is_one_line_at_its_site),
 	};

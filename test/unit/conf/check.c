@@ -255,7 +255,7 @@ TEST(program_options_not_built_are_refused)
 
 	desc_default(&vmm_desc, &c);
 	assert_int_equal(conf_check_vmm(&c, &e), 0);
-	c.log_format = mem_str("x");
+	c.dbus_object_path = mem_str("x");
 	assert_int_equal(conf_check_vmm(&c, &e), -1);
 	assert_int_equal(e.kind, ERR_UNBUILT);
 	desc_free(&vmm_desc, &c);

@@ -94,16 +94,22 @@ TEST(the_schema_names_every_table_it_refers_to)
 	json_put(j);
 }
 
-static void version_is(const char *argv0, const char *want)
+static char *version_of(const char *argv0, unsigned int verbosity)
 {
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
 
-	doc_version(f, argv0);
+	doc_version(f, argv0, verbosity);
 	fclose(f);
+	return text;
+}
+
+static void version_is(const char *argv0, const char *want)
+{
+	AUTO_FREE char *text = version_of(argv0, 0);
+
 	assert_string_equal(text, want);
-	free(text);
 }
 
 TEST(version_is_told_under_the_name_of_the_caller)
@@ -114,6 +120,15 @@ TEST(version_is_told_under_the_name_of_the_caller)
 	version_is("cloud-hypervisor", "cloud-hypervisor v53.0.0\n");
 }
 
+TEST(version_with_verbosity_tells_of_the_build)
+{
+	AUTO_FREE char *text = version_of("cloud-hypervisor", 1);
+
+	assert_int_equal(strncmp(text, "cloud-hypervisor v53.0.0\n", 25), 0);
+	assert_non_null(strstr(text, "\nVersion: virga " VIRGA_VERSION ","));
+	assert_non_null(strstr(text, "\nFeatures: kvm, "));
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -121,6 +136,7 @@ int main(void)
 		T(help_fits_a_terminal_and_names_every_option),
 		T(the_schema_names_every_table_it_refers_to),
 		T(version_is_told_under_the_name_of_the_caller),
+		T(version_with_verbosity_tells_of_the_build),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
