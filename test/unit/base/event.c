@@ -81,7 +81,9 @@ TEST(a_property_has_the_name_that_is_said)
 
 	assert_true(fd >= 0);
 	assert_int_equal(event_to_path(path, &e), 0);
+	assert_int_equal(event_start(&e), 0);
 	event_with("guest", "panic", "event", "crash_loaded");
+	event_finish();
 	assert_int_equal(fd_slurp(path, 4096, &text, &len, &e), 0);
 	unlink(path);
 	assert_non_null(strstr(text, "\"properties\":{\"event\":\"crash_loaded\"}}\n\n"));
