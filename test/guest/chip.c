@@ -92,7 +92,8 @@ void derail_run(void)
 void cpuid_run(void)
 {
 	static const uint32_t leaf[] = { 0,	     1,		 7,	     0xb,
-					 0x40000000, 0x40000001, 0x80000000, 0x80000008 };
+					 0x40000000, 0x40000001, 0x40000003, 0x80000000,
+					 0x80000001, 0x80000008, 0x8000001e, 0x80000026 };
 
 	for (size_t i = 0; i < sizeof leaf / sizeof leaf[0]; i++) {
 		uint32_t r[4] = { leaf[i], 0, 0, 0 };

@@ -20,6 +20,8 @@ struct tss {
 };
 _Static_assert(sizeof(struct tss) == 128, "guest.lds and desc_cpu rely on it");
 
+_Static_assert(CPUS_MAX * 128 + 8192 == 49152, "guest.lds has it as the limit of CPU 0's");
+
 struct tss_block {
 	struct tss cpu[CPUS_MAX];
 	uint8_t bitmap[8192 + 8];

@@ -111,8 +111,21 @@ irq_stubs:
 	.set	i, i + 1
 	.endr
 irq_end:
+	cmpl	$0, x2apic
+	jne	1f
 	.byte	0x67, 0xc7, 0x04, 0x25	/* movl $0, 0xfee000b0, with 32-bit addressing */
 	.long	0xfee000b0, 0
+	iretq
+1:	pushq	%rax
+	pushq	%rcx
+	pushq	%rdx
+	movl	$0x80b, %ecx
+	xorl	%eax, %eax
+	xorl	%edx, %edx
+	wrmsr
+	popq	%rdx
+	popq	%rcx
+	popq	%rax
 	iretq
 isr_spurious:
 	iretq

@@ -177,13 +177,18 @@ uint64_t tsc_ns(uint64_t t);
 void delay_us(uint64_t us);
 bool lapse(uint64_t start, uint64_t us); /* have us microseconds gone since rdtsc value start? */
 
-/* lapic.c: the local APIC in its memory-mapped mode, and one line of the I/O APIC */
+/* lapic.c: the local APIC in the mode in which the machine hands it over, memory-mapped or x2APIC,
+ * and one line of the I/O APIC. Registers by their memory-mapped offsets. */
 uint32_t lapic_rd(uint32_t reg);
 void lapic_wr(uint32_t reg, uint32_t v);
+uint32_t lapic_id(void);
+void lapic_send(uint32_t id, uint32_t command);
+bool lapic_is_x2(void); /* on this cpu */
 void lapic_on(void);
 void irq_on(void);
 void irq_off(void);
 void ioapic_line(uint32_t pin, uint8_t vector);
+void ioapic_line_to(uint32_t pin, uint8_t vector, uint32_t id); /* of up to 15 bits */
 void ioapic_mask(uint32_t pin);
 
 /* Verbs of the command line, each in the file of its name. */

@@ -16,7 +16,7 @@
 #define ENTRY_LINUX64 2
 #define ENTRY_LINUX32 3
 
-#define CPUS_MAX 64
+#define CPUS_MAX 320   /* guest.lds has the limit of the TSS, which follows from it */
 #define STACK_SHIFT 14 /* 16 KiB for each cpu: ring 3 above, ring 0 in the lower quarter */
 
 #define AP_PAGE 0x8000

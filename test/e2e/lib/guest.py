@@ -88,6 +88,7 @@ class Report:
 def start_guest(virga, work):
     """Start a guest: start_guest(words, *args, cpus=1, memory="128M", serial=None, kernel=...).
 
+    `cpus` is a number, or all that --cpus says.
     Its serial port goes to a file unless `serial` says otherwise; `report(vm)` reads it.
     """
     count = [0]
@@ -96,7 +97,9 @@ def start_guest(virga, work):
               **named):
         count[0] += 1
         path = f"{work}/serial{count[0]}"
-        vm = virga("--kernel", guest_file(kernel), "--cmdline", words, "--cpus", f"boot={cpus}",
+        if isinstance(cpus, int):
+            cpus = f"boot={cpus}"
+        vm = virga("--kernel", guest_file(kernel), "--cmdline", words, "--cpus", cpus,
                    "--memory", f"size={memory}", "--serial", serial or f"file={path}",
                    "--console", console, *args, **named)
         vm.serial_path = None if serial else path
