@@ -4,7 +4,7 @@
 
     bench.py [--rounds N] [--only PART]... [--seconds S]
 
-Parts: start grow ram shape io size linux. Peers are Debian's QEMU (microvm and q35), and whatever
+Parts: start grow prefault ram shape io size linux. Peers are Debian's QEMU (microvm and q35), and whatever
 PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
 under test, else it is out/bin/virga.
 
@@ -38,6 +38,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE))
 
 from grow import part_grow, qemu_shapes, shapes  # noqa: E402
+from prefault import part_prefault  # noqa: E402
 from lib.images import Images  # noqa: E402
 from lib.linux import guest_command  # noqa: E402
 from lib.netns import NetNs, why_no_netns  # noqa: E402
@@ -64,7 +65,7 @@ def make(argv, log):
 
 
 def build():
-    """The guests and the two C programs of this directory. Returns their paths by name."""
+    """The guests and the C programs of this directory. Returns their paths by name."""
     guests = OUT / "bench-guests"
     if not (guests / "build.ninja").exists():
         make(["meson", "setup", guests, TOP], "the guests' build directory")
@@ -72,9 +73,9 @@ def build():
     tools = OUT / "bench-tools"
     tools.mkdir(parents=True, exist_ok=True)
     paths = {name: guests / f"test/guest/{name}.elf" for name in ("guest", "hello")}
-    for name in ("floor", "firstbyte"):
+    for name in ("floor", "firstbyte", "touch"):
         paths[name] = tools / name
-        make(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-static", "-o", paths[name],
+        make(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-static", "-pthread", "-o", paths[name],
               HERE / f"{name}.c"], name)
     return paths
 
@@ -424,7 +425,7 @@ def part_size(r, program):
 
 
 def main():
-    parts = ("start", "grow", "ram", "shape", "io", "size", "linux")
+    parts = ("start", "grow", "prefault", "ram", "shape", "io", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
     arg.add_argument("--seconds", type=float, default=1.0, help="length of each I/O load")
@@ -452,6 +453,8 @@ def main():
                 "grow": lambda: part_grow(r, lambda argv: time_start(tools, argv), Load, tools["hello"],
                                           [(virga, shapes), *((p, qemu_shapes) for p in qemu[1:])],
                                           max(3, args.rounds // 2), work),
+                "prefault": lambda: part_prefault(r, lambda argv: time_start(tools, argv), Load, tools["touch"],
+                                                  tools["hello"], virga, max(3, args.rounds // 2)),
                 "ram": lambda: part_ram(r, tools, [floor, virga, *others], max(3, args.rounds // 2)),
                 "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
                 "io": lambda: part_io(r, tools, [virga, *ioqemu, *others],
