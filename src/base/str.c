@@ -322,6 +322,46 @@ int str_unhex(void *bytes, size_t len, const char *text, struct err *e)
 	return 0;
 }
 
+/* The 32 digits of len bytes of text, with hyphens at their four places or none at all. */
+static bool uuid_digits(char out[33], const char *text, size_t len)
+{
+	bool hyphens = len == 36;
+	size_t n = 0;
+
+	if (len != 32 && !hyphens)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (hyphens && (i == 8 || i == 13 || i == 18 || i == 23)) {
+			if (text[i] != '-')
+				return false;
+			continue;
+		}
+		out[n++] = text[i];
+	}
+	out[n] = '\0';
+	return true;
+}
+
+int str_to_uuid(uint8_t out[16], const char *text, struct err *e)
+{
+	static const char urn[] = "urn:uuid:";
+	size_t len = strlen(text);
+	const char *from = text;
+	char hex[33];
+
+	if (!strncmp(text, urn, sizeof(urn) - 1)) {
+		from += sizeof(urn) - 1;
+		len -= sizeof(urn) - 1;
+	} else if (len >= 2 && text[0] == '{' && text[len - 1] == '}') {
+		from++;
+		len -= 2;
+	}
+	if (!uuid_digits(hex, from, len) || str_unhex(out, 16, hex, e))
+		return err_set(e, ERR_BAD, "'%s' is no UUID: say 32 hex digits as 8-4-4-4-12",
+			       text);
+	return 0;
+}
+
 void str_size(struct str *s, uint64_t bytes)
 {
 	static const char units[] = { 0, 'K', 'M', 'G' };

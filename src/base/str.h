@@ -62,5 +62,9 @@ unsigned int str_distance(const char *a, const char *b);
 void str_hex(struct str *s, const void *bytes, size_t len);
 MUST int str_unhex(void *bytes, size_t len, const char *text, struct err *e);
 
+/* A UUID in its own order of bytes: 8-4-4-4-12 hex digits or 32 in a row, perhaps within {} or with
+ * "urn:uuid:" in front. */
+MUST int str_to_uuid(uint8_t out[16], const char *text, struct err *e);
+
 /* A size as people write it: 512M, 1G, 4097. */
 void str_size(struct str *s, uint64_t bytes);

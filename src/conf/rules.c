@@ -11,6 +11,7 @@
 
 #include "base/bits.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #define PAGE KIB(4)
 #define PMEM_ALIGN MIB(2)
@@ -131,6 +132,15 @@ static bool balloon_is_all(const struct look *l)
 	return l->vm->balloon && l->vm->memory.size && l->vm->balloon->size >= l->vm->memory.size;
 }
 
+static bool uuid_is_none(const struct look *l)
+{
+	const struct platform_conf *p = l->vm->platform;
+	struct err e = { 0 };
+	uint8_t uuid[16];
+
+	return p && p->system_uuid && str_to_uuid(uuid, p->system_uuid, &e);
+}
+
 static const struct rule vm_rules[] = {
 	{ boots_nothing, false, "nothing to boot: say --kernel or --firmware" },
 	{ boots_two, false,
@@ -138,6 +148,8 @@ static const struct rule vm_rules[] = {
 	{ firmware_is_told_much, true,
 	  "--firmware: --cmdline and --initramfs are for a kernel and have no effect" },
 	{ snp_without_igvm, false, "--platform: sev_snp needs an image made for it: say --igvm" },
+	{ uuid_is_none, false,
+	  "--platform: system_uuid is no UUID: say 32 hex digits as 8-4-4-4-12" },
 	{ fewer_max_than_boot, false, "--cpus: max is below boot: raise it or leave it out" },
 	{ topology_is_odd, false,
 	  "--cpus: the numbers of topology, multiplied, must be max: change one of them" },

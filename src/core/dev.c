@@ -10,12 +10,13 @@
 
 #include <string.h>
 
+#include "base/loop.h"
 #include "base/mem.h"
 #include "core/snap.h"
 
 void board_init(struct board *b)
 {
-	*b = (struct board){ 0 };
+	*b = (struct board){ .born_ns = loop_now_ns() };
 	list_init(&b->devs);
 }
 

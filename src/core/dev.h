@@ -47,6 +47,7 @@ struct board {
 	struct loop *io;  /* the shared loop of quiet devices */
 	struct loop *ctl; /* the control loop; devices' loops post to it and never wait for it */
 	struct board_up up;
+	uint64_t born_ns; /* when board_init was called, CLOCK_MONOTONIC */
 	struct link devs; /* struct dev, in order of adding */
 };
 void board_init(struct board *b);

@@ -6,8 +6,10 @@
  */
 #include "dev/debugport.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/loop.h"
@@ -20,10 +22,10 @@
 struct debugport {
 	struct dev dev;
 	pthread_mutex_t lock;
-	uint64_t born_ns;
-	struct log_site marks, others, firmware;
-	char line[LINE_MAX_LEN + 1];
+	struct log_site marks, others;
+	char line[LINE_MAX_LEN + 1]; /* of firmware's text, with room for its end */
 	uint32_t len;
+	int text_fd;
 	struct chardev *chr;
 };
 
@@ -57,7 +59,7 @@ static void code_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
 static void code_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
 {
 	struct debugport *p = debugport_of(arg);
-	uint64_t us = (loop_now_ns() - p->born_ns) / 1000;
+	uint64_t us = (loop_now_ns() - p->dev.board->born_ns) / 1000;
 	bool mark = data[0] >= 0x40 && data[0] < 0x80;
 
 	(void)off;
@@ -72,13 +74,17 @@ static void code_write(void *arg, uint64_t off, const uint8_t *data, uint32_t le
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Lock held. */
+/* Lock held. Firmware does not wait for who reads its text: what is not taken at once is lost. */
 static void firmware_flush(struct debugport *p)
 {
-	p->line[p->len] = '\0';
-	if (p->len && LOG_INFO <= log_level())
-		log_limited(&p->firmware, LOG_INFO, __FILE_NAME__, __LINE__, "firmware: %s",
-			    p->line);
+	struct pollfd to = { .fd = p->text_fd, .events = POLLOUT };
+
+	if (!p->len)
+		return;
+	p->line[p->len++] = '\n';
+	if (poll(&to, 1, 0) != 1 || !(to.revents & POLLOUT) ||
+	    write(p->text_fd, p->line, p->len) != (ssize_t)p->len)
+		log_guest("a line of the firmware's is lost: nobody takes it");
 	p->len = 0;
 }
 
@@ -91,7 +97,7 @@ static void firmware_write(void *arg, uint64_t off, const uint8_t *data, uint32_
 	for (uint32_t i = 0; i < len; i++) {
 		if (data[i] == '\n' || p->len == LINE_MAX_LEN)
 			firmware_flush(p);
-		/* a guest does not get to steer the terminal that reads our log */
+		/* it is for people: none of it steers their terminal */
 		if (data[i] >= 0x20 && data[i] < 0x7f)
 			p->line[p->len++] = (char)data[i];
 	}
@@ -114,7 +120,7 @@ static int debugport_init(struct dev *d, struct err *e)
 
 	(void)e;
 	pthread_mutex_init(&p->lock, NULL);
-	p->born_ns = loop_now_ns();
+	p->text_fd = c->text_fd;
 	p->chr = c->chr;
 	return 0;
 }

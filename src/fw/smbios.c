@@ -7,20 +7,20 @@
 #include "fw/smbios.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bits.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "fw/acpi.h"
 
 #define ENTRY_LEN 24
 #define STRINGS_MAX 8
-#define NOT_SUPPORTED (1u << 3) /* no firmware characteristics */
+#define PCI_SUPPORTED (1u << 7)
 #define VIRTUAL_MACHINE (1u << 4)
-#define WAKE_POWER_SWITCH 6
-#define CHASSIS_OTHER 1
-#define STATE_UNKNOWN 2
+/* of wake-up types, chassis types and states */
+#define UNKNOWN 2
+#define SECURITY_NONE 3
 
 /* The strings of the structure being written. */
 struct strings {
@@ -58,40 +58,29 @@ static void put_firmware(struct aml *a)
 {
 	struct strings t = { 0 };
 
-	head(a, 0, 0x18);
+	head(a, 0, 0x14);
 	ref(a, &t, "cloud-hypervisor");
 	ref(a, &t, "0");
-	aml_u16(a, 0xf000); /* segment */
-	ref(a, &t, "01/01/2026");
-	aml_u8(a, 0); /* ROM of 64 KiB */
-	aml_u64(a, NOT_SUPPORTED);
+	aml_u16(a, 0);	  /* segment */
+	ref(a, &t, NULL); /* release date */
+	aml_u8(a, 0);
+	aml_u64(a, PCI_SUPPORTED);
 	aml_u8(a, 0);
 	aml_u8(a, VIRTUAL_MACHINE);
-	for (int i = 0; i < 4; i++)
-		aml_u8(a, 0xff); /* releases: not told */
 	tail(a, &t);
 }
 
-/* "00112233-4455-6677-8899-aabbccddeeff": the first three fields are little-endian in the
- * structure. */
-static int parse_uuid(uint8_t out[16], const char *s, struct err *e)
+/* The first three fields are little-endian in the structure (§7.2.1). */
+static int read_uuid(uint8_t out[16], const char *text, struct err *e)
 {
 	static const uint8_t place[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
-	const char *p = s;
+	uint8_t uuid[16];
 
-	for (unsigned int i = 0; i < 16; i++) {
-		unsigned int v;
-
-		if ((i == 4 || i == 6 || i == 8 || i == 10) && *p++ != '-')
-			return err_set(e, ERR_BAD, "uuid '%s' is not of the form 8-4-4-4-12", s);
-		if (!strchr("0123456789abcdefABCDEF", p[0]) || !p[0] ||
-		    !strchr("0123456789abcdefABCDEF", p[1]) || !p[1] || sscanf(p, "%2x", &v) != 1)
-			return err_set(e, ERR_BAD, "uuid '%s' has something else than hex digits",
-				       s);
-		out[place[i]] = (uint8_t)v;
-		p += 2;
-	}
-	return *p ? err_set(e, ERR_BAD, "uuid '%s' is too long", s) : 0;
+	if (str_to_uuid(uuid, text, e))
+		return -1;
+	for (unsigned int i = 0; i < 16; i++)
+		out[place[i]] = uuid[i];
+	return 0;
 }
 
 static int put_system(struct aml *a, const struct smbios *s, struct err *e)
@@ -99,7 +88,7 @@ static int put_system(struct aml *a, const struct smbios *s, struct err *e)
 	struct strings t = { 0 };
 	uint8_t uuid[16] = { 0 };
 
-	if (s->uuid && parse_uuid(uuid, s->uuid, e))
+	if (s->uuid && read_uuid(uuid, s->uuid, e))
 		return -1;
 	head(a, 1, 0x1b);
 	ref(a, &t, s->manufacturer ? s->manufacturer : "Cloud Hypervisor");
@@ -107,26 +96,30 @@ static int put_system(struct aml *a, const struct smbios *s, struct err *e)
 	ref(a, &t, s->version);
 	ref(a, &t, s->serial);
 	aml_raw(a, uuid, sizeof uuid);
-	aml_u8(a, WAKE_POWER_SWITCH);
+	aml_u8(a, UNKNOWN); /* what woke it */
 	ref(a, &t, s->sku);
 	ref(a, &t, s->family);
 	tail(a, &t);
 	return 0;
 }
 
+/* There is a chassis only for the sake of its tag. */
 static void put_chassis(struct aml *a, const struct smbios *s)
 {
 	struct strings t = { 0 };
 
-	head(a, 3, 0x16);
-	ref(a, &t, s->manufacturer ? s->manufacturer : "Cloud Hypervisor");
-	aml_u8(a, CHASSIS_OTHER);
+	if (!s->asset_tag)
+		return;
+	head(a, 3, 0x15);
+	ref(a, &t, NULL); /* manufacturer */
+	aml_u8(a, UNKNOWN);
 	ref(a, &t, NULL); /* version */
 	ref(a, &t, NULL); /* serial number */
 	ref(a, &t, s->asset_tag);
-	for (int i = 0; i < 4; i++)
-		aml_u8(a, STATE_UNKNOWN);
-	aml_zeros(a, 9); /* maker's word, height, cords, contained elements, sku */
+	for (int i = 0; i < 3; i++)
+		aml_u8(a, UNKNOWN); /* boot-up, power supply, heat */
+	aml_u8(a, SECURITY_NONE);
+	aml_zeros(a, 8); /* maker's word, height, cords, contained elements */
 	tail(a, &t);
 }
 

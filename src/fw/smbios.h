@@ -11,7 +11,8 @@
 
 struct aml; /* fw/acpi.h: a growing run of bytes */
 
-/* Borrowed strings; NULL = not told. uuid is text in the usual form. */
+/* Borrowed strings; NULL = not told. uuid is text in the usual form. There is a chassis only with an
+ * asset tag. */
 struct smbios {
 	const char *manufacturer, *product, *version, *serial, *uuid, *sku, *family, *asset_tag;
 	char *const *oem;

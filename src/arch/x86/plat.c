@@ -5,6 +5,7 @@
 #include "arch/x86/plat.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "arch/arch.h"
 #include "arch/x86/cpuid.h"
@@ -119,6 +120,7 @@ static int add_ports(struct board *b, const struct vm_conf *c, const struct arch
 {
 	struct debugport_conf debug = {
 		.at.place = { { FIXED_PIO, X86_PORT_CODES }, { FIXED_PIO, X86_PORT_FW_DEBUG } },
+		.text_fd = STDOUT_FILENO,
 		.chr = ch->debug_console,
 	};
 	const struct serial_conf serial = {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/str.h"
 
 TEST(str_grows_and_says_what_it_holds)
@@ -190,6 +191,48 @@ TEST(sizes_are_written_as_people_say_them)
 	str_fini(&s);
 }
 
+TEST(a_uuid_is_read_in_each_of_its_spellings)
+{
+	static const char *const good[] = {
+		"00112233-4455-6677-8899-AABBccddeeff",
+		"00112233445566778899aabbccddeeff",
+		"{00112233-4455-6677-8899-aabbccddeeff}",
+		"urn:uuid:00112233-4455-6677-8899-aabbccddeeff",
+	};
+	static const char *const bad[] = {
+		"",
+		"0",
+		"{}",
+		"00112233-4455-6677-8899-aabbccddee",
+		"00112233-4455-6677-8899-aabbccddeeff0",
+		"00112233-4455-6677-8899-aabbccddeeff-",
+		"-0112233-4455-6677-8899-aabbccddeeff",
+		"001122334455-6677-8899-aabbccddeeff",
+		"00112233-4455-6677-8899aabbccddeeff",
+		"0011-22334455-6677-8899-aabbccddeeff",
+		"0011223g-4455-6677-8899-aabbccddeeff",
+		" 0112233-4455-6677-8899-aabbccddeeff",
+		"+0112233-4455-6677-8899-aabbccddeeff",
+		"{00112233-4455-6677-8899-aabbccddeeff",
+		"00112233-4455-6677-8899-aabbccddeeff}",
+		"urn:uuid:{00112233-4455-6677-8899-aabbccddeeff}",
+	};
+	uint8_t uuid[16];
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		memset(uuid, 0x55, sizeof(uuid));
+		assert_int_equal(str_to_uuid(uuid, good[i], &e), 0);
+		for (unsigned int k = 0; k < 16; k++)
+			assert_int_equal(uuid[k], k * 0x11);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		e = (struct err){ 0 };
+		assert_int_equal(str_to_uuid(uuid, bad[i], &e), -1);
+		assert_int_equal(e.kind, ERR_BAD);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -204,6 +247,7 @@ int main(void)
 		T(distance_counts_changed_letters),
 		T(hex_goes_both_ways),
 		T(sizes_are_written_as_people_say_them),
+		T(a_uuid_is_read_in_each_of_its_spellings),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);

@@ -20,6 +20,7 @@ static size_t far_write(struct chardev *c, const uint8_t *data, size_t len)
 static const struct chardev_ops far_ops = { .write = far_write };
 static struct chardev far = { .ops = &far_ops };
 static struct debugport_conf conf = {
+	.text_fd = -1,
 	.at.place = { { FIXED_PIO, 0x80 }, { FIXED_PIO, 0x402 }, { FIXED_PIO, 0xe9 } },
 	.chr = &far
 };
@@ -68,19 +69,54 @@ TEST(delays_at_port_80_do_not_drown_the_kernels_codes)
 	fake_end();
 }
 
-TEST(firmware_text_is_logged_line_by_line_without_control_bytes)
+static const char *written(int fd)
 {
+	static char text[8192];
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+TEST(firmware_text_is_written_line_by_line_without_control_bytes)
+{
+	int p[2];
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	conf.text_fd = p[1];
 	fake_begin();
 	fake_add(&debugport_class, &conf);
-	for (const char *s = "hello \033[31mfirm\a\nware"; *s; s++)
+	for (const char *s = "hello \033[31mfirm\a\r\n\nware"; *s; s++)
 		outb(0x402, (uint8_t)*s);
-	assert_non_null(strstr(logged(), "firmware: hello [31mfirm\n"));
+	assert_string_equal(written(p[0]), "hello [31mfirm\n");
 	for (int i = 0; i < 400; i++)
 		outb(0x402, 'x');
-	assert_non_null(strstr(logged(), "firmware: warexxx"));
+	assert_non_null(strstr(written(p[0]), "warexxx"));
 	assert_int_equal(inb(0x402), 0xe9);
 	fake_end();
-	assert_non_null(strstr(logged(), "firmware: xxx"));
+	assert_non_null(strstr(written(p[0]), "xxx\n"));
+	close(p[0]);
+	close(p[1]);
+}
+
+TEST(firmware_does_not_wait_for_who_does_not_read)
+{
+	int p[2];
+
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	conf.text_fd = p[1];
+	fake_begin();
+	fake_add(&debugport_class, &conf);
+	for (int i = 0; i < 200000; i++)
+		outb(0x402, i % 80 ? 'x' : '\n');
+	assert_non_null(strstr(logged(), "is lost"));
+	close(p[0]);
+	close(p[1]);
+	for (int i = 0; i < 200; i++)
+		outb(0x402, '\n');
+	conf.text_fd = -1;
+	fake_end();
 }
 
 TEST(the_console_writes_every_byte)
@@ -111,7 +147,8 @@ int main(void)
 	const struct CMUnitTest t[] = {
 		T(a_code_is_a_line_with_its_owner_and_the_time),
 		T(delays_at_port_80_do_not_drown_the_kernels_codes),
-		T(firmware_text_is_logged_line_by_line_without_control_bytes),
+		T(firmware_text_is_written_line_by_line_without_control_bytes),
+		T(firmware_does_not_wait_for_who_does_not_read),
 		T(the_console_writes_every_byte),
 		T(registers_take_harm_without_harm),
 	};

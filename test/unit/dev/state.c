@@ -111,6 +111,7 @@ static void wish(void *arg, enum board_wish w)
 static const struct ioapic_conf ioapic = { .at.place[0] = { FIXED_MMIO, AT_MMIO } };
 static const struct cmos_conf cmos = { .at.place[0] = { FIXED_PIO, 0x70 }, .ram_low = GIB(2) };
 static const struct debugport_conf debugport = {
+	.text_fd = -1,
 	.at.place = { { FIXED_PIO, 0x80 }, { FIXED_PIO, 0x402 }, { FIXED_PIO, 0xe9 } },
 	.chr = &chr
 };

@@ -490,7 +490,7 @@ TEST(a_bad_uuid_of_the_platform_is_refused_by_name)
 	assert_int_equal(
 		arch_finish(&(struct arch_payload){ .kind = BOOT_PVH }, &m->b, &m->c, BITS, &e),
 		-1);
-	assert_non_null(strstr(err_line(&e, line, sizeof line), "platform: uuid 'nonsense'"));
+	assert_non_null(strstr(err_line(&e, line, sizeof line), "platform: 'nonsense' is no UUID"));
 	drop(m);
 }
 
