@@ -223,3 +223,7 @@ void storm_run(void);
 void speed_run(void);
 void touch_run(void);
 void park_run(void);
+void segments_run(void);
+void moves_run(void);
+void pvpanic_run(void);
+void marks_run(void);

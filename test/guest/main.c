@@ -27,7 +27,9 @@ static const struct verb verbs[] = {
 	{ "attack", attack_run },    { "race", race_run },
 	{ "storm", storm_run },	     { "speed", speed_run },
 	{ "touch", touch_run },	     { "park", park_run },
-	{ "derail", derail_run },
+	{ "derail", derail_run },    { "segments", segments_run },
+	{ "moves", moves_run },	     { "pvpanic", pvpanic_run },
+	{ "marks", marks_run },
 };
 
 const char *cmdline(void)
