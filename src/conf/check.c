@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "conf/nodes.h"
 #include "conf/rules.h"
 #include "conf/segments.h"
 
@@ -206,7 +207,7 @@ static int check_affinity(const struct vm_conf *c, struct err *e)
 int conf_check_rules(const struct vm_conf *c, struct err *e)
 {
 	static int (*const checks[])(const struct vm_conf *, struct err *) = {
-		check_groups, check_names, segments_check, check_slots, check_affinity,
+		check_groups, check_names, segments_check, nodes_check, check_slots, check_affinity,
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(checks); i++)

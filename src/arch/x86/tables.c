@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "arch/x86/cpuid.h"
+#include "arch/x86/numa.h"
 #include "arch/x86/plat.h"
 #include "base/bits.h"
 #include "base/mem.h"
+#include "conf/nodes.h"
 #include "conf/segments.h"
 #include "dev/ged.h"
 #include "fw/acpi.h"
@@ -24,6 +26,7 @@
 #define RSDP_LEN 36
 #define RSDP_V1_LEN 20
 #define SLOTS 32
+#define TABLES_MAX 5 /* that XSDT names */
 
 /* FADT flags, ACPI 6.5 table 5.10 */
 #define FADT_WBINVD (1u << 0)
@@ -111,14 +114,18 @@ static void put_board(struct aml *a)
 	aml_end(a);
 }
 
-static void put_cpus(struct aml *a, uint32_t count)
+static void put_cpus(struct aml *a, const struct vm_conf *c)
 {
-	for (uint32_t i = 0; i < count; i++) {
+	for (uint32_t i = 0; i < c->cpus.boot_vcpus; i++) {
 		aml_processor_device(a, i);
 		aml_name(a, "_HID");
 		aml_str(a, "ACPI0007");
 		aml_name(a, "_UID");
 		aml_int(a, i);
+		if (c->numa.count) {
+			aml_name(a, "_PXM");
+			aml_int(a, nodes_of_cpu(c, i));
+		}
 		aml_end(a);
 	}
 }
@@ -153,7 +160,7 @@ static int put_dsdt(struct aml *a, struct board *b, const struct vm_conf *c, str
 	for (uint16_t s = 0; s < pci_segments(b->pci); s++)
 		put_bridge(a, b->pci, c, s);
 	put_board(a);
-	put_cpus(a, c->cpus.boot_vcpus);
+	put_cpus(a, c);
 	if (put_devices(a, b, e))
 		return -1;
 	aml_end(a);
@@ -259,23 +266,31 @@ static uint64_t place(struct aml *a, uint64_t base)
 int x86_acpi_build(struct aml *a, uint64_t base, struct board *b, const struct vm_conf *c,
 		   struct err *e)
 {
-	uint64_t at[3];
+	uint64_t at[TABLES_MAX];
+	unsigned int n = 0;
 
 	aml_zeros(a, RSDP_LEN);
 	uint64_t dsdt = place(a, base);
 
 	if (put_dsdt(a, b, c, e))
 		return -1;
-	at[0] = place(a, base);
+	at[n++] = place(a, base);
 	put_fadt(a, dsdt);
-	at[1] = place(a, base);
+	at[n++] = place(a, base);
 	put_madt(a, c);
-	at[2] = place(a, base);
+	at[n++] = place(a, base);
 	put_mcfg(a, pci_segments(b->pci));
+	if (c->numa.count) {
+		at[n++] = place(a, base);
+		if (x86_srat(a, b, c, e))
+			return -1;
+		at[n++] = place(a, base);
+		x86_slit(a, c);
+	}
 	uint64_t xsdt = place(a, base);
 	size_t t = acpi_table(a, "XSDT", 1, OEM, "CHXSDT");
 
-	for (unsigned int i = 0; i < ARRAY_LEN(at); i++)
+	for (unsigned int i = 0; i < n; i++)
 		aml_u64(a, at[i]);
 	acpi_table_end(a, t);
 	put_rsdp(a->bytes, xsdt);

@@ -11,7 +11,7 @@
 
 struct aml;
 
-/* RSDP, XSDT, FACP, DSDT, APIC, MCFG. */
+/* RSDP, XSDT, FACP, DSDT, APIC, MCFG; SRAT and SLIT with --numa. */
 MUST int x86_acpi(struct board *b, const struct vm_conf *c, struct err *e);
 /* The same, into a builder, as they lie from `base` on: for x86_acpi and tests. */
 MUST int x86_acpi_build(struct aml *a, uint64_t base, struct board *b, const struct vm_conf *c,

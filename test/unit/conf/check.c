@@ -176,6 +176,30 @@ static const struct a_case broken[] = {
 	  "--pci-segment: PCI segment 2 is out of range: there are 2; say --platform num_pci_segments=3 or more" },
 	{ "--kernel k --platform num_pci_segments=2,iommu_segments=[1,2]",
 	  "--platform: PCI segment 2 is out of range: there are 2; say --platform num_pci_segments=3 or more" },
+	{ "--kernel k --numa guest_numa_id=1,cpus=0 guest_numa_id=1,cpus=0",
+	  "--numa guest_numa_id=1: vCPU 0 is said 2 times: it has one node" },
+	{ "--kernel k --cpus boot=2 --numa guest_numa_id=1,cpus=0 guest_numa_id=1,cpus=1",
+	  "--numa guest_numa_id=1: this node is said twice: say it once" },
+	{ "--kernel k --cpus boot=2 --numa guest_numa_id=1,cpus=[0,1,0]",
+	  "--numa guest_numa_id=1: vCPU 0 is said 2 times: it has one node" },
+	{ "--kernel k --cpus boot=2 --numa guest_numa_id=0,cpus=[0-2]",
+	  "--numa guest_numa_id=0: cpus names vCPU 2, and there are 2: lower it" },
+	{ "--kernel k --numa guest_numa_id=0,memory_zones=a",
+	  "--numa guest_numa_id=0: there is no memory zone 'a': say --memory-zone id=a,..." },
+	{ "--kernel k --memory size=0 --memory-zone id=a --numa guest_numa_id=0,memory_zones=a "
+	  "guest_numa_id=1,memory_zones=a",
+	  "--numa guest_numa_id=0: memory zone 'a' is said 2 times: it has one node" },
+	{ "--kernel k --numa guest_numa_id=0,cpus=0,distances=[1@20]",
+	  "--numa guest_numa_id=0: distances names node 1, which is not there: say --numa "
+	  "guest_numa_id=1,..." },
+	{ "--kernel k --cpus boot=2 --numa guest_numa_id=0,cpus=0,distances=[1@20,1@30] "
+	  "guest_numa_id=1,cpus=1",
+	  "--numa guest_numa_id=0: the distance to node 1 is said twice: say it once" },
+	{ "--kernel k --numa guest_numa_id=0",
+	  "--numa guest_numa_id=0: a node consists of something: say cpus, memory_zones or "
+	  "device_id" },
+	{ "--kernel k --numa guest_numa_id=0,cpus=0,device_id=d",
+	  "--numa: a node with device_id has neither cpus nor memory_zones: say one kind" },
 	{ "--kernel k --numa guest_numa_id=0,pci_segments=[1]",
 	  "--numa: PCI segment 1 is out of range: there is 1; say --platform num_pci_segments=2 or more" },
 	{ "--kernel k --platform num_pci_segments=2 --numa guest_numa_id=0,pci_segments=1 "
