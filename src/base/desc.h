@@ -93,9 +93,9 @@ struct field {
 	const char *what;  /* placeholder in help where the type's is not enough: "<iface>" */
 	const char *old;   /* former spelling, taken with a warning */
 	const char *doc;   /* one sentence without a full stop */
-	const char *access;	      /* PATH rows: "r" or "rw", for Landlock */
-	const char *def_str;	      /* default of a string */
-	const char *const *names;     /* of an enum, NULL-ended; JSON spelling */
+	const char *access;	  /* PATH rows, for Landlock: "r", "rw", "rwm" (guard/landlock.h) */
+	const char *def_str;	  /* default of a string */
+	const char *const *names; /* of an enum, NULL-ended; JSON spelling */
 	const char *const *cli_names; /* command-line spelling where it differs */
 	const struct desc *sub;	      /* nested table */
 	/* a type of its own: text in and out; returns -1 with a sentence. For addresses, cpu

@@ -141,6 +141,11 @@ static bool uuid_is_none(const struct look *l)
 	return p && p->system_uuid && str_to_uuid(uuid, p->system_uuid, &e);
 }
 
+static bool landlock_rules_are_idle(const struct look *l)
+{
+	return l->vm->landlock_rules.count && !l->vm->landlock_enable;
+}
+
 static const struct rule vm_rules[] = {
 	{ boots_nothing, false, "nothing to boot: say --kernel or --firmware" },
 	{ boots_two, false,
@@ -172,6 +177,8 @@ static const struct rule vm_rules[] = {
 	{ hotplugged_by_acpi, false,
 	  "--memory: hotplugged_size is for virtio-mem: say hotplug_method=virtio-mem" },
 	{ huge_pages_never_merge, true, "--memory: mergeable has no effect on huge pages" },
+	{ landlock_rules_are_idle, true,
+	  "--landlock-rules: without --landlock they have no effect" },
 	{ balloon_is_all, false, "--balloon: size takes all the guest's memory: lower it" },
 };
 

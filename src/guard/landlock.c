@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Landlock by its three system calls. Rights of devices beyond reading and writing (ioctl) are left
- * to the system-call filters, which know each request. Runs once in the control thread, while it is
- * alone. See landlock(7), Documentation/userspace-api/landlock.rst.
+ * Landlock by its three system calls. Runs once in the control thread, before threads that could
+ * open anything. See landlock(7), Documentation/userspace-api/landlock.rst.
  */
 #include "guard/landlock.h"
 
@@ -20,17 +19,30 @@
 #include "base/mem.h"
 
 /* Newer than the headers of some build hosts. */
-#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
-#define LANDLOCK_ACCESS_FS_TRUNCATE (1ull << 14)
-#endif
+#define FS_TRUNCATE (1ull << 14)  /* version 3 */
+#define FS_IOCTL_DEV (1ull << 15) /* version 5 */
+#define NET_TCP 3ull		  /* version 4: bind and connect */
+
+/* That of Linux 6.2. Before it a file could be emptied without the right to write it. */
+#define VERSION_NEEDED 3
+#define VERSION_NET 4
+#define VERSION_IOCTL 5
+
+/* struct landlock_ruleset_attr of version 4. */
+struct ruleset_attr {
+	uint64_t fs, net;
+};
 
 #define FILE_READ LANDLOCK_ACCESS_FS_READ_FILE
-#define FILE_WRITE (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE)
+#define FILE_WRITE (LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE | FS_IOCTL_DEV)
 #define DIR_READ LANDLOCK_ACCESS_FS_READ_DIR
 #define DIR_WRITE                                                                                  \
 	(LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |                              \
 	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_DIR |                              \
 	 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR)
+/* In the directory of a file that is not there yet, and of a socket that we make and remove. */
+#define DIR_NEW_FILE (FILE_READ | FILE_WRITE | LANDLOCK_ACCESS_FS_MAKE_REG)
+#define DIR_OWN_SOCKET (LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_REMOVE_FILE)
 
 /* --- rules --- */
 
@@ -38,6 +50,13 @@ void landlock_rules_add(struct landlock_rules *r, const char *path, const char *
 {
 	r->items = mem_resize(r->items, r->count, r->count + 1, sizeof(r->items[0]));
 	r->items[r->count++] = (struct landlock_rule){ .path = path, .access = access };
+}
+
+void landlock_rules_lower(struct landlock_rules *r, const char *path)
+{
+	for (unsigned int i = 0; i < r->count; i++)
+		if (r->items[i].path == path)
+			r->items[i].access = "r";
 }
 
 void landlock_rules_fini(struct landlock_rules *r)
@@ -84,20 +103,21 @@ void landlock_rules_from(struct landlock_rules *r, const struct desc *d, const v
 /* --- the kernel --- */
 
 /* Everything that the kernel of this version can watch, so that what no rule names is refused. */
-static uint64_t watched(int abi)
+static struct ruleset_attr watched(int version)
 {
-	uint64_t all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1; /* version 1 */
+	uint64_t fs = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1; /* version 1 */
 
-	if (abi >= 2)
-		all |= LANDLOCK_ACCESS_FS_REFER;
-	if (abi >= 3)
-		all |= LANDLOCK_ACCESS_FS_TRUNCATE;
-	return all;
+	fs |= LANDLOCK_ACCESS_FS_REFER | FS_TRUNCATE;
+	if (version >= VERSION_IOCTL)
+		fs |= FS_IOCTL_DEV;
+	/* no rule names a port: the control thread may have sockets, to set up interfaces by */
+	return (struct ruleset_attr){ fs, version >= VERSION_NET ? NET_TCP : 0 };
 }
 
 /* The rights in `access` on a directory or on another file. */
-static uint64_t rights(const char *access, bool dir)
+static uint64_t rights(const char *access, const struct stat *st)
 {
+	bool dir = S_ISDIR(st->st_mode);
 	uint64_t w = 0;
 
 	if (strchr(access, 'r'))
@@ -107,56 +127,94 @@ static uint64_t rights(const char *access, bool dir)
 	return w;
 }
 
-/* The nearest thing that can be ruled: the path, or the directory in which it will be made. -1:
- * neither. */
-static int open_ruled(const struct landlock_rule *rule)
+static int open_directory_of(const char *path)
 {
-	AUTO_FREE char *dir = NULL;
-	char *slash;
-	int fd;
+	AUTO_FREE char *dir = mem_str(path);
+	char *slash = strrchr(dir, '/');
 
-	fd = open(rule->path, O_PATH | O_CLOEXEC);
-	if (fd >= 0 || errno != ENOENT || !strchr(rule->access, 'w'))
-		return fd;
-	dir = mem_str(rule->path);
-	slash = strrchr(dir, '/');
 	if (slash)
 		slash[slash == dir ? 1 : 0] = '\0';
 	return open(slash ? dir : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
+static int rule_add(int ruleset, int fd, uint64_t access)
+{
+	struct landlock_path_beneath_attr a = { .allowed_access = access, .parent_fd = fd };
+
+	return (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &a, 0);
+}
+
+/* The path itself; where it is absent and is for writing, the directory that it will be made in. */
+static int put_path(int ruleset, const struct landlock_rule *rule, uint64_t handled)
+{
+	AUTO_FD int fd = open(rule->path, O_PATH | O_CLOEXEC);
+	struct stat st;
+	uint64_t w;
+
+	if (fd >= 0) {
+		if (fstat(fd, &st) < 0)
+			return -1;
+		w = rights(rule->access, &st);
+	} else {
+		if (errno != ENOENT)
+			return -1;
+		if (!strchr(rule->access, 'w'))
+			return 0;
+		fd = open_directory_of(rule->path);
+		if (fd < 0)
+			return errno == ENOENT ? 0 : -1;
+		w = DIR_NEW_FILE;
+	}
+	return rule_add(ruleset, fd, w & handled);
+}
+
 static int rule_put(int ruleset, const struct landlock_rule *rule, uint64_t handled, struct err *e)
 {
-	struct landlock_path_beneath_attr a = { .parent_fd = -1 };
-	AUTO_FD int fd = open_ruled(rule);
-	struct stat st;
+	AUTO_FD int dir = -1;
 
-	if (fd < 0 && errno == ENOENT)
+	if (put_path(ruleset, rule, handled) < 0)
+		return err_os(e, ERR_IO, "landlock: %s", rule->path);
+	if (!strchr(rule->access, 'm'))
 		return 0;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_os(e, ERR_IO, "landlock: %s", rule->path);
-	a.parent_fd = fd;
-	a.allowed_access = rights(rule->access, S_ISDIR(st.st_mode)) & handled;
-	if (syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &a, 0) < 0)
-		return err_os(e, ERR_IO, "landlock: %s", rule->path);
+	dir = open_directory_of(rule->path);
+	if (dir < 0 || rule_add(ruleset, dir, DIR_OWN_SOCKET & handled) < 0)
+		return err_os(e, ERR_IO, "landlock: the directory of %s", rule->path);
+	return 0;
+}
+
+int landlock_version(void)
+{
+	return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+int landlock_judge(int version, struct err *e)
+{
+	if (version < 1)
+		return err_set(e, ERR_STATE,
+			       "--landlock: this host's kernel has no Landlock, or has it switched "
+			       "off: see the kernel's option lsm=, or leave --landlock out");
+	if (version < VERSION_NEEDED)
+		return err_set(e, ERR_STATE,
+			       "--landlock: this host's kernel has Landlock version %d, and %d is "
+			       "needed: take Linux 6.2 or newer, or leave --landlock out",
+			       version, VERSION_NEEDED);
 	return 0;
 }
 
 int landlock_apply(const struct landlock_rule *rules, unsigned int count, struct err *e)
 {
-	int abi =
-		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	struct landlock_ruleset_attr attr = { .handled_access_fs = watched(abi) };
+	int version = landlock_version();
+	struct ruleset_attr attr = watched(version);
 	AUTO_FD int ruleset = -1;
 
-	if (abi < 1)
-		return err_os(e, ERR_STATE, "--landlock: this host's kernel has no Landlock");
-	ruleset =
-		(int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr.handled_access_fs), 0);
+	if (landlock_judge(version, e) < 0)
+		return -1;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr,
+			       version >= VERSION_NET ? sizeof(attr) : sizeof(attr.fs), 0);
 	if (ruleset < 0)
 		return err_os(e, ERR_IO, "landlock: make a set of rules");
 	for (unsigned int i = 0; i < count; i++)
-		if (rule_put(ruleset, &rules[i], attr.handled_access_fs, e) < 0)
+		if (rule_put(ruleset, &rules[i], attr.fs, e) < 0)
 			return -1;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
 	    syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "hv/hv.h"
 #include "vm/chars.h"
+#include "vm/confine.h"
 #include "vm/machine.h"
 
 /* What is to be done once the machine stands still; the first one said counts. */
@@ -173,7 +174,7 @@ int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct
 	*conf = (struct vm_conf){ 0 };
 	conf_make_ids(&v->conf, &v->next_id);
 	if (conf_make_macs(&v->conf, e) < 0 || hv_open(&v->hv, e) < 0 ||
-	    chars_open(&v->chars, &v->conf, e) < 0) {
+	    chars_open(&v->chars, &v->conf, e) < 0 || vm_confine(&v->conf, e) < 0) {
 		vm_free(v);
 		return -1;
 	}

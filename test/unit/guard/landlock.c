@@ -5,24 +5,52 @@
  */
 #include "test.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/desc.h"
+#include "base/fd.h"
 #include "base/mem.h"
 #include "guard/landlock.h"
 
+static long kernel_version(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
 static bool kernel_has_landlock(void)
 {
-	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 1;
+	return kernel_version() >= 3;
+}
+
+static bool binds(const char *path)
+{
+	AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	return fd >= 0 && bind(fd, (const struct sockaddr *)(const void *)&a, sizeof(a)) == 0;
+}
+
+/* To a port where nobody is: refused for that, or for the rules. */
+static bool connects(void)
+{
+	AUTO_FD int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = 256 };
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	return fd >= 0 && connect(fd, (const struct sockaddr *)(const void *)&a, sizeof(a)) == 0;
 }
 
 /* The status of a child that runs fn. */
@@ -52,13 +80,11 @@ static int confined(const char *dir)
 {
 	AUTO_FREE char *disk = mem_fmt("%s/disk", dir);
 	AUTO_FREE char *kernel = mem_fmt("%s/kernel", dir);
-	AUTO_FREE char *socket = mem_fmt("%s/made/socket", dir);
+	AUTO_FREE char *file = mem_fmt("%s/made/file", dir);
+	AUTO_FREE char *socket = mem_fmt("%s/bound/socket", dir);
 	AUTO_FREE char *absent = mem_fmt("%s/absent", dir);
 	const struct landlock_rule rules[] = {
-		{ disk, "rw" },
-		{ kernel, "r" },
-		{ socket, "rw" },
-		{ absent, "r" },
+		{ disk, "rw" }, { kernel, "r" }, { file, "rw" }, { socket, "rwm" }, { absent, "r" },
 	};
 	struct err e = { 0 };
 
@@ -70,8 +96,12 @@ static int confined(const char *dir)
 		return 4;
 	if (opens(dir, "other", O_RDONLY) || errno != EACCES)
 		return 5;
-	if (!opens(dir, "made/socket", O_RDWR | O_CREAT) || opens(dir, "new", O_RDWR | O_CREAT))
+	if (!opens(dir, "made/file", O_RDWR | O_CREAT) || opens(dir, "new", O_RDWR | O_CREAT))
 		return 6;
+	if (!unlink(file) || !unlink(disk) || unlink(socket) || !binds(socket) || unlink(socket))
+		return 8;
+	if (kernel_version() >= 4 && (connects() || errno != EACCES))
+		return 9;
 	if (opens("/", "etc/passwd", O_RDONLY) || opens("/", "", O_RDONLY | O_DIRECTORY))
 		return 7;
 	return 0;
@@ -81,14 +111,18 @@ TEST(landlock_opens_what_the_rules_name_and_nothing_else)
 {
 	static const char *const files[] = { "disk", "kernel", "other" };
 	char dir[] = "/tmp/virga-landlock-XXXXXX";
-	AUTO_FREE char *made = NULL, *socket = NULL;
+	AUTO_FREE char *made = NULL, *bound = NULL, *file = NULL, *socket = NULL;
 
 	assert_non_null(mkdtemp(dir));
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)
 		assert_true(opens(dir, files[i], O_RDWR | O_CREAT));
 	made = mem_fmt("%s/made", dir);
-	socket = mem_fmt("%s/socket", made);
+	file = mem_fmt("%s/file", made);
+	bound = mem_fmt("%s/bound", dir);
+	socket = mem_fmt("%s/socket", bound);
 	assert_int_equal(mkdir(made, 0700), 0);
+	assert_int_equal(mkdir(bound, 0700), 0);
+	assert_true(binds(socket));
 
 	assert_int_equal(in_child(confined, dir), 0);
 
@@ -97,8 +131,10 @@ TEST(landlock_opens_what_the_rules_name_and_nothing_else)
 
 		unlink(path);
 	}
+	unlink(file);
 	unlink(socket);
 	rmdir(made);
+	rmdir(bound);
 	rmdir(dir);
 }
 
@@ -176,11 +212,49 @@ TEST(landlock_rules_are_read_off_every_path_of_a_config)
 	assert_int_equal(r.count, 0);
 }
 
+TEST(landlock_of_an_old_kernel_is_refused_in_a_sentence)
+{
+	static const struct {
+		int version;
+		const char *words;
+	} cases[] = {
+		{ -1, "no Landlock" }, { 0, "no Landlock" }, { 1, "version 1" }, { 2, "Linux 6.2" }
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char line[ERR_TEXT];
+		struct err e = { 0 };
+
+		assert_int_equal(landlock_judge(cases[i].version, &e), -1);
+		assert_non_null(strstr(err_line(&e, line, sizeof(line)), cases[i].words));
+	}
+	for (int version = 3; version < 12; version++) {
+		struct err e = { 0 };
+
+		assert_int_equal(landlock_judge(version, &e), 0);
+	}
+}
+
+TEST(landlock_rules_can_be_lowered_to_reading)
+{
+	char path[] = "/d", same[] = "/d";
+	struct landlock_rules r = { 0 };
+
+	landlock_rules_add(&r, path, "rw");
+	landlock_rules_add(&r, same, "rw");
+	landlock_rules_lower(&r, path);
+	assert_string_equal(r.items[0].access, "r");
+	assert_string_equal(r.items[1].access, "rw");
+	landlock_rules_fini(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(landlock_opens_what_the_rules_name_and_nothing_else),
 		T(landlock_rules_are_read_off_every_path_of_a_config),
+		T(landlock_of_an_old_kernel_is_refused_in_a_sentence),
+		T(landlock_rules_can_be_lowered_to_reading),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
