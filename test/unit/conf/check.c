@@ -231,7 +231,6 @@ static const struct a_case unbuilt[] = {
 	{ "--kernel k --balloon size=1M", "--balloon" },
 	{ "--kernel k --rtc", "--rtc" },
 	{ "--kernel k --watchdog", "--watchdog" },
-	{ "--kernel k --landlock", "--landlock" },
 	{ "--kernel k --disk path=/a,iommu=on", "--disk iommu" },
 	{ "--kernel k --disk path=/a path=/b,image_type=qcow2", "--disk image_type=qcow2" },
 	{ "--kernel k --disk path=/a,backing_files=on", "--disk backing_files" },
