@@ -461,6 +461,9 @@ static void net_start(struct vqueue *vq)
 		p->ctrl = vq;
 		return;
 	}
+	/* The control queue of a driver that has not agreed to one: nobody's. */
+	if (vq->index == 2 * p->n->count)
+		return;
 	*(vq->index % 2 ? &p->tx.vq : &p->rx.vq) = vq;
 	if (vq->index % 2)
 		return;

@@ -30,6 +30,8 @@ static const struct verb verbs[] = {
 	{ "derail", derail_run },    { "segments", segments_run },
 	{ "moves", moves_run },	     { "pvpanic", pvpanic_run },
 	{ "marks", marks_run },
+	{ "netudp", net_udp },	     { "netlink", net_link },
+	{ "netbench", net_bench },
 };
 
 const char *cmdline(void)

@@ -527,6 +527,21 @@ TEST(a_link_that_goes_away_is_let_go)
 	bench_end(&b);
 }
 
+TEST(a_control_queue_that_was_not_agreed_on_is_nobodys)
+{
+	struct bench b;
+
+	bench_start(&b, 1, ALL & ~BITF(VIRTIO_NET_F_CTRL_VQ));
+	rx_buffers(&b.r, 0, 0, 1);
+	drv_offer(&b.r, 2, 99);
+	drv_kick(&b.r, 2);
+	network_sends(0, 0x21, 60);
+	wait_used(&b.r, 0, 1);
+	assert_int_equal(mem_rd(&b.r, RX + 12, 1), 0x21);
+	assert_int_equal(drv_status(&b.r), 15);
+	bench_end(&b);
+}
+
 static void wait_status(struct rig *r, uint16_t status)
 {
 	for (int i = 0; i < 5000 && rd(r, AT_CONFIG + 6, 2) != status; i++) {
@@ -755,6 +770,7 @@ int main(void)
 		T(pairs_out_of_use_take_no_traffic),
 		T(without_mq_the_control_queue_comes_third),
 		T(a_link_that_goes_away_is_let_go),
+		T(a_control_queue_that_was_not_agreed_on_is_nobodys),
 		T(a_frame_takes_as_many_buffers_as_it_needs),
 		T(buffers_that_were_held_are_given_back_at_a_pause),
 		T(the_guest_is_told_that_the_link_is_down),
