@@ -65,3 +65,46 @@ def test_mac_address_is_made_up_where_none_is_given(start_guest, ns, tmp_path):
     assert len(macs) == 2
     for mac in macs:
         assert int(mac[:2], 16) & 3 == 2, "locally administered, unicast"
+
+
+def test_macvtap_is_found_by_its_name_and_stays(guest, ns, tmp_path):
+    far = ns.make_macvtap("mv0")
+    if not far:
+        pytest.skip("there is no device node for a macvtap here")
+    ns.answer(far, b"over the other interface")
+    mac = "52:33:00:00:00:01"  # the guest's frames come from there; a macvtap passes in its own address only
+    for more in ("", ",num_queues=4"):
+        report = guest("net feed", "--net", f"tap=mv0,mac={mac},host_mac={mac}{more}",
+                       program=ns.wrap(binary(), tmp_path), cpus=2)
+        assert int(report.one("NETGOT")["sum"], 16) == sum8(b"over the other interface")
+    assert ns.has("mv0")
+
+
+def test_tap_that_disappears_takes_the_link_down_and_no_more(start_guest, ns, tmp_path):
+    ns.make_tap("tap0")
+    ns.make_tap("tap1")
+    vm = start_guest("netlink rng", "--net", "tap=tap0", "tap=tap1", "--rng", "src=/dev/urandom",
+                     program=ns.wrap(binary(), tmp_path))
+    vm.wait_for_in(vm.serial_path, "R3 FIRST")
+    ns.ip("link", "delete", "tap0")
+    assert vm.wait() == 0
+    report_of(vm).check()
+
+
+def test_frames_of_all_kinds_from_the_tap_do_no_harm(start_guest, ns, tmp_path):
+    """Runts, giants and everything between, to a guest with one small buffer at a time."""
+    ns.make_tap("tap0")
+    ns.ip("link", "set", "tap0", "mtu", "65521")
+    vm = start_guest("netbench rx secs10=5", "--net", "tap=tap0,mtu=1500", program=ns.wrap(binary(), tmp_path))
+    vm.wait_for_in(vm.serial_path, "R3 LISTENING")
+    ns.ip("link", "set", "tap0", "mtu", "65521")
+    raw = ns.packet_socket("tap0")
+    for length in [*range(14, 70), 1513, 1514, 1515, 1518, 1519, 2048, 9014, 65000, 65535] * 20:
+        try:
+            raw.send((b"\xff" * 6 + bytes([2, 0, 0, 0, 0, 1]) + b"\x88\xb5").ljust(length, b"x"))
+        except OSError:  # longer than the interface takes, or its queue is full
+            continue
+    assert vm.wait() == 0
+    report = report_of(vm)
+    report.check()
+    assert report.all("NETIO")

@@ -29,9 +29,8 @@ static const struct verb verbs[] = {
 	{ "touch", touch_run },	     { "park", park_run },
 	{ "derail", derail_run },    { "segments", segments_run },
 	{ "moves", moves_run },	     { "pvpanic", pvpanic_run },
-	{ "marks", marks_run },
-	{ "netudp", net_udp },	     { "netlink", net_link },
-	{ "netbench", net_bench },
+	{ "marks", marks_run },	     { "netudp", net_udp },
+	{ "netlink", net_link },     { "netbench", net_bench },
 };
 
 const char *cmdline(void)

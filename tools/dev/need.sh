@@ -4,13 +4,13 @@
 # Lists of Debian 12 package names.
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config liburing-dev libjansson-dev libseccomp-dev"
 TEST_PACKAGES="$BUILD_PACKAGES clang libclang-rt-14-dev llvm libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pexpect
-acpica-tools iproute2 iputils-ping util-linux"
+acpica-tools iproute2 iputils-ping util-linux passt"
 FUZZ_PACKAGES="$BUILD_PACKAGES clang libclang-rt-14-dev llvm"
 # For the images: makers of initramfs and disk; the nested host; the programs put into the guests.
 IMAGE_PACKAGES="busybox-static kmod cpio xz-utils zstd lz4 mmdebstrap debian-archive-keyring fdisk dosfstools mtools e2fsprogs"
 RIG_PACKAGES="qemu-system-x86 python3"
 TOOLS_PACKAGES="fio iperf3 pciutils dmidecode"
-BENCH_PACKAGES="$BUILD_PACKAGES python3 qemu-system-x86"
+BENCH_PACKAGES="$BUILD_PACKAGES python3 qemu-system-x86 passt"
 
 # as_root COMMAND...: run it as root, through sudo where we are not.
 as_root() {

@@ -51,6 +51,18 @@ class NetNs:
         self.ip("tuntap", "add", "dev", name, "mode", "tap", "vnet_hdr", *more)
         self.ip("link", "set", name, "up")
 
+    def make_macvtap(self, name):
+        """A macvtap on one end of a pair of interfaces; returns the name of the other end."""
+        # The device is /dev/tapN of all namespaces, so the index is to be nobody else's.
+        index = 20000 + os.getpid() % 10000 * 4
+        self.ip("link", "add", "low", "index", str(index), "type", "veth", "peer", "name", "far")
+        self.ip("link", "add", "link", "low", "name", name, "index", str(index + 1), "type", "macvtap", "mode", "bridge")
+        for one in ("low", "far"):
+            self.ip("link", "set", one, "up")
+        if not os.access(f"/dev/tap{index + 1}", os.R_OK | os.W_OK):
+            return None
+        return "far"
+
     def has(self, name):
         return f" {name}:" in self.ip("link", "show") or f" {name}@" in self.ip("link", "show")
 
@@ -67,21 +79,25 @@ class NetNs:
         os.chmod(path, 0o755)
         return path
 
-    def packet_socket(self, interface):
-        """A raw socket on an interface of the namespace; the caller stays where he is."""
+    def run_in(self, function):
+        """Call a function in the namespace; the caller stays where he is."""
         libc = ctypes.CDLL(None, use_errno=True)
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
         try:
             assert libc.setns(there, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
             try:
-                s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE))
-                s.bind((interface, ETHERTYPE))
+                return function()
             finally:
                 assert libc.setns(home, CLONE_NEWNET) == 0
         finally:
             os.close(there)
             os.close(home)
+
+    def packet_socket(self, interface):
+        """A raw socket on an interface of the namespace."""
+        s = self.run_in(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)))
+        self.run_in(lambda: s.bind((interface, ETHERTYPE)))
         s.settimeout(0.2)
         self.sockets.append(s)
         return s
