@@ -53,21 +53,6 @@ def test_kernel_finds_no_fault_in_the_machine(virga, images):
     assert [line for line in finish(vm) if not re.search(EXPECTED_FAULTS, line)] == []
 
 
-def test_dmidecode_reads_the_tables(virga, images, work):
-    script = "tool dmidecode > /dev/hvc0; grep -o hypervisor /proc/cpuinfo | head -n 1"
-    said = f"{work}/hvc0"
-    vm = boot(virga, images, script, "--console", f"file={said}", "--platform",
-              "system_serial_number=serial-1,system_uuid=aa11bb22-3344-5566-7788-99aabbccddee,oem_strings=[one,two]",
-              tools=True)
-    assert finish(vm) == ["hypervisor"]
-    text = vm.file_text(said)
-    assert "SMBIOS 3." in text
-    assert "Serial Number: serial-1" in text
-    assert "UUID: aa11bb22-3344-5566-7788-99aabbccddee" in text
-    assert re.search(r"String 1: one\s+String 2: two", text)
-    assert "Wrong" not in text and "Invalid" not in text and "broken" not in text.lower()
-
-
 def test_reboots_in_the_same_process(virga, images, place, work):
     """Ten reboots, in turn by the reset register, the keyboard controller and a triple fault."""
     place.run(f"truncate -s 1M {work}/count")
