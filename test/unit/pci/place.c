@@ -66,7 +66,7 @@ static uint32_t pack(const struct model *m)
 	uint32_t v = 0;
 
 	for (unsigned int i = 0; i < FNS; i++)
-		v = v << 5 | (uint32_t)m->low[i] << 2 | m->on[i] << 1 | m->holds[i];
+		v = v << 5 | (uint32_t)m->low[i] << 2 | (uint32_t)m->on[i] << 1 | m->holds[i];
 	return v << 1 | m->high[FNS - 1];
 }
 
