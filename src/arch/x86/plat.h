@@ -62,6 +62,8 @@
 #define X86_PORT_FW_DEBUG 0x402
 #define X86_PORT_SLEEP 0x600
 #define X86_PORT_PM_TIMER 0x608
+#define X86_PORT_PM1A_EVENT 0x60c
+#define X86_PORT_PM1A_CONTROL 0x610
 #define X86_GSI_COM1 4
 
 /* Physical address bits of the guest: the host's, cut by the option. */

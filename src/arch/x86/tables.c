@@ -172,8 +172,28 @@ static int put_dsdt(struct aml *a, struct board *b, const struct vm_conf *c, str
 	return 0;
 }
 
+static void put_word_port(uint8_t *gas, uint8_t bits, uint16_t port)
+{
+	gas[0] = SPACE_PORT;
+	gas[1] = bits;
+	gas[3] = 2; /* access by words */
+	le64_put(gas + 4, port);
+}
+
+/* Hyper-V's loader inside a guest does not take a table without PM1a blocks, which others do not
+ * look at on reduced hardware. Nothing is at these ports. */
+static void put_pm1a(uint8_t *fadt)
+{
+	le32_put(fadt + 56, X86_PORT_PM1A_EVENT);
+	le32_put(fadt + 64, X86_PORT_PM1A_CONTROL);
+	fadt[88] = 4;
+	fadt[89] = 2;
+	put_word_port(fadt + 148, 32, X86_PORT_PM1A_EVENT);
+	put_word_port(fadt + 172, 16, X86_PORT_PM1A_CONTROL);
+}
+
 /* Fields by their offsets, ACPI 6.5 table 5.9. */
-static void put_fadt(struct aml *a, uint64_t dsdt)
+static void put_fadt(struct aml *a, uint64_t dsdt, const struct vm_conf *c)
 {
 	size_t t = acpi_table(a, "FACP", 6, OEM, "CHFACP");
 
@@ -198,6 +218,8 @@ static void put_fadt(struct aml *a, uint64_t dsdt)
 	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP); /* 244: sleep control and status */
 	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP);
 	aml_raw(a, "CLOUDHYP", 8); /* 268 */
+	if (c->cpus.kvm_hyperv && c->cpus.nested)
+		put_pm1a(a->bytes + t);
 	acpi_table_end(a, t);
 }
 
@@ -275,7 +297,7 @@ int x86_acpi_build(struct aml *a, uint64_t base, struct board *b, const struct v
 	if (put_dsdt(a, b, c, e))
 		return -1;
 	at[n++] = place(a, base);
-	put_fadt(a, dsdt);
+	put_fadt(a, dsdt, c);
 	at[n++] = place(a, base);
 	put_madt(a, c);
 	at[n++] = place(a, base);

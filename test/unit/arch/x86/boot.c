@@ -280,6 +280,29 @@ TEST(acpi_tables_are_linked_and_sum_to_zero)
 	drop(m);
 }
 
+TEST(hyperv_in_a_guest_finds_pm1a_blocks)
+{
+	for (unsigned int i = 0; i < 4; i++) {
+		struct machine *m = machine(MIB(128), 1);
+		bool both = i == 3;
+
+		m->c.cpus.kvm_hyperv = i & 1;
+		m->c.cpus.nested = i & 2;
+		finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
+		const uint8_t *f = find(m, "FACP");
+
+		assert_int_equal(sum(f, le32_get(f + 4)), 0);
+		assert_int_equal(le32_get(f + 56), both ? 0x60c : 0);
+		assert_int_equal(le32_get(f + 64), both ? 0x610 : 0);
+		assert_int_equal(le16_get(f + 88), both ? 0x204 : 0);
+		assert_int_equal(le32_get(f + 148), both ? 0x02002001 : 0);
+		assert_int_equal(le64_get(f + 152), both ? 0x60c : 0);
+		assert_int_equal(le32_get(f + 172), both ? 0x02001001 : 0);
+		assert_int_equal(le64_get(f + 176), both ? 0x610 : 0);
+		drop(m);
+	}
+}
+
 static void dump(const char *dir, const char *name, const uint8_t *t)
 {
 	AUTO_FREE char *path = mem_fmt("%s/%s.dat", dir, name);
@@ -421,7 +444,8 @@ TEST(tables_of_very_many_cpus_stop_before_smbios)
 	assert_int_equal(
 		arch_finish(&(struct arch_payload){ .kind = BOOT_PVH }, &m->b, &m->c, BITS, &e),
 		-1);
-	m->c.cpus.boot_vcpus = m->c.cpus.max_vcpus = 1024;
+	/* the most that any kernel gives a VM */
+	m->c.cpus.boot_vcpus = m->c.cpus.max_vcpus = 4096;
 	finish(m, &(struct arch_payload){ .kind = BOOT_PVH });
 	drop(m);
 }
@@ -503,6 +527,7 @@ int main(void)
 		T(a_command_line_of_64_kib_fits_and_one_more_does_not),
 		T(a_fifo_is_no_payload_and_nobody_waits_for_its_other_end),
 		T(acpi_tables_are_linked_and_sum_to_zero),
+		T(hyperv_in_a_guest_finds_pm1a_blocks),
 		T(iasl_takes_the_tables_apart_and_puts_them_together),
 		T(every_segment_has_a_bridge_of_its_own),
 		T(tables_of_very_many_cpus_stop_before_smbios),
