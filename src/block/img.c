@@ -340,18 +340,11 @@ static int probe_format(const struct img *i, uint64_t file_size, struct err *e)
 	return 0;
 }
 
-int img_open(struct img **out, const struct img_args *a, struct err *e)
+/* Opens, locks and probes; who fails leaves what he has done to img_free. */
+static int open_all(struct img *i, const struct img_args *a, struct err *e)
 {
-	__attribute__((cleanup(auto_img))) struct img *i = NEW(struct img);
 	uint64_t size;
 
-	i->fd = i->lock_fd = -1;
-	i->path = mem_str(a->path ? a->path : "the disk's descriptor");
-	i->readonly = a->readonly;
-	i->direct = a->direct;
-	i->logical = i->physical = i->min_io = SECTOR;
-	gate_init(&i->gate);
-	i->fmt = &img_raw;
 	if (open_file(i, a, e) || fd_size(i->fd, &size, e) || i->fmt->open(i, size, e) ||
 	    open_lock(i, a, e) || lock(i, a->lock_whole, size, e))
 		return -1;
@@ -367,11 +360,25 @@ int img_open(struct img **out, const struct img_args *a, struct err *e)
 		i->physical = i->logical;
 	if (!a->raw && probe_format(i, size, e))
 		return -1;
-	if (a->allocate && !i->readonly && !i->device) {
-		if (allocate(i, size, e))
-			return -1;
-		i->can_punch = false;
-	}
+	if (!a->allocate || i->readonly)
+		return 0;
+	i->can_punch = false;
+	return i->device ? 0 : allocate(i, size, e);
+}
+
+int img_open(struct img **out, const struct img_args *a, struct err *e)
+{
+	__attribute__((cleanup(auto_img))) struct img *i = NEW(struct img);
+
+	i->fd = i->lock_fd = -1;
+	i->path = mem_str(a->path ? a->path : "the disk's descriptor");
+	i->readonly = a->readonly;
+	i->direct = a->direct;
+	i->logical = i->physical = i->min_io = SECTOR;
+	gate_init(&i->gate);
+	i->fmt = &img_raw;
+	if (open_all(i, a, e))
+		return -1;
 	*out = take(&i);
 	return 0;
 }

@@ -25,7 +25,7 @@ struct img_args {
 	bool readonly;
 	bool direct;	 /* O_DIRECT */
 	bool lock_whole; /* lock_granularity=full; else the byte range [0, size) */
-	bool allocate;	 /* a file takes all its space now, and keeps it */
+	bool allocate;	 /* takes all its space now, and keeps it */
 	bool raw;	 /* said to be raw: do not look for another format's mark */
 	int fd; /* an open descriptor (borrowed) instead of path, or -1; path names it in sentences */
 };
