@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """PCI segments, slots and BARs; pvpanic, debug ports and the tables, as a tiny guest finds them."""
 import json
-import os
 import re
+import shutil
+import subprocess
 import time
 
 import pytest
 
-from lib.guest import build, guest, lines_with, pattern_disk, report_of, start_guest  # noqa: F401 (fixtures)
+from lib.guest import build, guest, lines_with, pattern_disk, start_guest  # noqa: F401 (fixtures)
 
 SEGMENTS = 96
 
@@ -153,3 +154,23 @@ def test_a_machine_says_what_it_is_unasked(guest):
     assert [" ".join(line[1:]) for line in lines if line[0] == "string"] == [
         "cloud-hypervisor", "0", "Cloud Hypervisor", "cloud-hypervisor"]
     assert [int(line[1]) for line in lines if line[0] == "type"] == [0, 1, 127]
+
+
+def test_bridges_say_segment_bus_and_node(guest, tmp_path):
+    if not shutil.which("iasl"):
+        pytest.skip("iasl is not installed (package acpica-tools)")
+    report = guest("acpihex", "--platform", "num_pci_segments=3", "--memory-zone",
+                   "id=a,size=64M", "id=b,size=64M", "--numa", "guest_numa_id=0,cpus=0,memory_zones=a,pci_segments=[0,2]",
+                   "guest_numa_id=1,cpus=1,memory_zones=b,pci_segments=1", memory="0", cpus=2, timeout=120)
+    tables = {}
+    for number, _, data in report.all("HEX"):
+        tables[number] = tables.get(number, b"") + bytes.fromhex(data)
+    [dsdt] = [t for t in tables.values() if t[:4] == b"DSDT"]
+    (tmp_path / "dsdt.dat").write_bytes(dsdt)
+    subprocess.run(["iasl", "-d", "dsdt.dat"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    text = (tmp_path / "dsdt.dsl").read_text()
+    bridges = re.findall(r"Device \(PC(\w\w)\).*?_SEG, (\w+)\).*?_BBN, (\w+)\).*?_UID, (\w+)\).*?_PXM, (\w+)\)", text, re.S)
+    number = {"Zero": 0, "One": 1, "0x02": 2}
+    assert [tuple(number.get(x, x) for x in b) for b in bridges] == [
+        ("00", 0, 0, 0, 0), ("01", 1, 0, 1, 1), ("02", 2, 0, 2, 0)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The board as stock Linux sees it: PCI segments as domains of lspci, the words of SMBIOS in dmidecode."""
+"""The board as stock Linux sees it: PCI segments as domains of lspci and on nodes, the words of SMBIOS in dmidecode."""
 import re
 
 from lib.linux import boot, finish
@@ -7,6 +7,7 @@ from lib.linux import boot, finish
 SEGMENTS = 96
 SCRIPT = """
 ls /sys/class/pci_bus | grep -c ':00$'
+cat /sys/bus/pci/devices/0000:00:01.0/numa_node /sys/bus/pci/devices/005f:00:00.0/numa_node
 grep -o hypervisor /proc/cpuinfo | head -n 1
 tool lspci -D -n > /dev/hvc0
 dmesg | grep -E 'pci.*(conflict|no space|failed|BIOS bug)' > /dev/hvc0
@@ -22,8 +23,10 @@ def test_96_segments_in_lspci_and_every_word_in_dmidecode(virga, images, work):
              "chassis_asset_tag=tag-4,oem_strings=[one,two]")
     said = f"{work}/hvc0"
     vm = boot(virga, images, SCRIPT, "--console", f"file={said}", "--pvpanic", "--platform",
-              f"num_pci_segments={SEGMENTS},{words}", "--disk", *disks, tools=True)
-    assert finish(vm) == [str(SEGMENTS), "hypervisor"]
+              f"num_pci_segments={SEGMENTS},{words}", "--disk", *disks, "--cpus", "boot=2", "--memory", "size=0",
+              "--memory-zone", "id=a,size=256M", "id=b,size=256M", "--numa", "guest_numa_id=0,cpus=0,memory_zones=a",
+              f"guest_numa_id=1,cpus=1,memory_zones=b,pci_segments=[1-{SEGMENTS - 1}]", tools=True)
+    assert finish(vm) == [str(SEGMENTS), "0", "1", "hypervisor"]
     pci, text = vm.file_text(said).replace("\r", "").split("==\n", 1)
     # The tools' own disk is on the first segment; its neighbours are console, rng and pvpanic.
     want = ["0000:00:00.0 0600: 8086:0d57", "0000:00:01.0 ffff: 1af4:1043 (rev 01)", "0000:00:02.0 0180: 1af4:1042 (rev 01)",
