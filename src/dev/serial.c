@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A 16550A: registers, two FIFOs of which only the receiver's ever holds anything, and one
- * interrupt line. Output leaves at the write; what the stream does not take at once is dropped, as
- * on a wire with nobody at its end. Input is taken as long as there is room; then the stream is
- * told to hold it back until the guest has read. Registers: vCPU threads. Input: the io loop. One
- * lock, never held while the stream is called. PC16550D.
+ * A 16550A: registers, two FIFOs and one interrupt line. Output leaves at the write; what the stream
+ * does not take at once waits in the transmitter's FIFO, which is not empty until the stream has
+ * taken all of it, and what a guest writes beyond its room meanwhile is lost. Input is taken as long
+ * as there is room; then the stream is told to hold it back until the guest has read. Registers:
+ * vCPU threads. Input, and output that had to wait: the io loop. One lock, never held while the
+ * stream is called. PC16550D.
  */
 #include "dev/serial.h"
 
@@ -38,6 +39,7 @@ enum { REG_DATA, REG_IER, REG_IIR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_SCR }
 
 #define FCR_ENABLE 0x01
 #define FCR_CLEAR_RX 0x02
+#define FCR_CLEAR_TX 0x04
 #define FCR_TRIGGER_SHIFT 6
 
 #define LCR_8N1 0x03
@@ -72,8 +74,10 @@ struct serial_state {
 	uint8_t thre_owed;	  /* the THRE interrupt is pending */
 	uint8_t count;		  /* bytes in fifo, the oldest first */
 	uint8_t line;		  /* level of the interrupt line */
-	uint8_t pad[3];
+	uint8_t tx_count;	  /* bytes in tx, the oldest first */
+	uint8_t pad[2];
 	uint8_t fifo[FIFO_SIZE];
+	uint8_t tx[FIFO_SIZE];
 };
 
 struct serial {
@@ -82,8 +86,11 @@ struct serial {
 	struct serial_state s;
 	uint32_t gsi;
 	struct chardev *chr;
-	bool held;  /* the stream was told to hold input back */
-	bool quiet; /* paused: no input */
+	bool held;	     /* the stream was told to hold input back */
+	bool quiet;	     /* paused: no input */
+	bool tx_busy;	     /* a thread carries tx out */
+	bool tx_again;	     /* there may be room, or more to carry, since it has begun */
+	uint32_t tx_cleared; /* how often the guest emptied tx */
 };
 
 static struct serial *serial_of(struct dev *d)
@@ -150,6 +157,24 @@ static void rx_clear(struct serial_state *s)
 	memset(s->fifo, 0, sizeof(s->fifo));
 }
 
+/* The oldest n bytes of the transmitter's FIFO have gone. */
+static void tx_gone(struct serial_state *s, size_t n)
+{
+	s->tx_count = (uint8_t)(s->tx_count - n);
+	memmove(s->tx, s->tx + n, s->tx_count);
+	memset(s->tx + s->tx_count, 0, n);
+	if (!s->tx_count)
+		s->thre_owed = 1;
+}
+
+/* A byte that finds no room is lost. */
+static void tx_keep(struct serial_state *s, uint8_t byte)
+{
+	if (s->tx_count < FIFO_SIZE)
+		s->tx[s->tx_count++] = byte;
+	s->thre_owed = 0;
+}
+
 /* The modem lines: of a terminal that is ready, or in loopback those that MCR drives. */
 static uint8_t modem_lines(const struct serial_state *s)
 {
@@ -178,6 +203,8 @@ static void fcr_write(struct serial_state *s, uint8_t v)
 
 	if (on != s->fifo_on || (on && v & FCR_CLEAR_RX))
 		rx_clear(s);
+	if (on && v & FCR_CLEAR_TX && s->tx_count)
+		tx_gone(s, s->tx_count);
 	s->fifo_on = on;
 	s->trigger = on ? trigger[v >> FCR_TRIGGER_SHIFT] : 1;
 }
@@ -185,7 +212,7 @@ static void fcr_write(struct serial_state *s, uint8_t v)
 /* Returns true when the byte is to go out. */
 static bool data_write(struct serial_state *s, uint8_t v)
 {
-	s->thre_owed = 1;
+	s->thre_owed = !s->tx_count;
 	if (!(s->mcr & MCR_LOOP))
 		return true;
 	rx_push(s, v);
@@ -203,7 +230,8 @@ static uint8_t iir_read(struct serial_state *s)
 
 static uint8_t lsr_read(struct serial_state *s)
 {
-	uint8_t lsr = (uint8_t)(LSR_THRE | LSR_TEMT | s->overrun | (s->count ? LSR_DR : 0));
+	uint8_t lsr = (uint8_t)(s->overrun | (s->count ? LSR_DR : 0) |
+				(s->tx_count ? 0 : LSR_THRE | LSR_TEMT));
 
 	s->overrun = 0;
 	return lsr;
@@ -253,7 +281,7 @@ static bool reg_write(struct serial_state *s, uint64_t reg, uint8_t v)
 			break;
 		}
 		/* turning it on with an empty transmitter interrupts at once */
-		if (v & IER_THRE && !(s->ier & IER_THRE))
+		if (v & IER_THRE && !(s->ier & IER_THRE) && !s->tx_count)
 			s->thre_owed = 1;
 		s->ier = v & IER_BITS;
 		break;
@@ -304,22 +332,62 @@ static void serial_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
 		u->chr->ops->want_input(u->chr, true);
 }
 
+/* Carries the transmitter's FIFO to the stream until it is empty or the stream takes no more. One
+ * thread at a time; another that comes meanwhile makes it look once more. Lock held, but not while
+ * the stream is called. */
+static void tx_pump(struct serial *u)
+{
+	uint8_t sent[FIFO_SIZE];
+	size_t n, taken = 0;
+
+	u->tx_again = true;
+	if (u->tx_busy)
+		return;
+	u->tx_busy = true;
+	while ((n = u->quiet ? 0 : u->s.tx_count) && (taken || u->tx_again)) {
+		uint32_t cleared = u->tx_cleared;
+
+		u->tx_again = false;
+		memcpy(sent, u->s.tx, n);
+		pthread_mutex_unlock(&u->lock);
+		taken = u->chr->ops->write(u->chr, sent, n);
+		pthread_mutex_lock(&u->lock);
+		if (cleared == u->tx_cleared)
+			tx_gone(&u->s, taken);
+		if (taken < n)
+			taken = 0;
+	}
+	u->tx_busy = false;
+	line_update(u);
+}
+
+/* On the io loop: the stream has room again. */
+static void serial_writable(void *arg)
+{
+	struct serial *u = arg;
+
+	pthread_mutex_lock(&u->lock);
+	tx_pump(u);
+	pthread_mutex_unlock(&u->lock);
+}
+
 static void serial_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
 {
 	struct serial *u = serial_of(arg);
-	uint8_t sent[REGS];
-	size_t n = 0;
 	bool again;
 
 	pthread_mutex_lock(&u->lock);
-	for (uint32_t i = 0; i < len; i++)
-		if (reg_write(&u->s, (off + i) % REGS, data[i]))
-			sent[n++] = data[i];
+	for (uint32_t i = 0; i < len; i++) {
+		if (reg_write(&u->s, (off + i) % REGS, data[i]) && u->chr)
+			tx_keep(&u->s, data[i]);
+		else if ((off + i) % REGS == REG_FCR)
+			u->tx_cleared++;
+	}
+	if (u->s.tx_count)
+		tx_pump(u);
 	line_update(u);
 	again = room_again(u);
 	pthread_mutex_unlock(&u->lock);
-	if (n && u->chr)
-		u->chr->ops->write(u->chr, sent, n);
 	if (again)
 		u->chr->ops->want_input(u->chr, true);
 }
@@ -345,6 +413,7 @@ static void serial_unhook(void *arg)
 	struct serial *u = arg;
 
 	u->chr->input = NULL;
+	u->chr->writable = NULL;
 	u->chr->arg = NULL;
 }
 
@@ -369,6 +438,7 @@ static int serial_init(struct dev *d, struct err *e)
 	if (u->chr) {
 		u->chr->arg = u;
 		u->chr->input = serial_input;
+		u->chr->writable = serial_writable;
 		u->chr->ops->want_input(u->chr, !u->quiet);
 	}
 	return 0;
@@ -395,8 +465,11 @@ static void serial_resume(struct dev *d)
 	u->quiet = false;
 	u->held = false;
 	pthread_mutex_unlock(&u->lock);
-	if (u->chr)
-		u->chr->ops->want_input(u->chr, true);
+	if (!u->chr)
+		return;
+	u->chr->ops->want_input(u->chr, true);
+	if (d->board->io)
+		loop_call(d->board->io, serial_writable, u);
 }
 
 static void serial_fini(struct dev *d)
@@ -449,8 +522,10 @@ static const struct field serial_state_f[] = {
 	S(struct serial_state, thre_owed, .max = 1),
 	S(struct serial_state, count, .max = FIFO_SIZE),
 	S(struct serial_state, line, .max = 1),
+	S(struct serial_state, tx_count, .max = FIFO_SIZE),
 	S_PAD(struct serial_state, pad),
 	S_HEX(struct serial_state, fifo),
+	S_HEX(struct serial_state, tx),
 };
 static const struct desc serial_state_desc =
 	DESC_OF(struct serial_state, serial_state_f, "SerialState");

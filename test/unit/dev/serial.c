@@ -8,6 +8,7 @@
 #define COM1 0x3f8
 #define GSI 4
 
+#define FCR IIR
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR };
 
 /* The outside: what was sent, and whether input is wanted. */
@@ -16,12 +17,15 @@ static struct outside {
 	char sent[64];
 	size_t n;
 	bool wants;
+	bool stuck; /* takes nothing */
 	unsigned int asked;
 } far;
 
 static size_t far_write(struct chardev *c, const uint8_t *data, size_t len)
 {
 	(void)c;
+	if (far.stuck)
+		return 0;
 	for (size_t i = 0; i < len && far.n < sizeof(far.sent) - 1; i++)
 		far.sent[far.n++] = (char)data[i];
 	return len;
@@ -71,6 +75,37 @@ TEST(power_on_is_quiet_and_ready)
 	assert_false(line());
 	fake_end();
 	assert_null(far.chr.input);
+}
+
+TEST(output_that_the_stream_does_not_take_waits)
+{
+	begin();
+	wr(FCR, 0x01);
+	wr(IER, 2);
+	assert_int_equal(rd(IIR) & 0xf, 2);
+	far.stuck = true;
+	wr(DATA, 'a');
+	assert_int_equal(rd(LSR) & 0x60, 0);
+	assert_false(line());
+	for (int i = 0; i < 20; i++) /* more than there is room for */
+		wr(DATA, (uint32_t)('b' + i));
+	far.chr.writable(far.chr.arg);
+	assert_int_equal(rd(LSR) & 0x60, 0);
+	far.stuck = false;
+	far.chr.writable(far.chr.arg);
+	assert_int_equal(rd(LSR) & 0x60, 0x60);
+	assert_true(line());
+	assert_int_equal(rd(IIR) & 0xf, 2);
+	assert_string_equal(far.sent, "abcdefghijklmnop");
+	far.stuck = true;
+	wr(DATA, 'x');
+	wr(FCR, 0x05); /* the guest empties its transmitter */
+	assert_int_equal(rd(LSR) & 0x60, 0x60);
+	far.stuck = false;
+	far.chr.writable(far.chr.arg);
+	wr(DATA, 'q');
+	assert_string_equal(far.sent, "abcdefghijklmnopq");
+	fake_end();
 }
 
 TEST(bytes_go_out_at_once)
@@ -297,6 +332,7 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(power_on_is_quiet_and_ready),
+		T(output_that_the_stream_does_not_take_waits),
 		T(bytes_go_out_at_once),
 		T(the_divisor_hides_data_and_ier),
 		T(the_line_follows_received_data),
