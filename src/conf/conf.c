@@ -149,7 +149,9 @@ static int pick_mode(enum console_mode *mode, bool said, bool file, bool socket,
 {
 	if (file && socket)
 		return err_set(e, ERR_BAD, "a file and a socket: say one");
-	if (said && (file || socket) && *mode != CONSOLE_FILE && *mode != CONSOLE_SOCKET)
+	/* of a pty the file is where it was, when its VM told */
+	if (said && (file || socket) && *mode != CONSOLE_FILE && *mode != CONSOLE_SOCKET &&
+	    !(file && *mode == CONSOLE_PTY))
 		return err_set(e, ERR_BAD, "a %s and another place for the text: say one",
 			       file ? "file" : "socket");
 	if (!said && file)

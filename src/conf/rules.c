@@ -283,13 +283,6 @@ static bool console_has_no_socket(const struct look *l)
 	return c->mode == CONSOLE_SOCKET && !c->socket;
 }
 
-static bool console_is_on_socket(const struct look *l)
-{
-	const struct console_conf *c = l->thing;
-
-	return c->mode == CONSOLE_SOCKET;
-}
-
 static bool debug_console_has_no_file(const struct look *l)
 {
 	const struct debug_console_conf *c = l->thing;
@@ -297,14 +290,9 @@ static bool debug_console_has_no_file(const struct look *l)
 	return c->mode == CONSOLE_FILE && !c->file;
 }
 
-static const struct rule serial_rules[] = {
-	{ console_has_no_file, false, "no file is named for the text: say file=<path>" },
-	{ console_has_no_socket, false, "no socket is named for the text: say socket=<path>" },
-};
 static const struct rule console_rules[] = {
 	{ console_has_no_file, false, "no file is named for the text: say file=<path>" },
-	{ console_is_on_socket, false,
-	  "the virtio console has no socket: use --serial socket=<path>" },
+	{ console_has_no_socket, false, "no socket is named for the text: say socket=<path>" },
 };
 static const struct rule debug_console_rules[] = {
 	{ debug_console_has_no_file, false, "no file is named for the text: say file=<path>" },
@@ -698,7 +686,7 @@ static const struct rule ivshmem_rules[] = {
 
 const struct rule_table rules_vm = TABLE(vm_rules);
 const struct rule_table rules_zone = TABLE(zone_rules);
-const struct rule_table rules_serial = TABLE(serial_rules);
+const struct rule_table rules_serial = TABLE(console_rules);
 const struct rule_table rules_console = TABLE(console_rules);
 const struct rule_table rules_debug_console = TABLE(debug_console_rules);
 const struct rule_table rules_disk = TABLE(disk_rules);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A stream of bytes to and from the outside, as serial port and console see it. vm/tty makes them
- * from the config (off, null, tty, file; pty and socket later); a device borrows one through its
+ * from the config (null, tty, file, pty, socket); a device borrows one through its
  * conf struct.
  */
 #pragma once
@@ -24,7 +24,7 @@ struct chardev {
 	size_t (*input)(void *arg, const uint8_t *data, size_t len);
 	/* A write was cut short and there is room again; on the board's io loop; may be NULL. */
 	void (*writable)(void *arg);
-	/* Window size changed; on the control thread; may be NULL. */
+	/* Window size changed; on the control thread or the board's io loop; may be NULL. */
 	void (*resized)(void *arg, uint16_t cols, uint16_t rows);
 	void *arg;
 	uint16_t cols, rows; /* 0 = not a terminal */

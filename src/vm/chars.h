@@ -15,6 +15,7 @@ struct chars {
 	struct chardev *serial, *console, *debug_console; /* tty's; NULL = no such device */
 };
 
-/* On failure nothing is left. */
-MUST int chars_open(struct chars *s, const struct vm_conf *c, struct err *e);
+/* On failure nothing is left. The path of a pseudo-terminal becomes the config's `file` and is
+ * logged: that is where its clients read it. */
+MUST int chars_open(struct chars *s, struct vm_conf *c, struct err *e);
 void chars_close(struct chars *s);

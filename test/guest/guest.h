@@ -219,6 +219,8 @@ void net_link(void);
 void net_bench(void);
 void con_run(void);
 void con_echo(void);
+void con_stream(void);
+void serial_stream(void);
 void rng_run(void);
 void attack_run(void);
 void race_run(void);

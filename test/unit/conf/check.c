@@ -236,8 +236,6 @@ static const struct a_case unbuilt[] = {
 	{ "--kernel k --disk path=/a,backing_files=on", "--disk backing_files" },
 	{ "--kernel k --disk path=/a,ops_size=1,ops_refill_time=1", "--disk bw_*, ops_*" },
 	{ "--kernel k --net vhost_mode=server", "--net vhost_mode" },
-	{ "--kernel k --serial pty", "--serial pty" },
-	{ "--kernel k --serial socket=/a", "--serial socket" },
 	{ "--kernel k --memory hotplug_size=1G", "--memory hotplug_size" },
 	{ "--kernel k --memory size=0 --memory-zone id=a,hotplug_size=1G",
 	  "--memory-zone hotplug_size" },

@@ -335,7 +335,7 @@ static const struct {
 	{ { "--console", "tty,file=/a" },
 	  "--console: a file and another place for the text: say one" },
 	{ { "--console", "file" }, "--console: 'file' needs a value: file=<path>" },
-	{ { "--console", "id=x" }, "--console: one of off|tty|null is missing" },
+	{ { "--console", "id=x" }, "--console: one of off|pty|tty|null is missing" },
 	{ { "--net", "mac=12:34:56:78:9a" },
 	  "--net: mac: '12:34:56:78:9a' is not an address like 12:34:56:78:9a:bc" },
 	{ { "--net", "mac=00:00:00:00:00:00" }, "--net: mac: an address of zeros names no card" },

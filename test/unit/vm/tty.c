@@ -49,6 +49,7 @@ struct inside {
 	char got[70000];
 	size_t len;
 	uint32_t writable, resized;
+	char *path;
 };
 
 static size_t on_input(void *arg, const uint8_t *data, size_t len)
@@ -75,15 +76,18 @@ static void on_resized(void *arg, uint16_t cols, uint16_t rows)
 	s->resized++;
 }
 
-static void begin(struct inside *s, enum console_mode mode, const char *file)
+static void begin_patient(struct inside *s, enum console_mode mode, const char *file,
+			  uint64_t patience_ns)
 {
+	const struct tty_args a = { .mode = mode, .file = file, .socket = file };
 	struct err e = { 0 };
 
 	memset(s, 0, sizeof(*s));
 	signal(SIGPIPE, SIG_IGN);
 	MUST_BE(!loop_new(&s->io, "io", &e));
 	MUST_BE(!tty_new(&s->t, &e));
-	MUST_BE(!tty_open(s->t, &s->c, mode, file, &e));
+	tty_set_patience(s->t, patience_ns);
+	MUST_BE(!tty_open(s->t, &s->c, &s->path, &a, &e));
 	s->c->arg = s;
 	s->c->input = on_input;
 	s->c->writable = on_writable;
@@ -92,11 +96,17 @@ static void begin(struct inside *s, enum console_mode mode, const char *file)
 	tty_attach(s->t, s->io);
 }
 
+static void begin(struct inside *s, enum console_mode mode, const char *file)
+{
+	begin_patient(s, mode, file, 10 * SECOND_NS);
+}
+
 static void end(struct inside *s)
 {
 	tty_detach(s->t);
 	loop_free(s->io);
 	tty_free(s->t);
+	free(s->path);
 }
 
 static void turn(struct inside *s)
@@ -232,12 +242,14 @@ TEST(a_file_takes_all_and_begins_empty)
 TEST(off_is_no_stream_and_null_takes_all)
 {
 	struct inside s;
+	const struct tty_args off = { .mode = CONSOLE_OFF };
 	struct chardev *c = (struct chardev *)&s;
 	struct err e = { 0 };
+	char *path;
 
 	begin(&s, CONSOLE_NULL, NULL);
 	assert_int_equal(put(&s, "hello", 5), 5);
-	assert_int_equal(tty_open(s.t, &c, CONSOLE_OFF, NULL, &e), 0);
+	assert_int_equal(tty_open(s.t, &c, &path, &off, &e), 0);
 	assert_null(c);
 	end(&s);
 }
@@ -248,8 +260,8 @@ TEST(what_is_not_built_or_not_there_is_refused_by_a_sentence)
 		enum console_mode mode;
 		const char *file, *says;
 	} rows[] = {
-		{ CONSOLE_PTY, NULL, "not in this build" },
-		{ CONSOLE_SOCKET, NULL, "not in this build" },
+		{ CONSOLE_SOCKET, NULL, "socket=" },
+		{ CONSOLE_SOCKET, "/nowhere/at/all", "/nowhere/at/all" },
 		{ CONSOLE_FILE, NULL, "file=" },
 		{ CONSOLE_FILE, "/nowhere/at/all", "/nowhere/at/all" },
 	};
@@ -258,11 +270,12 @@ TEST(what_is_not_built_or_not_there_is_refused_by_a_sentence)
 
 	assert_int_equal(tty_new(&t, &none), 0);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct tty_args a = { rows[i].mode, rows[i].file, rows[i].file };
 		struct err e = { 0 };
 		struct chardev *c;
-		char line[256];
+		char line[256], *path;
 
-		assert_int_equal(tty_open(t, &c, rows[i].mode, rows[i].file, &e), -1);
+		assert_int_equal(tty_open(t, &c, &path, &a, &e), -1);
 		assert_non_null(strstr(err_line(&e, line, sizeof(line)), rows[i].says));
 	}
 	tty_free(t);
@@ -351,8 +364,7 @@ static void play_nobody_ever_reads(void)
 	char block[4096] = { 0 };
 	uint64_t began = loop_now_ns();
 
-	begin(&s, CONSOLE_TTY, NULL);
-	tty_set_patience(s.t, SECOND_NS / 5);
+	begin_patient(&s, CONSOLE_TTY, NULL, SECOND_NS / 5);
 	while (put(&s, block, sizeof(block)) == sizeof(block))
 		;
 	while (!s.writable && loop_now_ns() - began < 2 * SECOND_NS)
@@ -676,12 +688,13 @@ TEST(a_window_that_changes_is_told_once)
 
 static void play_two_streams(void)
 {
+	const struct tty_args a = { .mode = CONSOLE_TTY };
 	struct inside s;
 	struct chardev *second;
 	struct err e = { 0 };
 
 	begin(&s, CONSOLE_TTY, NULL);
-	MUST_BE(!tty_open(s.t, &second, CONSOLE_TTY, NULL, &e));
+	MUST_BE(!tty_open(s.t, &second, &s.path, &a, &e));
 	put(&s, "one ", 4);
 	MUST_BE(second->ops->write(second, (const uint8_t *)"two ready", 9) == 9);
 	turn_until(&s, 1);
@@ -772,6 +785,144 @@ TEST(a_terminal_that_does_not_control_us_works_as_well)
 	close(o.to);
 }
 
+/* --- a pseudo-terminal --- */
+
+static int open_client(const struct inside *s)
+{
+	int fd = open(s->path, O_RDWR | O_NOCTTY | O_NONBLOCK);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* Turns until want bytes came to the client or two seconds have passed. */
+static size_t client_reads(struct inside *s, int fd, char *to, size_t want)
+{
+	uint64_t late = loop_now_ns() + 2 * SECOND_NS;
+	size_t len = 0;
+
+	while (len < want && loop_now_ns() < late) {
+		ssize_t n = read(fd, to + len, want - len);
+
+		turn(s);
+		if (n > 0)
+			len += (size_t)n;
+		else
+			usleep(1000);
+	}
+	return len;
+}
+
+TEST(a_pty_keeps_what_was_said_for_who_opens_it)
+{
+	struct inside s;
+	char got[64] = { 0 };
+
+	begin(&s, CONSOLE_PTY, NULL);
+	assert_int_equal(strncmp(s.path, "/dev/pts/", 9), 0);
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(put(&s, "early\n", 6), 6);
+		turn(&s);
+		int fd = open_client(&s);
+
+		assert_int_equal(client_reads(&s, fd, got, 6), 6);
+		assert_string_equal(got, "early\n");
+		assert_int_equal(write(fd, "\003\r\021", 3),
+				 3); /* raw: ^C, Enter, XON as they are */
+		s.len = 0;
+		turn_until(&s, 3);
+		assert_memory_equal(s.got, "\003\r\021", 3);
+		close(fd);
+		for (int i = 0; i < 5; i++)
+			turn(&s);
+	}
+	end(&s);
+}
+
+TEST(a_pty_that_nobody_opens_keeps_the_newest_megabyte_and_holds_up_nobody)
+{
+	static uint64_t block[1024];
+	struct inside s;
+	uint64_t n = 0, began = loop_now_ns(), first;
+
+	begin(&s, CONSOLE_PTY, NULL);
+	for (int i = 0; i < 300; i++) {
+		for (size_t k = 0; k < 1024; k++)
+			block[k] = n++;
+		assert_int_equal(put(&s, (char *)block, sizeof(block)), sizeof(block));
+	}
+	turn(&s);
+	assert_true(loop_now_ns() - began < SECOND_NS);
+	int fd = open_client(&s);
+
+	first = n - KEPT_MAX / 8;
+	for (size_t got = 0; got < KEPT_MAX; got += sizeof(block)) {
+		assert_int_equal(client_reads(&s, fd, (char *)block, sizeof(block)), sizeof(block));
+		for (size_t k = 0; k < 1024; k++)
+			assert_int_equal(block[k], first++);
+	}
+	close(fd);
+	end(&s);
+	assert_true(loop_now_ns() - began < 5 * SECOND_NS);
+}
+
+TEST(input_left_in_a_pty_by_who_has_gone_is_not_lost)
+{
+	struct inside s;
+
+	begin(&s, CONSOLE_PTY, NULL);
+	int fd = open_client(&s);
+
+	assert_int_equal(write(fd, "left", 4), 4);
+	close(fd);
+	turn_until(&s, 4);
+	end(&s);
+}
+
+TEST(the_window_of_a_pty_is_told)
+{
+	const struct winsize w = { .ws_col = 100, .ws_row = 40 };
+	struct inside s;
+
+	begin(&s, CONSOLE_PTY, NULL);
+	int fd = open_client(&s);
+
+	assert_int_equal(ioctl(fd, TIOCSWINSZ, &w), 0);
+	for (int i = 0; i < 1000 && !s.resized; i++) {
+		turn(&s);
+		usleep(1000);
+	}
+	assert_int_equal(s.resized, 1);
+	close(fd);
+	end(&s);
+}
+
+TEST(the_last_words_on_a_pty_are_read_before_it_goes)
+{
+	struct inside s;
+	char got[64] = { 0 };
+	int status;
+
+	begin(&s, CONSOLE_PTY, NULL);
+	int fd = open_client(&s);
+	pid_t pid = fork();
+
+	if (!pid) {
+		usleep(700000);
+		_exit(read(fd, got, sizeof(got)) != 5 || strcmp(got, "bye.\n"));
+	}
+	close(fd);
+	turn(&s);
+	for (int i = 0; i < 300; i++) { /* until it is known to be open */
+		turn(&s);
+		usleep(1000);
+	}
+	put(&s, "bye.\n", 5);
+	end(&s);
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -795,6 +946,11 @@ int main(void)
 		T(two_streams_share_a_terminal_and_the_first_has_its_input),
 		T(a_terminal_that_does_not_control_us_works_as_well),
 		T(in_the_background_the_terminal_is_left_alone_until_the_foreground),
+		T(a_pty_keeps_what_was_said_for_who_opens_it),
+		T(a_pty_that_nobody_opens_keeps_the_newest_megabyte_and_holds_up_nobody),
+		T(input_left_in_a_pty_by_who_has_gone_is_not_lost),
+		T(the_window_of_a_pty_is_told),
+		T(the_last_words_on_a_pty_are_read_before_it_goes),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
