@@ -82,8 +82,9 @@ def pty_of(vm, option):
 def test_console_carries_ten_megabytes_each_way(start_guest, work, mode):
     want = pattern(KIB)
     value = "pty" if mode == "pty" else f"socket={work}/console"
-    vm = start_guest(f"constream in kib={KIB}", "-v", console=value)
+    vm = start_guest(f"constream wait in kib={KIB}", "-v", console=value)
     client = client_of(vm, "console", mode, work)
+    client.write_all(b"!")
     client.read_until(lambda got: len(got) >= len(want))
     vm.wait_for_in(vm.serial_path, "R3 CONIN")
     client.write_all(want)
@@ -160,8 +161,9 @@ def test_many_see_and_one_types(start_guest, work):
 
 def test_who_never_reads_stalls_neither_guest_nor_others(start_guest, work):
     path = f"{work}/console"
-    vm = start_guest("con constream kib=10240", console=f"socket={path}")
+    vm = start_guest("con constream wait kib=10240", console=f"socket={path}")
     clients = [Client.of_socket(path) for _ in range(2)]
+    clients[0].write_all(b"!")
     clients[0].read_until(lambda got: len(got) == 301 * 16 + (KIB << 10))
     assert vm.wait(30) == 0
     assert bytes(clients[0].got[301 * 16:]) == pattern(KIB)

@@ -2,8 +2,9 @@
 /*
  * Many bytes through a console: 32-bit words, each its index times an odd number, so that every
  * value of a byte comes along, and a byte lost, doubled or out of order is seen. First they go out,
- * then the same come in and are compared. `kib=N` says how many. The reports stand on COM1 around
- * them. Specification: virtio 1.3 §5.3, National PC16550D data sheet.
+ * then the same come in and are compared. `kib=N` says how many, `in` that they come back too,
+ * `wait` that the first byte comes from outside. The reports stand on COM1 around them.
+ * Specification: virtio 1.3 §5.3, National PC16550D data sheet.
  */
 #include "drivers.h"
 #include "guest.h"
@@ -89,6 +90,10 @@ void con_stream(void)
 
 	if (!check(vdev_find(&d, VIRTIO_CONSOLE, 0) && vdev_start(&d, 0), "console starts"))
 		return;
+	if (word("wait", NULL)) { /* for somebody at the other end */
+		vq_desc(&d.q[0], 0, (struct desc){ d.q[0].buf, CHAIN, D_WRITE, 0 });
+		check(vq_once(&d.q[0], SILENCE_US) > 0, "somebody comes to the console");
+	}
 	began = rdtsc();
 	n = con_out(&d.q[1], want);
 	report("console-out", n, want, began);
