@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guest memory: zones, what they are on the host, what the guest is told of its nodes, and refusals."""
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -50,14 +51,17 @@ def pool(kib, count):
     path = HUGE / f"hugepages-{kib}kB/nr_hugepages"
     if not path.exists() or not os.access(path, os.W_OK):
         pytest.skip(f"no right to {path}")
-    before = path.read_text()
-    try:
-        path.write_text(str(int(before) + count))
-        if int(path.read_text()) < int(before) + count:
-            pytest.skip(f"the host can not gather {count} pages of {kib} KiB")
-        yield
-    finally:
-        path.write_text(before)
+    with open(path, encoding="ascii") as lock:
+        # tests may run side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = path.read_text()
+        try:
+            path.write_text(str(int(before) + count))
+            if int(path.read_text()) < int(before) + count:
+                pytest.skip(f"the host can not gather {count} pages of {kib} KiB")
+            yield
+        finally:
+            path.write_text(before)
 
 
 def running(start_guest, *args, memory="0", **named):
