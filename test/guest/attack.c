@@ -15,13 +15,14 @@
 #define CTRL_VQ (1ul << 17)
 
 static const struct target targets[] = {
-	{ "blk", VIRTIO_BLK, 0, false, blk_chain, blk_works, 0x100, 0 },
-	{ "net-rx", VIRTIO_NET, 0, true, net_rx_chain, net_rx_works, 0, CTRL_VQ },
-	{ "net-tx", VIRTIO_NET, 1, false, net_tx_chain, net_tx_works, 0, CTRL_VQ },
-	{ "net-ctrl", VIRTIO_NET, -1, false, net_ctrl_chain, net_ctrl_works, 0x100, CTRL_VQ },
-	{ "con-rx", VIRTIO_CONSOLE, 0, true, con_rx_chain, con_rx_works, 0, 0 },
-	{ "con-tx", VIRTIO_CONSOLE, 1, false, con_tx_chain, con_tx_works, 0, 0 },
-	{ "rng", VIRTIO_RNG, 0, false, rng_chain, rng_works, 0, 0 },
+	{ "blk", VIRTIO_BLK, 0, false, blk_chain, blk_works, 0x100, 0, blk_attacks },
+	{ "net-rx", VIRTIO_NET, 0, true, net_rx_chain, net_rx_works, 0, CTRL_VQ, net_rx_attacks },
+	{ "net-tx", VIRTIO_NET, 1, false, net_tx_chain, net_tx_works, 0, CTRL_VQ, net_tx_attacks },
+	{ "net-ctrl", VIRTIO_NET, -1, false, net_ctrl_chain, net_ctrl_works, 0x100, CTRL_VQ,
+	  net_ctrl_attacks },
+	{ "con-rx", VIRTIO_CONSOLE, 0, true, con_rx_chain, con_rx_works, 0, 0, NULL },
+	{ "con-tx", VIRTIO_CONSOLE, 1, false, con_tx_chain, con_tx_works, 0, 0, NULL },
+	{ "rng", VIRTIO_RNG, 0, false, rng_chain, rng_works, 0, 0, NULL },
 };
 
 struct score {
@@ -107,12 +108,12 @@ static bool play(struct vdev *d, const struct target *t, const struct attack *a)
 }
 
 static void play_table(struct score *s, struct vdev *d, const struct target *t,
-		       const struct attack *table, size_t n)
+		       const struct attack *table)
 {
 	uint64_t only = 0;
 
 	word("attack", &only);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; table && table[i].name; i++) {
 		if ((only > 1 && i != only - 2) || !applies(d, &table[i]))
 			continue;
 		s->total++;
@@ -122,21 +123,15 @@ static void play_table(struct score *s, struct vdev *d, const struct target *t,
 
 static void play_target(struct score *s, struct vdev *d, const struct target *t)
 {
-	play_table(s, d, t, ring_attacks, ring_attacks_n);
-	if (t->type == VIRTIO_BLK)
-		play_table(s, d, t, blk_attacks, blk_attacks_n);
-	if (t->type == VIRTIO_NET && t->queue == 0)
-		play_table(s, d, t, net_rx_attacks, net_rx_attacks_n);
-	if (t->type == VIRTIO_NET && t->queue == 1)
-		play_table(s, d, t, net_tx_attacks, net_tx_attacks_n);
-	if (t->type == VIRTIO_NET && t->queue == -1)
-		play_table(s, d, t, net_ctrl_attacks, net_ctrl_attacks_n);
+	play_table(s, d, t, ring_attacks);
+	play_table(s, d, t, transport_attacks);
+	play_table(s, d, t, t->own);
 }
 
 void attack_run(void)
 {
 	static struct vdev d;
-	struct score s = { 0, 0 };
+	struct score s;
 
 	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
 		const struct target *t = &targets[i];
@@ -149,9 +144,10 @@ void attack_run(void)
 			continue;
 		struct vq *q = &d.q[t->queue < 0 ? d.num_queues + t->queue : t->queue];
 
+		s = (struct score){ 0, 0 };
 		if (check(t->works(&d, q), "attack %s: works before", t->name))
 			play_target(&s, &d, t);
+		print("R3 ATTACKS %s total=%u passed=%u\n", t->name, s.total, s.passed);
 		vdev_reset(&d);
 	}
-	print("R3 ATTACKS total=%u passed=%u\n", s.total, s.passed);
 }

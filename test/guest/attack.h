@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Attacks on the rings and requests of a virtio device: the rows that foul.c (rings) and
- * request.c (requests) offer, and what attack.c plays them on.
+ * Attacks on the rings and requests of a virtio device: the rows that foul.c (rings),
+ * transport.c (registers) and request.c (requests) offer, and what attack.c plays them on.
  */
 #pragma once
 
@@ -27,6 +27,8 @@ enum stage {
 	QUEUES_OFF /* features are settled, queues have addresses, none is enabled */
 };
 
+struct attack;
+
 /* A queue of a device. */
 struct target {
 	const char *name;
@@ -35,8 +37,9 @@ struct target {
 	bool lazy; /* the device looks at its buffers only when something comes from outside */
 	void (*chain)(struct vq *q);
 	bool (*works)(struct vdev *d, struct vq *q);
-	uint64_t status;   /* offset of the request's status byte in the buffer, 0: none */
-	uint64_t features; /* what its device needs for this queue to be */
+	uint64_t status;	  /* offset of the request's status byte in the buffer, 0: none */
+	uint64_t features;	  /* what its device needs for this queue to be */
+	const struct attack *own; /* those of its kind alone, or NULL */
 };
 
 /* One attack under way. */
@@ -57,16 +60,13 @@ struct attack {
 	uint32_t (*run)(struct bout *b);
 };
 
+/* Tables of attacks; each ends with a row without a name. */
 extern const struct attack ring_attacks[];
-extern const size_t ring_attacks_n;
+extern const struct attack transport_attacks[];
 extern const struct attack blk_attacks[];
-extern const size_t blk_attacks_n;
 extern const struct attack net_tx_attacks[];
-extern const size_t net_tx_attacks_n;
 extern const struct attack net_rx_attacks[];
-extern const size_t net_rx_attacks_n;
 extern const struct attack net_ctrl_attacks[];
-extern const size_t net_ctrl_attacks_n;
 
 /* Where the RAM that holds our buffers ends. */
 uint64_t ram_end(void);

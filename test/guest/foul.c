@@ -554,6 +554,127 @@ static uint32_t reset_in_flight(struct bout *b)
 	return wrong ? O_WRONG : O_QUIET;
 }
 
+/* Every piece of the ordinary request lies on a ring of the queue's own. */
+static uint32_t over(struct bout *b, uint64_t a)
+{
+	b->t->chain(b->q);
+	for (uint16_t i = 0; i < 3; i++)
+		b->q->desc[i].addr = a;
+	return send(b->q, 0);
+}
+
+static uint32_t buffers_on_descriptors(struct bout *b)
+{
+	return over(b, (uint64_t)b->q->desc);
+}
+
+static uint32_t buffers_on_avail(struct bout *b)
+{
+	return over(b, (uint64_t)b->q->avail);
+}
+
+static uint32_t buffers_on_used(struct bout *b)
+{
+	return over(b, (uint64_t)b->q->used);
+}
+
+static uint32_t size_one(struct bout *b)
+{
+	b->q->size = 1;
+	return with_size(b->d, b->q, b->t, 1);
+}
+
+static uint32_t all_queues_share_their_rings(struct bout *b)
+{
+	for (uint16_t i = 0; i < b->d->num_queues && i < QUEUES_MAX; i++) {
+		struct vq *q = &b->d->q[i];
+
+		set_ring(b->d, q, C_QUEUE_DESC, (uint64_t)b->q->desc);
+		set_ring(b->d, q, C_QUEUE_AVAIL, (uint64_t)b->q->avail);
+		set_ring(b->d, q, C_QUEUE_USED, (uint64_t)b->q->used);
+	}
+	return go(b->d, b->q, b->t);
+}
+
+/* Places where a ring must not be, or only just may be. */
+static uint64_t strange_place(struct bout *b)
+{
+	const uint64_t places[] = {
+		HOLE,
+		b->d->bar,
+		0xfec00000,
+		0xfee00000,
+		0xe8000000,
+		0xa0000,
+		0xf0000,
+		0,
+		~0ul,
+		~0xffful,
+		ram_end(),
+		ram_end() - 8,
+		1ul << 63,
+		1ul << 52,
+		0xfffffff0ul,
+		0xc0000000,
+		(uint64_t)b->q->desc,
+		b->q->buf,
+		b->q->buf + 1,
+		(uint64_t)b->q->used,
+	};
+	uint64_t x = rnd();
+
+	return places[x % (sizeof places / sizeof places[0])] + (x & 0x10000 ? x >> 32 & 0xfff : 0);
+}
+
+static uint32_t rings_anywhere(struct bout *b)
+{
+	static const uint16_t sizes[] = { 0, 1, 2, 3, 64, 127, 128, 256, 1024, 0x8000, 0xffff };
+
+	for (uint32_t round = 0; round < 40; round++) {
+		wr16(b->d->common + C_QUEUE_SELECT, b->q->index);
+		wr16(b->d->common + C_QUEUE_SIZE, sizes[rnd() % 11]);
+		set_ring(b->d, b->q, C_QUEUE_DESC, strange_place(b));
+		if (rnd() & 1)
+			set_ring(b->d, b->q, C_QUEUE_AVAIL, strange_place(b));
+		if (rnd() & 1)
+			set_ring(b->d, b->q, C_QUEUE_USED, strange_place(b));
+		go(b->d, b->q, b->t);
+		if (!vdev_features(b->d, b->t->features))
+			return O_WRONG;
+		for (uint16_t i = 0; i < b->d->num_queues && i < QUEUES_MAX; i++)
+			vdev_queue(b->d, i);
+	}
+	return O_QUIET;
+}
+
+/* Descriptors of noise, most of it within RAM and the ring, and heads of noise. */
+static uint32_t noise_on_the_ring(struct bout *b)
+{
+	struct vq *q = b->q;
+
+	for (uint32_t round = 0; round < 40; round++) {
+		for (uint16_t i = 0; i < q->size; i++) {
+			uint64_t x = rnd(), y = rnd();
+
+			vq_desc(q, i,
+				(struct desc){
+					y & 0xf0 ? q->buf + (x & 0x7ffff) : y,
+					(uint32_t)(y & 0xf00 ? x >> 40 & 0xfff : x >> 32),
+					(uint16_t)(x >> 20 & (y & 0xf000 ? 3 : 0xffff)),
+					(uint16_t)(x >> 24 & (y & 0xf0000 ? 0x7f : 0xffff)) });
+			vq_put(q, (uint16_t)(y >> 32 & (y & 0xf00000 ? 0x7f : 0xffff)));
+		}
+		q->avail_idx = (uint16_t)(q->avail_idx - q->size + rnd() % q->size);
+		vq_publish(q);
+		vq_kick(q);
+		if (!(round & 7))
+			delay_us(2000);
+		if (!vdev_start(b->d, b->t->features | (round & 1 ? F_INDIRECT | F_EVENT_IDX : 0)))
+			return O_WRONG;
+	}
+	return O_QUIET;
+}
+
 const struct attack ring_attacks[] = {
 	{ "head-past-end", LIVE, O_BROKEN, head_past_end },
 	{ "head-ffff", LIVE, O_BROKEN, head_ffff },
@@ -615,5 +736,12 @@ const struct attack ring_attacks[] = {
 	{ "status-is-noise", LIVE, O_QUIET, status_is_noise },
 	{ "rings-move-while-live", LIVE, O_ANY, rings_move_while_live },
 	{ "reset-in-flight", LIVE, O_QUIET, reset_in_flight },
+	{ "buffers-on-descriptors", LIVE, O_ANY, buffers_on_descriptors },
+	{ "buffers-on-avail", LIVE, O_ANY, buffers_on_avail },
+	{ "buffers-on-used", LIVE, O_ANY, buffers_on_used },
+	{ "size-one", QUEUES_OFF, O_ANY, size_one },
+	{ "queues-share-their-rings", QUEUES_OFF, O_ANY, all_queues_share_their_rings },
+	{ "rings-anywhere", QUEUES_OFF, O_QUIET, rings_anywhere },
+	{ "noise-on-the-ring", LIVE, O_QUIET, noise_on_the_ring },
+	{ 0 },
 };
-const size_t ring_attacks_n = sizeof ring_attacks / sizeof ring_attacks[0];

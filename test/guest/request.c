@@ -289,8 +289,8 @@ const struct attack blk_attacks[] = {
 	{ "reset-while-busy", LIVE, O_QUIET, blk_reset_while_busy },
 	{ "lawful-in-pieces", LIVE, O_USED, blk_in_pieces },
 	{ "lawful-full-ring", LIVE, O_USED, blk_full_ring },
+	{ 0 },
 };
-const size_t blk_attacks_n = sizeof blk_attacks / sizeof blk_attacks[0];
 
 /* ---- net ---- */
 
@@ -365,8 +365,8 @@ const struct attack net_tx_attacks[] = {
 	{ "offload-noise", LIVE, O_BROKEN | O_USED, tx_offload_noise },
 	{ "checksum-past-end", LIVE, O_BROKEN | O_USED, tx_checksum_past_end },
 	{ "many-pieces", LIVE, O_BROKEN | O_USED, tx_many_pieces },
+	{ 0 },
 };
-const size_t net_tx_attacks_n = sizeof net_tx_attacks / sizeof net_tx_attacks[0];
 
 /* As many buffers of len bytes as the queue has descriptors. */
 static uint32_t rx_post(struct vq *q, uint32_t len, uint16_t flags)
@@ -415,8 +415,8 @@ const struct attack net_rx_attacks[] = {
 	{ "buffers-of-40", LIVE, O_ANY, rx_short },
 	{ "buffers-readable", LIVE, O_ANY, rx_readable },
 	{ "one-buffer-always", LIVE, O_ANY, rx_all_one_buffer },
+	{ 0 },
 };
-const size_t net_rx_attacks_n = sizeof net_rx_attacks / sizeof net_rx_attacks[0];
 
 static uint32_t ctrl_send(struct vq *q, uint8_t class, uint8_t command, uint32_t len)
 {
@@ -501,5 +501,5 @@ const struct attack net_ctrl_attacks[] = {
 	{ "no-ack", LIVE, O_BROKEN | O_ERROR | O_USED, ctrl_no_ack },
 	{ "ack-readable", LIVE, O_BROKEN | O_ERROR | O_USED, ctrl_ack_readable },
 	{ "long", LIVE, O_ANY, ctrl_long },
+	{ 0 },
 };
-const size_t net_ctrl_attacks_n = sizeof net_ctrl_attacks / sizeof net_ctrl_attacks[0];

@@ -1,41 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Storms: many accesses with values from a fixed series to where nothing is, to every byte of
- * configuration space, and to every byte of every BAR. Nothing is expected of them but that the
- * VM lives, that devices work after a reset, and that it ends in order.
+ * Storms: many accesses with values from a fixed series to where nothing is, to the registers of
+ * the chips at fixed places, to every byte of configuration space, and to every byte of every BAR.
+ * Nothing is expected of them but that the VM lives, that devices work after a reset, and that it
+ * ends in order. Values that rightly end or reset the VM are left out.
  */
 #include "drivers.h"
 #include "guest.h"
 #include "pci.h"
 
-#define ACCESSES 10000
+#define ACCESSES 100000
+#define CHIP_ACCESSES 4000
+#define HOLES 0xd8000000ul
 
-/* Ports that end the VM, move its clock, are ours, or select configuration space. */
-static bool port_is_spared(uint16_t p)
+/* Ports where something is, here or on other machines, with those that hold a number of four bytes
+ * that begins up to three before. */
+static bool port_is_taken(uint32_t p)
 {
-	return (p >= 0x3f8 && p <= 0x3ff) || (p >= 0x600 && p <= 0x613) || p == 0x64 || p == 0x92 ||
-	       (p >= 0xcf8 && p <= 0xcff) || p == 0xf4 || p == 0x402 || p == 0xe9 || p == 0x80 ||
-	       (p >= 0x20 && p <= 0x21) || (p >= 0xa0 && p <= 0xa1);
+	static const struct {
+		uint16_t first, last;
+	} taken[] = {
+		{ 0x20, 0x21 },	  { 0x61, 0x64 },   { 0x70, 0x71 },   { 0x80, 0x80 },
+		{ 0x92, 0x92 },	  { 0xa0, 0xa1 },   { 0xe9, 0xe9 },   { 0xf4, 0xf4 },
+		{ 0x3f8, 0x3ff }, { 0x402, 0x402 }, { 0x505, 0x506 }, { 0x600, 0x613 },
+		{ 0xcf8, 0xcff },
+	};
+
+	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+		if (p + 3 >= taken[i].first && p <= taken[i].last)
+			return true;
+	return false;
+}
+
+static void touch_port(uint16_t p, uint64_t x)
+{
+	switch (x >> 60 & 7) {
+	case 0:
+	case 1:
+		outb(p, (uint8_t)x);
+		break;
+	case 2:
+		outw(p, (uint16_t)x);
+		break;
+	case 3:
+		outl(p, (uint32_t)x);
+		break;
+	case 4:
+		inw(p);
+		break;
+	case 5:
+		inl(p);
+		break;
+	default:
+		inb(p);
+	}
 }
 
 static void storm_ports(void)
 {
-	for (uint32_t i = 0; i < ACCESSES; i++) {
+	for (uint32_t i = 0; i < ACCESSES;) {
 		uint64_t x = rnd();
-		uint16_t p = (uint16_t)x;
 
-		if (port_is_spared(p) || port_is_spared((uint16_t)(p + 3)))
+		if (port_is_taken((uint16_t)x))
 			continue;
-		if (x & 1ul << 40)
-			outb(p, (uint8_t)(x >> 20));
-		else if (x & 1ul << 41)
-			outl(p, (uint32_t)(x >> 20));
-		else if (x & 1ul << 42)
-			outw(p, (uint16_t)(x >> 20));
-		else
-			inl(p);
+		touch_port((uint16_t)x, x >> 3);
+		i++;
 	}
-	check(true, "storm on ports");
+	check(true, "storm on %u ports", ACCESSES);
 }
 
 static void touch_one(uint64_t a, uint64_t x)
@@ -70,9 +101,69 @@ static void storm_addresses(void)
 	for (uint32_t i = 0; i < ACCESSES; i++) {
 		uint64_t x = rnd();
 
-		touch_one(0xd8000000ul + (x & 0x3ffffff), x);
+		touch_one(HOLES + (x >> 5 & 0x3ffffff), x);
 	}
-	check(true, "storm on addresses");
+	check(true, "storm on %u addresses", ACCESSES);
+}
+
+/*
+ * The chips: what is written is bent where it would reset the machine or power it off (CMOS index
+ * 0x8f, command 0xfe, sleep control), or interrupt this CPU in a way that it cannot refuse.
+ */
+static uint64_t bend(uint16_t p, uint64_t x)
+{
+	if (p >= 0x61 && p <= 0x64)
+		return x & 0x0101010101010101;
+	if (p == 0x70 || p == 0x71)
+		return x | 0x0101010101010101;
+	if (p >= 0x600 && p <= 0x607)
+		return (x & 0xdcdcdcdcdcdcdcdc) | 2;
+	return x;
+}
+
+static void storm_chips(void)
+{
+	static const uint16_t ports[][2] = { { 0x3f8, 0x3ff }, { 0x61, 0x64 },	{ 0x70, 0x71 },
+					     { 0x80, 0x80 },   { 0xe9, 0xe9 },	{ 0x402, 0x402 },
+					     { 0x600, 0x60b }, { 0xcf8, 0xcfb } };
+
+	for (uint32_t i = 0; i < CHIP_ACCESSES; i++) {
+		uint64_t x = rnd(), k = x >> 52 & 7;
+		uint16_t n = (uint16_t)(ports[k][1] - ports[k][0] + 1);
+		uint16_t p = (uint16_t)(ports[k][0] + (x >> 40) % n);
+
+		touch_port(p, bend(p, x << 12 | (rnd() & 0xfff)));
+	}
+	outb(0x3fb, 3); /* COM1 as guest_main() sets it, and nothing in its FIFO */
+	outb(0x3f9, 0);
+	outb(0x3fc, 8);
+	outb(0x3fa, 7);
+	print("\n");
+	check(inb(0x3fd) == 0x60, "storm on the chips' ports");
+}
+
+/* IOAPIC: every register, with modes that a CPU may refuse for itself. */
+static void storm_ioapic(void)
+{
+	for (uint32_t i = 0; i < CHIP_ACCESSES; i++) {
+		uint64_t x = rnd();
+		uint32_t reg = (uint32_t)(x & 0x100 ? x >> 24 & 0xff : x % 0x40);
+
+		wr32(0xfec00000, reg);
+		if (x & 0x200)
+			rd32(0xfec00010);
+		else if (x & 0xc00)
+			wr32(0xfec00010, ((uint32_t)(x >> 32) & ~0x600u) | 0x20);
+		else
+			touch_one(0xfec00000 + (x >> 16 & 0x1f), x & ~0x0000060000000600ul);
+		if (!(i & 15))
+			outb(0x3f9, i & 16 ? 2 : 0); /* COM1 pulls its pin now and then */
+	}
+	outb(0x3f9, 0);
+	for (uint32_t pin = 0; pin < 24; pin++)
+		ioapic_mask(pin);
+	wr32(0xfec00000, 1);
+	check((rd32(0xfec00010) & 0xff) == 0x11, "storm on the IOAPIC");
 }
 
 /* Every byte of the first 256 of each function is written and put back as it was. */
@@ -142,6 +233,8 @@ void storm_run(void)
 {
 	storm_ports();
 	storm_addresses();
+	storm_chips();
+	storm_ioapic();
 	storm_config();
 	storm_bars();
 }
