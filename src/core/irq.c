@@ -123,7 +123,7 @@ static void route_log(const struct err *e)
 {
 	char line[256];
 
-	log_error("interrupt routes: %s", err_line(e, line, sizeof(line)));
+	log_guest("interrupt routes: %s", err_line(e, line, sizeof(line)));
 }
 
 void irq_pin_route(struct irqs *q, uint32_t gsi, uint64_t addr, uint32_t data, bool masked)
