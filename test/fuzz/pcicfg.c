@@ -70,6 +70,26 @@ static void card_check(const struct card *c)
 		abort();
 }
 
+/* May the BAR decode where its register says? */
+static bool is_wanted(const struct pci_bar *b)
+{
+	return (b->addr >= MEM32 && b->addr < MEM32 + MIB(1)) ||
+	       (b->kind == PCI_BAR_MEM64 && b->addr >= MEM64 && b->addr < MEM64 + MIB(1));
+}
+
+/* Who is silent has a reason: off, out of the windows, or somebody is there. */
+static void silence_check(const struct card *card, const struct card *c)
+{
+	const struct pci_bar *b = &c->fn.bar[0];
+
+	if (b->on || !(c->fn.cfg[4] & 2) || !is_wanted(b))
+		return;
+	for (int i = 0; i < CARDS; i++)
+		if (card[i].fn.bar[0].on && card[i].fn.bar[0].addr == b->addr)
+			return;
+	abort();
+}
+
 static void card_drop(struct card *c)
 {
 	struct pci_fn_state *s = NEW(struct pci_fn_state);
@@ -117,6 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			poke_do(fake.board.mmio, hot->fn.bar[0].range.base, BAR_SIZE, &p);
 		for (int i = 0; i < CARDS; i++)
 			card_check(&card[i]);
+		for (int i = 0; i < CARDS; i++)
+			silence_check(card, &card[i]);
 	}
 	for (int i = 0; i < CARDS; i++)
 		card_drop(&card[i]);
