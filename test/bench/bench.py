@@ -37,6 +37,7 @@ sys.dont_write_bytecode = True
 
 sys.path.insert(0, str(HERE))
 
+import disks  # noqa: E402
 from grow import part_grow, qemu_shapes, shapes  # noqa: E402
 from prefault import part_prefault  # noqa: E402
 from lib.images import Images  # noqa: E402
@@ -353,37 +354,6 @@ def write_disk(path, mib):
             f.write(array.array("Q", range(i * MIB, (i + 1) * MIB, 8)).tobytes())
 
 
-def part_io(r, tools, programs, rounds, work, seconds):
-    """Reads at depth from a raw file in the page cache."""
-    disk = work / "disk.raw"
-    write_disk(disk, 512)
-    words = f"blkbench secs10={int(seconds * 10)}"
-    for n in range(rounds):
-        for p in programs:
-            load = Load()
-            argv = p.argv(tools["guest"], words, mib=512, disk=disk)
-            try:
-                done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, timeout=LIMIT_S)
-                said = done.stdout.decode("latin-1").replace("\r", "")
-            except subprocess.TimeoutExpired as e:
-                said = (e.stdout or b"").decode("latin-1")
-            share = load.take()
-            lines = [line.split() for line in said.split("\n") if line.startswith("R3 IO ")]
-            if "R3 EXIT 0" not in said or not lines:
-                if n == 0:
-                    r.fail(f"io, {p.name}: {said[-500:]}")
-                continue
-            for line in lines:
-                f = dict(field.split("=") for field in line[3:])
-                r.add("io", p.name, f"{line[2]} depth {f['depth']}", int(f["iops"]), "IOPS", share)
-    peer = "qemu-q35"
-    for depth, limit in ((1, 1.2), (32, 1.5)):
-        figure = f"read4k depth {depth}"
-        r.ratio(f"4 KiB reads at depth {depth}: virga / {peer} (io_uring, iothread)",
-                r.median("io", "virga", figure), r.median("io", peer, figure), limit, most=False)
-
-
 def part_linux(r, programs, rounds):
     """From exec to Linux user space, in the nested host, where stock kernels run on any machine."""
     images = Images()
@@ -428,7 +398,7 @@ def main():
     parts = ("start", "grow", "prefault", "ram", "shape", "io", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
-    arg.add_argument("--seconds", type=float, default=1.0, help="length of each I/O load")
+    arg.add_argument("--seconds", type=float, default=0.3, help="length of each I/O load")
     arg.add_argument("--only", action="append", choices=parts, help="this part only; may be repeated")
     args = arg.parse_args()
     wanted = args.only or parts
@@ -445,7 +415,8 @@ def main():
         say("bench: QEMU is not installed; its columns are missing")
         qemu, ioqemu = [], []
     else:
-        qemu, ioqemu = [micro, q35], [q35, Qemu("q35", "threads"), Qemu("q35", "io_uring")]
+        qemu = [micro, q35]
+        ioqemu = [q35, Qemu("q35"), *(Qemu("q35", aio, True) for aio in ("threads", "native"))]
     r = Results()
     with tempfile.TemporaryDirectory(prefix="virga-bench-", dir="/dev/shm") as directory:
         work = Path(directory)
@@ -457,8 +428,8 @@ def main():
                                                   tools["hello"], virga, max(3, args.rounds // 2)),
                 "ram": lambda: part_ram(r, tools, [floor, virga, *others], max(3, args.rounds // 2)),
                 "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
-                "io": lambda: part_io(r, tools, [virga, *ioqemu, *others],
-                                      max(1, args.rounds // 3), work, args.seconds),
+                "io": lambda: disks.measure(r, tools["guest"], (virga, ioqemu, others),
+                                            max(1, args.rounds // 3), args.seconds, write_disk, Load),
                 "size": lambda: part_size(r, virga.path),
                 "linux": lambda: part_linux(r, [virga, *qemu[:1]], max(2, args.rounds // 3))}
         for part in wanted:

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part io of bench.py: reads and writes at depth of a raw file, in three places, by each engine.
+
+Places: a file system that is memory; a file system on a disk, all of the file in the page cache; the same with
+direct I/O. In each place runs virga as it chooses by itself, with each engine forced, and QEMU with each of its own.
+"""
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+ENGINES = {"uring": ",_disable_aio=on", "aio": ",_disable_io_uring=on",
+           "sync": ",_disable_io_uring=on,_disable_aio=on"}
+MIB = 256
+LIMIT_S = 120
+
+
+class Disk:
+    """A program with one disk in one place."""
+
+    def __init__(self, program, name, path, options="", cache="writeback"):
+        self.program, self.name, self.path = program, name, path
+        self.options, self.cache = options, cache
+
+    def argv(self, guest, words):
+        argv = self.program.argv(guest, words, mib=512, disk=f"{self.path}{self.options}")
+        return [a.replace("cache=writeback", f"cache={self.cache}") for a in argv]
+
+
+def takes_direct(path):
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_DIRECT))
+        return True
+    except OSError:
+        return False
+
+
+def in_place(place, path, virga, qemus, others):
+    """Who runs there. `place` is ram, cached or direct."""
+    direct = place == "direct"
+    own = ",direct=on" if direct else ""
+    disks = [Disk(virga, "virga", path, own)]
+    disks += [Disk(virga, f"virga-{name}", path, own + options) for name, options in ENGINES.items()]
+    disks += [Disk(o, o.name, path, own) for o in others]
+    # QEMU has its native engine for direct I/O only.
+    disks += [Disk(q, q.name, path, cache="none" if direct else "writeback")
+              for q in qemus if direct or q.aio != "native"]
+    return disks
+
+
+def figures(said):
+    """(figure, IOPS) of each load that the guest tells of, or [] when it did not come to its end."""
+    text = said.decode("latin-1").replace("\r", "")
+    if "R3 EXIT 0" not in text:
+        return []
+    lines = [line.split() for line in text.split("\n") if line.startswith("R3 IO ")]
+    fields = [(line[2], dict(f.split("=") for f in line[3:])) for line in lines]
+    return [(f"{load} depth {f['depth']}", int(f["iops"])) for load, f in fields]
+
+
+def run_one(r, part, disk, guest, words, load):
+    try:
+        said = subprocess.run(disk.argv(guest, words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=LIMIT_S).stdout
+    except subprocess.TimeoutExpired as e:
+        said = e.stdout or b""
+    share = load.take()
+    found = figures(said)
+    for figure, iops in found:
+        r.add(part, disk.name, figure, iops, "IOPS", share)
+    if not found:
+        r.fail(f"{part}, {disk.name}: {said[-300:]!r}")
+
+
+def judge(r, part, names):
+    """virga, by itself, beside the best of the others, for each figure."""
+    for figure in [f for p, name, f in list(r.samples) if p == part and name == "virga"]:
+        peers = [r.median(part, name, figure) for name in names if not name.startswith("virga")]
+        best = max((p for p in peers if p is not None), default=None)
+        r.ratio(f"{part}, {figure}: virga / best peer", r.median(part, "virga", figure), best, 1.0, most=False)
+
+
+def measure(r, guest, programs, rounds, seconds, write_disk, load_of):
+    """`programs`: virga, QEMUs, others. `write_disk(path, MiB)` makes the file the guest expects."""
+    virga, qemus, others = programs
+    words = f"blkbench write secs10={max(1, round(seconds * 10))}"
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as ram, tempfile.TemporaryDirectory(dir="/var/tmp") as slow:
+        plans = {}
+        for place, directory in (("ram", ram), ("cached", slow), ("direct", slow)):
+            path = Path(directory) / "disk.raw"
+            if not path.exists():
+                write_disk(path, MIB)
+            if place == "direct" and not takes_direct(path):
+                r.fail("io direct: the file system of /var/tmp does no direct I/O")
+                continue
+            plans[place] = in_place(place, path, virga, qemus, others)
+        os.sync()
+        for _ in range(rounds):
+            for place, disks in plans.items():
+                for disk in disks:
+                    run_one(r, f"io {place}", disk, guest, words, load_of())
+        for place, disks in plans.items():
+            judge(r, f"io {place}", [d.name for d in disks])
