@@ -310,28 +310,35 @@ static int allocate(const struct img *i, uint64_t file_size, struct err *e)
 	return 0;
 }
 
-/* Refuses what carries another format's mark: as raw bytes it would be spoilt. */
+/* The mark that lies where it must in the block at `from`, or NULL. */
+static const struct mark *find_mark(const char *buf, size_t len, uint64_t from, uint64_t file_size)
+{
+	for (size_t k = 0; k < ARRAY_LEN(marks); k++) {
+		const struct mark *m = &marks[k];
+		uint64_t at = m->at < 0 ? file_size - SECTOR : (uint64_t)m->at;
+		size_t n = strlen(m->bytes);
+
+		if (at >= from && at - from + n <= len && !memcmp(buf + (at - from), m->bytes, n))
+			return m;
+	}
+	return NULL;
+}
+
+/* Refuses what carries another format's mark: as raw bytes it would be spoilt. Marks lie in the
+ * first block and in the last. */
 static int probe_format(const struct img *i, uint64_t file_size, struct err *e)
 {
 	AUTO_FREE char *buf = aligned_alloc(PROBE_BYTES, PROBE_BYTES);
+	uint64_t from[] = { 0, align_down(file_size - SECTOR, PROBE_BYTES) };
 
-	for (size_t k = 0; buf && k < ARRAY_LEN(marks); k++) {
-		const struct mark *m = &marks[k];
-		uint64_t at = (uint64_t)m->at, block, off;
-		ssize_t n;
+	for (size_t k = 0; buf && k < (from[1] ? 2 : 1); k++) {
+		ssize_t n = pread(i->fd, buf, PROBE_BYTES, (off_t)from[k]);
+		const struct mark *m;
 
-		if (m->at < 0) {
-			if (file_size < SECTOR)
-				continue;
-			at = file_size - SECTOR;
-		}
-		block = align_down(at, PROBE_BYTES);
-		off = at - block;
-		n = pread(i->fd, buf, PROBE_BYTES, (off_t)block);
 		if (n < 0)
 			return err_os(e, ERR_IO, "read %s", i->path);
-		if ((uint64_t)n >= off + strlen(m->bytes) &&
-		    !memcmp(buf + off, m->bytes, strlen(m->bytes)))
+		m = find_mark(buf, (size_t)n, from[k], file_size);
+		if (m)
 			return err_set(
 				e, ERR_UNBUILT,
 				"%s is %s image, and this build reads raw ones only; convert it (qemu-img convert -O raw), or say image_type=raw when the guest is to see it as it is",
