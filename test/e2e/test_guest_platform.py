@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """PCI segments, slots and BARs; pvpanic, debug ports and the tables, as a tiny guest finds them."""
 import json
+import os
 import re
+import select
 import shutil
 import subprocess
 import time
@@ -174,3 +176,37 @@ def test_bridges_say_segment_bus_and_node(guest, tmp_path):
     number = {"Zero": 0, "One": 1, "0x02": 2}
     assert [tuple(number.get(x, x) for x in b) for b in bridges] == [
         ("00", 0, 0, 0, 0), ("01", 1, 0, 1, 1), ("02", 2, 0, 2, 0)]
+
+
+def test_debug_console_is_heard_on_a_pseudo_terminal(start_guest):
+    vm = start_guest("debug park", "-v", "--debug-console", "pty")
+    path = vm.wait_for(r"--debug-console is at (/dev/pts/\d+)").group(1)
+    # Nobody was there when the guest spoke: what it said is kept.
+    fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    said, end = b"", time.monotonic() + 20
+    while b"here" not in said and time.monotonic() < end:
+        if select.select([fd], [], [], 0.1)[0]:
+            said += os.read(fd, 4096)
+    os.close(fd)
+    assert said.replace(b"\r", b"") == b"debug console here\n"
+    assert vm.stop() == 0
+
+
+def test_debug_console_is_heard_on_the_terminal(start_guest):
+    vm = start_guest("debug", "--debug-console", "tty", tty=True)
+    assert vm.wait() == 0
+    assert "debug console here" in vm.text
+
+
+@pytest.mark.parametrize("mode", ["off", "null"])
+def test_debug_console_may_be_absent_or_deaf(start_guest, mode):
+    vm = start_guest("debug", "--debug-console", mode)
+    assert vm.wait() == 0
+    assert "debug console here" not in vm.text
+
+
+@pytest.mark.parametrize("port", ["0x80", "0x402", "0x3f8", "0xcf8"])
+def test_a_port_that_is_taken_is_no_debug_console(start_guest, port):
+    vm = start_guest("debug", "--debug-console", f"null,iobase={port}")
+    assert vm.wait() != 0
+    assert "meets" in vm.text, vm.text
