@@ -37,31 +37,30 @@ static int result(struct coresched *s, int r, struct err *e)
 	return 0;
 }
 
+/* A cookie of its own, which others may take from here. */
 static int create(struct coresched *s, struct err *e)
 {
-	return result(
-		s, prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, PR_SCHED_CORE_SCOPE_THREAD, 0), e);
-}
+	int r = prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0, PR_SCHED_CORE_SCOPE_THREAD, 0);
 
-static int share(struct coresched *s, struct err *e)
-{
-	return result(s,
-		      prctl(PR_SCHED_CORE, PR_SCHED_CORE_SHARE_FROM, s->leader,
-			    PR_SCHED_CORE_SCOPE_THREAD, 0),
-		      e);
+	s->leader = (int)syscall(SYS_gettid);
+	return result(s, r, e);
 }
 
 /* Lock held. */
 static int join(struct coresched *s, struct err *e)
 {
+	int r;
+
 	if (s->absent)
 		return 0;
-	if (s->how == CORE_SCHEDULING_VM && s->leader)
-		return share(s, e);
-	if (create(s, e))
-		return -1;
-	s->leader = (int)syscall(SYS_gettid);
-	return 0;
+	if (s->how == CORE_SCHEDULING_VCPU || !s->leader)
+		return create(s, e);
+	r = prctl(PR_SCHED_CORE, PR_SCHED_CORE_SHARE_FROM, s->leader, PR_SCHED_CORE_SCOPE_THREAD,
+		  0);
+	/* a guest may end while its last vCPUs are being started; apart from all is safe too */
+	if (r && errno == ESRCH)
+		return create(s, e);
+	return result(s, r, e);
 }
 
 int coresched_join(struct coresched *s, struct err *e)

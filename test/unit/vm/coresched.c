@@ -19,7 +19,8 @@
 
 /* The kernel's part. */
 static struct {
-	int fails; /* errno of every call; 0 = it works */
+	int fails;    /* errno of every call; 0 = it works */
+	bool forgets; /* nobody is there any more to take a cookie from */
 	unsigned int calls, cookies;
 	struct {
 		int tid;
@@ -63,6 +64,10 @@ int prctl(int op, ...)
 		assert_int_equal((int)a[0], PR_SCHED_CORE_SHARE_FROM);
 		unsigned int from = *cookie_of((int)a[1]);
 
+		if (kernel.forgets) {
+			errno = ESRCH;
+			return -1;
+		}
 		assert_true(from);
 		*cookie_of((int)syscall(SYS_gettid)) = from;
 	}
@@ -134,6 +139,18 @@ TEST(a_host_without_it_is_asked_once_and_no_failure)
 	assert_int_equal(kernel.calls, 1);
 }
 
+TEST(a_vcpu_whose_leader_is_gone_stays_apart)
+{
+	struct coresched s;
+
+	memset(&kernel, 0, sizeof kernel);
+	kernel.forgets = true;
+	coresched_init(&s, CORE_SCHEDULING_VM);
+	assert_int_equal(all_join(&s), 0);
+	assert_int_equal(kernel.cookies, THREADS);
+	coresched_fini(&s);
+}
+
 TEST(a_refusal_is_a_failure)
 {
 	assert_int_equal(run(CORE_SCHEDULING_VM, EPERM), THREADS);
@@ -146,6 +163,7 @@ int main(void)
 		T(each_vcpu_has_its_own_when_asked_for),
 		T(off_asks_the_kernel_nothing),
 		T(a_host_without_it_is_asked_once_and_no_failure),
+		T(a_vcpu_whose_leader_is_gone_stays_apart),
 		T(a_refusal_is_a_failure),
 	};
 
