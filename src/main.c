@@ -28,6 +28,9 @@
 #include "guard/seccomp.h"
 #include "vm/vm.h"
 
+/* What the table of descriptors has room for from the start: hundreds of vCPUs and queues. */
+#define DESCRIPTORS 1024
+
 struct program {
 	struct cli cli;
 	struct loop *loop;
@@ -102,6 +105,16 @@ static void raise_descriptor_limit(void)
 		log_debug("the limit of descriptors stays: %s", strerror(errno));
 }
 
+/* The kernel's table of descriptors grows by doubling, and waits for a grace period each time where
+ * threads share it, which takes milliseconds. As long as there is one thread it costs nothing. */
+static void widen_descriptor_table(void)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, DESCRIPTORS - 1);
+
+	if (fd >= 0)
+		close(fd);
+}
+
 static int watch_signals(struct program *p, struct err *e)
 {
 	sigset_t set;
@@ -151,6 +164,7 @@ static int run(struct program *p, struct err *e)
 	    conf_check(&p->cli.vm, e) < 0)
 		return -1;
 	raise_descriptor_limit();
+	widen_descriptor_table();
 	if (seccomp_setup(p->cli.vmm.seccomp, e) < 0 || thread_confine("control", e) < 0)
 		return -1;
 	if (start_events(p->cli.vmm.event_monitor, e) < 0)
