@@ -169,6 +169,42 @@ TEST(slices_and_copies_agree_for_every_offset_and_length)
 	}
 }
 
+/* One buffer cut into three pieces in every way, and every part of it: what is copied out, copied in
+ * and sliced off (in place too) is what one piece would give, and no byte beside it changes. */
+TEST(every_cut_moves_what_one_piece_would)
+{
+	for (uint32_t n = 0; n < 5 * 5 * 5 * 16 * 16; n++) {
+		size_t cut[3] = { n % 5, n / 5 % 5, n / 25 % 5 }, off = n / 125 % 16;
+		size_t len = n / 125 / 16, all = cut[0] + cut[1] + cut[2];
+		size_t want = off < all ? min_u64(len, all - off) : 0;
+		uint8_t buf[16], out[16] = { 0 }, in[16];
+		struct kiov k[3];
+		int slices;
+
+		for (uint8_t i = 0; i < 16; i++) {
+			buf[i] = i;
+			in[i] = (uint8_t)(0x80 + i);
+		}
+		k[0] = kiov_of(buf, cut[0]);
+		k[1] = kiov_of(buf + cut[0], cut[1]);
+		k[2] = kiov_of(buf + cut[0] + cut[1], cut[2]);
+		assert_int_equal(kiov_total(k, 3), all);
+		assert_int_equal(kiov_get(k, 3, off, out, len), want);
+		for (size_t i = 0; i < 16; i++)
+			assert_int_equal(out[i], i < want ? off + i : 0);
+		assert_int_equal(kiov_put(k, 3, off, in, len), want);
+		for (size_t i = 0; i < 16; i++)
+			assert_int_equal(buf[i], i >= off && i < off + want ? 0x80 + i - off : i);
+		slices = kiov_slice(k, 3, off, len, k, 3);
+		assert_int_equal(slices >= 0, want == len);
+		if (slices < 0)
+			continue;
+		assert_int_equal(kiov_total(k, (unsigned int)slices), len);
+		kiov_get(k, (unsigned int)slices, 0, out, len);
+		assert_memory_equal(out, in, len);
+	}
+}
+
 /*
  * Every small memory. Eight places of a page from an odd address on; each place is no RAM, or RAM
  * that begins a zone of its own, or RAM that goes on with the zone before: all 3^8 of them, or those
@@ -459,6 +495,7 @@ int main(void)
 		T(a_window_never_reaches_past_its_end),
 		T(payload_splits_at_region_borders_and_is_bounded),
 		T(slices_and_copies_agree_for_every_offset_and_length),
+		T(every_cut_moves_what_one_piece_would),
 		T(every_small_memory_is_what_its_model_says),
 		T(ranges_that_wrap_are_no_ram),
 		T(a_part_that_meets_another_is_refused),
