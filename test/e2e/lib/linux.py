@@ -57,7 +57,7 @@ def ready(vm, timeout=BOOT_SECONDS):
 
 def finish(vm, timeout=BOOT_SECONDS, power_off=True):
     """Wait for a test guest's script, see that it ended well, and return the lines it wrote."""
-    start = ready(vm)
+    start = ready(vm, max(timeout, BOOT_SECONDS))
     end = vm.wait_for(r"GUEST-STATUS (\d+)", timeout, after=start)
     lines = vm.text[start:end.start()].replace("\r", "").splitlines()
     assert end.group(1) == "0", "\n".join(lines)
