@@ -4,7 +4,8 @@
  * windows of four and two pages. A model that knows nothing of the program but the rule (who has a
  * place keeps it; who leaves it leaves it to those who wait) says who answers where. Every write
  * that is possible in every state that can be reached is made once, and after each the whole space
- * is looked at: a BAR is all where its register says, its doorbell with it, or nowhere.
+ * is looked at: a BAR is all where its register says, its doorbell with it, or nowhere. Then places
+ * are given out for four BARs of any sizes, and for one more when one has left.
  */
 #include "test.h"
 
@@ -315,10 +316,103 @@ TEST(every_move_in_every_state_leaves_each_bar_whole_or_nowhere)
 	end();
 }
 
+/* --- places that are given out, as firmware would --- */
+
+#define GIVEN 4
+#define ROOM_PAGES 8
+static const uint64_t sizes[] = { 16, PAGE, 2 * PAGE, 4 * PAGE, 8 * PAGE };
+
+static uint64_t whole_pages(uint64_t size)
+{
+	return size < PAGE ? PAGE : size;
+}
+
+/* Is there an aligned place of whole pages that meets none of them? */
+static bool has_room(const struct card *c, unsigned int n, uint64_t size)
+{
+	uint64_t span = whole_pages(size);
+
+	for (uint64_t at = LOW; at + span <= LOW + ROOM_PAGES * PAGE; at += span) {
+		bool free = true;
+
+		for (unsigned int i = 0; i < n; i++)
+			free &= !c[i].fn.host || !ranges_meet(at, span, c[i].fn.bar[0].addr,
+							      whole_pages(c[i].fn.bar[0].size));
+		if (free)
+			return true;
+	}
+	return false;
+}
+
+static void give(struct card *all, unsigned int n, unsigned int who, uint64_t size)
+{
+	static const struct pci_ids ids = { .vendor = 0x1af4, .device = 0x1042 };
+	struct pci_fn *f = &all[who].fn;
+	bool room = has_room(all, n, size);
+	struct err e = { 0 };
+
+	memset(&all[who], 0, sizeof(all[who]));
+	pci_fn_init(f, &ids, NULL);
+	pci_bar_set(f, 0, PCI_BAR_MEM32, false, size, &card_ops, &all[who]);
+	fake_sound(pci_slot_claim(host, f, 0, -1, &e), &e);
+	if (pci_fn_in(f, &e)) {
+		assert_false(room);
+		pci_slot_release(f);
+		pci_fn_fini(f);
+		return;
+	}
+	assert_true(room);
+	assert_true(f->bar[0].on);
+	assert_int_equal(f->bar[0].addr % size, 0);
+	assert_in_range(f->bar[0].addr, LOW, LOW + ROOM_PAGES * PAGE - size);
+}
+
+static void take_back(struct card *c)
+{
+	if (!c->fn.host)
+		return;
+	pci_fn_out(&c->fn);
+	pci_slot_release(&c->fn);
+	pci_fn_fini(&c->fn);
+}
+
+TEST(a_place_is_given_out_whenever_there_is_one)
+{
+	static struct card all[GIVEN];
+	struct pci_host_args a = { .segments = 1,
+				   .ecam = ECAM,
+				   .mem32 = { LOW, ROOM_PAGES * PAGE },
+				   .mem64 = { HIGH, PAGE } };
+	const unsigned int n = ARRAY_LEN(sizes);
+	struct err e = { 0 };
+
+	fake_begin();
+	a.pio = fake.board.pio;
+	a.mmio = fake.board.mmio;
+	a.irqs = fake.board.irqs;
+	fake_sound(pci_host_new(&host, &a, &e), &e);
+	/* four of any sizes, one of them leaves, one of any size comes */
+	for (unsigned int k = 0; k < n * n * n * n * GIVEN * n; k++) {
+		unsigned int x = k, left;
+
+		memset(all, 0, sizeof(all));
+		for (unsigned int i = 0; i < GIVEN; i++, x /= n)
+			give(all, i, i, sizes[x % n]);
+		left = x % GIVEN;
+		take_back(&all[left]);
+		give(all, GIVEN, left, sizes[x / GIVEN]);
+		for (unsigned int i = 0; i < GIVEN; i++)
+			take_back(&all[i]);
+	}
+	pci_host_free(host);
+	fake_end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(every_move_in_every_state_leaves_each_bar_whole_or_nowhere),
+		T(a_place_is_given_out_whenever_there_is_one),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
