@@ -4,7 +4,7 @@
 
     bench.py [--rounds N] [--only PART]... [--seconds S]
 
-Parts: start grow prefault ram shape io size linux. Peers are Debian's QEMU (microvm and q35), and whatever
+Parts: net start grow prefault ram shape io size linux. Peers are Debian's QEMU (microvm and q35), and whatever
 PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
 under test, else it is out/bin/virga.
 
@@ -33,6 +33,7 @@ TOP = Path(__file__).resolve().parents[2]
 HERE = TOP / "test/bench"
 OUT = TOP / "out"
 sys.path.insert(0, str(TOP / "test/e2e"))
+sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
 sys.path.insert(0, str(HERE))
@@ -45,6 +46,7 @@ from lib.linux import guest_command  # noqa: E402
 from lib.netns import NetNs, why_no_netns  # noqa: E402
 from lib.place import Local, PlaceError  # noqa: E402
 from lib.rig import Rig, why_no_rig  # noqa: E402
+from netbench import part_net  # noqa: E402
 
 MIB = 1 << 20
 LIMIT_S = 120
@@ -74,7 +76,7 @@ def build():
     tools = OUT / "bench-tools"
     tools.mkdir(parents=True, exist_ok=True)
     paths = {name: guests / f"test/guest/{name}.elf" for name in ("guest", "hello")}
-    for name in ("floor", "firstbyte", "touch"):
+    for name in ("floor", "firstbyte", "touch", "netpeer"):
         paths[name] = tools / name
         make(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-static", "-pthread", "-o", paths[name],
               HERE / f"{name}.c"], name)
@@ -395,7 +397,7 @@ def part_size(r, program):
 
 
 def main():
-    parts = ("start", "grow", "prefault", "ram", "shape", "io", "size", "linux")
+    parts = ("start", "grow", "prefault", "ram", "shape", "io", "net", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
     arg.add_argument("--seconds", type=float, default=0.3, help="length of each I/O load")
@@ -430,6 +432,8 @@ def main():
                 "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
                 "io": lambda: disks.measure(r, tools["guest"], (virga, ioqemu, others),
                                             max(1, args.rounds // 3), args.seconds, write_disk, Load),
+                "net": lambda: part_net(r, tools, [virga, *ioqemu[:1], *others],
+                                        max(1, args.rounds // 3), work, args.seconds, Load),
                 "size": lambda: part_size(r, virga.path),
                 "linux": lambda: part_linux(r, [virga, *qemu[:1]], max(2, args.rounds // 3))}
         for part in wanted:

@@ -2,13 +2,16 @@
 /*
  * As much of IPv4 as a datagram needs, over virtio-net with mergeable buffers: ARP both ways, UDP
  * without checksums. And frames as fast as they go, for measuring. Polled; runs on CPU 0.
- * Settings: me=, peer= (addresses as numbers), port= (ours), to= (theirs), len=, secs10=, listen, again, nomerge.
+ * Settings: me=, peer= (addresses as numbers), port= (ours), to= (theirs), len=, secs10=, listen,
+ * again, nomerge; of netbench: rx, gso.
  * Specification: virtio 1.3 §5.1, RFC 768, 791, 826.
  */
 #include "drivers.h"
 #include "guest.h"
 
 #define F_MAC (1ul << 5)
+#define F_CSUM (1ul << 0)
+#define F_HOST_TSO4 (1ul << 11)
 #define F_MRG_RXBUF (1ul << 15)
 #define F_STATUS (1ul << 16)
 #define HEADER 12
@@ -67,7 +70,8 @@ static bool card_start(struct card *c)
 	c->port = (uint16_t)port;
 	c->to = (uint16_t)to;
 	if (!vdev_find(&c->d, VIRTIO_NET, 0) ||
-	    !vdev_start(&c->d, F_MAC | F_STATUS | F_EVENT_IDX | (c->merge ? F_MRG_RXBUF : 0)))
+	    !vdev_start(&c->d, F_MAC | F_STATUS | F_EVENT_IDX | (c->merge ? F_MRG_RXBUF : 0) |
+				       (word("gso", NULL) ? F_CSUM | F_HOST_TSO4 : 0)))
 		return false;
 	for (uint32_t i = 0; i < 6; i++)
 		c->mac[i] = rd8(c->d.config + i);
@@ -310,6 +314,20 @@ static void told_rate(const char *way, uint64_t frames, uint64_t bytes, uint64_t
 	      (uint64_t)((unsigned __int128)bytes * 8 * 1000000 / ns));
 }
 
+/* A segmentation unit of TCP: the header's wish, and as much of TCP as it takes to cut it. */
+static void put_gso(struct card *c, uint64_t at)
+{
+	wr8(c->tx->buf, 1);	  /* NEEDS_CSUM */
+	wr8(c->tx->buf + 1, 1);	  /* TCPV4 */
+	wr16(c->tx->buf + 2, 54); /* headers */
+	wr16(c->tx->buf + 4, 1446);
+	wr16(c->tx->buf + 6, ETHER + IP);
+	wr16(c->tx->buf + 8, 16);
+	wr8(at + 23, 6);
+	wr8(at + 46, 5 << 4);
+	wr8(at + 47, 0x10); /* ACK */
+}
+
 /* All descriptors speak of one frame. */
 static void bench_tx(struct card *c, uint32_t len, uint64_t tenths)
 {
@@ -317,11 +335,14 @@ static void bench_tx(struct card *c, uint32_t len, uint64_t tenths)
 	uint64_t start, done = 0, at = ether(c, c->me ? 0x0800 : 0x88b5);
 	uint32_t depth = q->size, flying = 0, unused;
 
-	if (c->me)
-		put_ip(c, at, c->peer, c->to, len - PAYLOAD);
 	memset((void *)q->buf, 0, HEADER);
+	if (word("gso", NULL) || c->me)
+		put_ip(c, ether(c, 0x0800), c->peer, c->to, len - PAYLOAD);
+	if (word("gso", NULL))
+		put_gso(c, at);
 	for (uint16_t i = 0; i < depth; i++)
 		vq_desc(q, i, (struct desc){ q->buf, HEADER + len, 0, 0 });
+	print("R3 GO\n");
 	start = rdtsc();
 	for (uint16_t i = 0; i < depth; i++, flying++)
 		vq_put(q, i);
@@ -362,6 +383,7 @@ static void bench_rx(struct card *c, uint64_t tenths)
 	print("R3 LISTENING\n");
 	while (q->used[1] == q->last_used && !lapse(start, PATIENCE_US))
 		cpu_relax();
+	print("R3 GO\n");
 	start = rdtsc();
 	while (!lapse(start, tenths * 100000)) {
 		bool took = false;
