@@ -6,6 +6,7 @@ that of all threads but vCPUs, from the moment the guest starts to its end, as /
 """
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -111,6 +112,10 @@ class Peers:
     def start(self, *args, prefix=()):
         self.running.append(subprocess.Popen([*prefix, self.netpeer, *(str(a) for a in args)]))
 
+    def go(self):
+        for one in self.running:
+            one.send_signal(signal.SIGUSR1)
+
     def stop(self):
         for one in self.running:
             one.kill()
@@ -145,7 +150,7 @@ def measure_stream(r, tools, program, seconds, load, first, work):
             time.sleep(0.05)
             argv = program.argv(tools["guest"], f"netbench secs10={int(seconds * 10)} len={length} {words}")
             load.take()
-            run = Run([*argv, *link_args(program, stream=path)])
+            run = Run([*argv, *link_args(program, stream=path)], peers.go)
             note(r, program, "stream", figure, length, run, load.take(), first)
         finally:
             peers.stop()

@@ -4,7 +4,9 @@
  * until it is killed.
  *
  *	netpeer packets IFNAME LENGTH    into an interface, from a packet socket
- *	netpeer source PATH LENGTH       down the streams of a unix socket that it listens on
+ *	netpeer source PATH LENGTH       down the streams of a unix socket that it listens on, once
+ *	                                 it has been told SIGUSR1: not every VMM gets through its
+ *	                                 start in a flood
  *	netpeer sink PATH                takes what such streams bring
  *
  * Frames are of ethertype 0x88b5, to everybody. Streams carry four bytes of length, most
@@ -13,6 +15,7 @@
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +72,12 @@ static void stream(const char *path, unsigned int len)
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int s = socket(AF_UNIX, SOCK_STREAM, 0), c;
 	size_t total = 0;
+	sigset_t usr1;
+	int at_signal;
 
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &usr1, NULL);
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
 	if (bind(s, (struct sockaddr *)&a, sizeof(a)) || listen(s, 8))
 		die(path);
@@ -84,6 +92,8 @@ static void stream(const char *path, unsigned int len)
 		size_t at = 0;
 
 		c = accept(s, NULL, NULL);
+		if (len)
+			sigwait(&usr1, &at_signal);
 		for (;;) {
 			ssize_t n = len ? send(c, frames + at, total - at, MSG_NOSIGNAL)
 					: read(c, frames, sizeof(frames));

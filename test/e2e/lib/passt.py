@@ -106,18 +106,10 @@ class Passt:
         self.ns.close()
 
 
-def ordinary_user(program, directory):
-    """A program that runs `program` as an ordinary user to whom nothing but /dev/kvm has been given.
-
-    It has a copy of the program, because the path to the original may be root's.
-    """
-    copy, path = f"{directory}/{os.path.basename(program)}", f"{directory}/as-nobody"
-    os.chmod(directory, 0o777)
-    shutil.copy(program, copy)
-    os.chmod(copy, 0o755)
+def ordinary_user_script(program, directory):
+    """The script that becomes `program` as an ordinary user to whom nothing but /dev/kvm has been given."""
     hide = "\n".join(f"[ ! -e {d} ] || mount --bind /dev/null {d}" for d in HIDDEN)
-    with open(path, "w", encoding="ascii") as f:
-        f.write(f"""#!/bin/sh
+    return f"""#!/bin/sh
 set -e
 if [ "$1" != inside ]; then exec unshare --mount -- "$0" inside "$@"; fi
 shift
@@ -126,7 +118,17 @@ mknod {directory}/node/kvm c 10 232 && chmod 666 {directory}/node/kvm
 mount --bind {directory}/node/kvm /dev/kvm
 umount -l {directory}/node && rmdir {directory}/node
 {hide}
-exec {' '.join(AS_NOBODY)} --bounding-set=-all {copy} "$@"
-""")
+exec {' '.join(AS_NOBODY)} --bounding-set=-all {program} "$@"
+"""
+
+
+def ordinary_user(program, directory):
+    """That script as a program. It has a copy of `program`, because the path to the original may be root's."""
+    copy, path = f"{directory}/{os.path.basename(program)}", f"{directory}/as-nobody"
+    os.chmod(directory, 0o777)
+    shutil.copy(program, copy)
+    os.chmod(copy, 0o755)
+    with open(path, "w", encoding="ascii") as f:
+        f.write(ordinary_user_script(copy, directory))
     os.chmod(path, 0o755)
     return path
