@@ -17,7 +17,6 @@
  */
 #include "dev/net.h"
 
-#include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,27 +29,15 @@
 #include "conf/conf.h"
 #include "dev/netctrl.h"
 #include "dev/netframe.h"
+#include "dev/netoffer.h"
 #include "dev/netrx.h"
 #include "virtio/vpci.h"
 
 #define MAC_BYTES 6
 #define BATCH 64 /* frames moved before the driver hears of them */
-/* Between two knocks at a back end that is gone. */
-#define KNOCK_FIRST_NS 50000000ull
-#define KNOCK_NS 500000000ull
+/* From a back end's going to the first knock, and between two. */
+#define KNOCK_NS 250000000ull
 #define STATUS_AT offsetof(struct virtio_net_config, status)
-
-/* What the driver lets us hand it, and the kernel's word for each. */
-static const struct {
-	uint64_t feature;
-	uint32_t tun;
-} guest_offloads[] = {
-	{ BIT(VIRTIO_NET_F_GUEST_CSUM), TUN_F_CSUM },
-	{ BIT(VIRTIO_NET_F_GUEST_TSO4), TUN_F_TSO4 },
-	{ BIT(VIRTIO_NET_F_GUEST_TSO6), TUN_F_TSO6 },
-	{ BIT(VIRTIO_NET_F_GUEST_ECN), TUN_F_TSO_ECN },
-	{ BIT(VIRTIO_NET_F_GUEST_UFO), TUN_F_UFO },
-};
 
 struct net_state {
 	uint8_t mac[MAC_BYTES];
@@ -142,8 +129,8 @@ static void link_gone(struct net_pair *p)
 {
 	if (p->gone)
 		return;
-	log_warn("%s: the %s behind queue pair %u is gone", p->n->v.dev.id, p->link.ops->name,
-		 p->index);
+	log_guest("%s: the %s behind queue pair %u is gone", p->n->v.dev.id, p->link.ops->name,
+		  p->index);
 	p->gone = true;
 	p->tx_blocked = p->rx_more = false;
 	netrx_forget(&p->in);
@@ -326,26 +313,11 @@ static bool pair_turn(void *arg)
 
 static void set_offloads(struct net_pair *p)
 {
-	uint64_t on = p->n->v.features & ~p->n->state.offloads_off;
-	uint32_t bits = 0;
+	uint32_t bits = netoffer_tun(p->n->v.features & ~p->n->state.offloads_off);
 
-	if (!p->link.ops->offload)
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(guest_offloads); i++)
-		if (on & guest_offloads[i].feature)
-			bits |= guest_offloads[i].tun;
-	if (p->link.ops->offload(&p->link, bits))
+	if (p->link.ops->offload && p->link.ops->offload(&p->link, bits))
 		log_guest("%s: the %s takes no offloads 0x%x", p->n->v.dev.id, p->link.ops->name,
 			  bits);
-}
-
-static uint64_t offloads_agreed(const struct net *n)
-{
-	uint64_t agreed = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(guest_offloads); i++)
-		agreed |= n->v.features & guest_offloads[i].feature;
-	return agreed;
 }
 
 static void use_pairs(struct net *n, uint16_t count)
@@ -369,9 +341,9 @@ static uint8_t obey(struct net_pair *p, const struct chain *c)
 		use_pairs(n, (uint16_t)o.value);
 		break;
 	case NETCTRL_OFFLOADS:
-		if (o.value & ~offloads_agreed(n))
+		if (o.value & ~netoffer_switched(n->v.features))
 			return VIRTIO_NET_ERR;
-		n->state.offloads_off = offloads_agreed(n) & ~o.value;
+		n->state.offloads_off = netoffer_switched(n->v.features) & ~o.value;
 		set_offloads(p);
 		break;
 	case NETCTRL_ANNOUNCED:
@@ -583,32 +555,10 @@ static void tell_control(void *arg)
 		return;
 	status_set(n, VIRTIO_NET_S_LINK_UP, 0);
 	if (n->pairs[0].link.ops->knock && !n->knock.loop)
-		loop_timer_set(n->v.dev.board->ctl, &n->knock, loop_now_ns() + KNOCK_FIRST_NS,
-			       knock, n);
+		loop_timer_set(n->v.dev.board->ctl, &n->knock, loop_now_ns() + KNOCK_NS, knock, n);
 }
 
 /* --- birth and end, control thread --- */
-
-static uint64_t features(const struct net_conf *c, bool has_offloads, uint32_t mtu)
-{
-	uint64_t f = VF_EVENT_IDX | VF_INDIRECT_DESC | BIT(VIRTIO_NET_F_CTRL_VQ) |
-		     BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) |
-		     BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_NET_F_MRG_RXBUF);
-
-	if (mtu)
-		f |= BIT(VIRTIO_NET_F_MTU);
-	if (!c->offload_csum || !has_offloads)
-		return f;
-	f |= BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM) |
-	     BIT(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
-	if (c->offload_tso)
-		f |= BIT(VIRTIO_NET_F_HOST_ECN) | BIT(VIRTIO_NET_F_HOST_TSO4) |
-		     BIT(VIRTIO_NET_F_HOST_TSO6) | BIT(VIRTIO_NET_F_GUEST_ECN) |
-		     BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6);
-	if (c->offload_ufo)
-		f |= BIT(VIRTIO_NET_F_HOST_UFO) | BIT(VIRTIO_NET_F_GUEST_UFO);
-	return f;
-}
 
 static void fill_config(struct net *n)
 {
@@ -746,7 +696,7 @@ static int net_init(struct dev *d, struct err *e)
 	}
 	mtu = c->mtu ? c->mtu : tap_mtu(&n->pairs[0].link);
 	n->mtu = (uint16_t)min_u64(mtu, UINT16_MAX);
-	n->v.offered = features(c, n->pairs[0].link.ops->offload, n->mtu);
+	n->v.offered = netoffer_features(c, n->pairs[0].link.ops->offload, n->mtu);
 	if (make_pairs(n, c, e)) {
 		net_fini(d);
 		return -1;

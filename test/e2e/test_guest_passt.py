@@ -4,8 +4,10 @@ import os
 import shutil
 import socket
 import struct
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,12 @@ def test_datagrams_of_all_lengths_as_an_ordinary_user_with_only_kvm(guest, passt
 def test_without_merged_buffers_short_frames_pass(guest, passt):
     passt.echo(7002)
     guest(f"netudp nomerge {WORDS} len=1400", "--net", f"stream={passt.socket}")
+
+
+def test_connected_socket_that_is_handed_over(guest, passt):
+    passt.echo(7002)
+    guest(f"netudp {WORDS}", "--net", "fd=3", program=sys.executable,
+          before=[Path(__file__).parent / "lib/with_stream.py", passt.socket, binary()])
 
 
 def test_forwarded_port_reaches_the_guest(start_guest, passt):
