@@ -106,6 +106,17 @@ def test_every_engine_keeps_every_sector_of_a_device_with_4k_blocks(loop, guest,
         assert disk["blk_size"] == "4096" and disk["align"] == "8"
 
 
+def test_every_engine_keeps_every_sector_of_a_file_on_4k_blocks(root, loop, guest, tmp_path):
+    """The file system's own device has blocks of 4 KiB, and so has direct I/O of its files."""
+    device = loop(sparse_file(tmp_path / "device", 96), 4096)
+    place = tmp_path / "mnt"
+    place.mkdir()
+    root(f"mkfs.ext4 -q -O ^has_journal {device}")
+    root(f"mount {device} {place}", f"umount --lazy {place}")
+    report = check_all(guest, lambda n: sparse_file(place / f"disk{n}", 4))
+    assert [d["blk_size"] for d in described(report)] == ["4096", "4096", "512", "512"] * len(ENGINES)
+
+
 def test_write_through_keeps_every_sector_too(guest, tmp_path):
     path = sparse_file(tmp_path / "disk", 1)
     guest("blkverify through rounds=4", "--disk", f"path={path},{ENGINES['aio']}")

@@ -195,6 +195,55 @@ TEST(a_request_may_be_cut_anywhere)
 	bench_end(&b);
 }
 
+/* Every place of a cut in the header, with cuts of data and status around every border. */
+TEST(a_request_cut_at_every_byte_is_the_same_request)
+{
+	static const uint32_t cuts[] = { 1, 2, 7, 8, 9, 255, 256, 257, 510, 511, 512 };
+	struct bench b;
+	struct rig *r = &b.r;
+
+	bench_conf(&b);
+	bench_start(&b, ALL);
+	for (uint32_t h = 1; h < 16; h++)
+		for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
+			header(r, VIRTIO_BLK_T_IN, h);
+			mem_wr(r, DATA + 512, 1, 0xee);
+			drv_desc(r, 0, 0, HEADER, h, F_NEXT, 1);
+			drv_desc(r, 0, 1, HEADER + h, 16 - h, F_NEXT, 2);
+			drv_desc(r, 0, 2, DATA, cuts[i], F_WRITE | F_NEXT, 3);
+			drv_desc(r, 0, 3, DATA + cuts[i], 513 - cuts[i], F_WRITE, 0);
+			finish(r, 0);
+			assert_int_equal(mem_rd(r, DATA + 512, 1), VIRTIO_BLK_S_OK);
+			assert_int_equal(mem_rd(r, DATA, 1), h);
+			assert_int_equal(mem_rd(r, DATA + 511, 1), h);
+		}
+	bench_end(&b);
+}
+
+/* Sector and length at every edge of a disk of 256 sectors, and of 64 bits. */
+TEST(requests_are_served_exactly_where_the_disk_is)
+{
+	static const uint64_t sectors[] = { 0,		1,	     SECTORS - 2,    SECTORS - 1,
+					    SECTORS,	SECTORS + 1, 1ull << 32,     1ull << 54,
+					    1ull << 55, 1ull << 63,  UINT64_MAX - 1, UINT64_MAX };
+	static const uint32_t types[] = { VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT };
+	struct bench b;
+	struct rig *r = &b.r;
+
+	bench_conf(&b);
+	bench_start(&b, ALL);
+	for (size_t t = 0; t < ARRAY_LEN(types); t++)
+		for (size_t i = 0; i < ARRAY_LEN(sectors); i++)
+			for (uint32_t len = 511; len <= 1536; len += len % 512 == 1 ? 510 : 1) {
+				bool fits = len % 512 == 0 && sectors[i] < SECTORS &&
+					    len / 512 <= SECTORS - sectors[i];
+
+				assert_int_equal(ask(r, 0, types[t], sectors[i], len, !t),
+						 fits ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+			}
+	bench_end(&b);
+}
+
 TEST(what_does_not_fit_the_disk_is_an_error)
 {
 	struct bench b;
@@ -543,6 +592,8 @@ int main(void)
 		T(features_and_config_say_what_the_disk_is),
 		T(reads_and_writes_reach_the_file),
 		T(a_request_may_be_cut_anywhere),
+		T(a_request_cut_at_every_byte_is_the_same_request),
+		T(requests_are_served_exactly_where_the_disk_is),
 		T(what_does_not_fit_the_disk_is_an_error),
 		T(without_a_status_byte_the_device_needs_a_reset),
 		T(a_readonly_disk_cannot_be_changed),
