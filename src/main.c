@@ -26,6 +26,7 @@
 #include "conf/cli.h"
 #include "conf/doc.h"
 #include "guard/seccomp.h"
+#include "mem/lost.h"
 #include "vm/vm.h"
 
 /* What the table of descriptors has room for from the start: hundreds of vCPUs and queues. */
@@ -165,6 +166,7 @@ static int run(struct program *p, struct err *e)
 		return -1;
 	raise_descriptor_limit();
 	widen_descriptor_table();
+	lost_told();
 	if (seccomp_setup(p->cli.vmm.seccomp, e) < 0 || thread_confine("control", e) < 0)
 		return -1;
 	if (start_events(p->cli.vmm.event_monitor, e) < 0)

@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -306,6 +307,20 @@ def test_a_full_disk_behind_a_file_is_refused(virga, work, reserve, said):
         assert said in vm.text, vm.text
     finally:
         subprocess.run(["umount", "-l", f"{work}/small"], check=True)
+
+
+def test_memory_that_is_lost_while_the_guest_runs_is_told(start_guest, work):
+    """By the vCPU or by the console's thread, whichever meets it."""
+    with open(f"{work}/ram", "wb") as f:
+        f.truncate(64 * MIB)
+    vm = start_guest("conecho", *zones(f"id=a,size=64M,file={work}/ram,shared=on"), memory="0", console="tty",
+                     overhead=False)
+    vm.wait_for_in(vm.serial_path, "R3 START")
+    time.sleep(0.5)
+    os.truncate(f"{work}/ram", 0)
+    vm.type("is anybody there?\n")
+    assert vm.wait(20) in (1, -signal.SIGBUS)
+    assert "guest memory is gone" in vm.text or "cannot reach a page of guest memory" in vm.text
 
 
 def test_a_node_of_a_device_that_is_not_there_is_refused(start_guest):
