@@ -14,6 +14,7 @@
 #include "conf/rules.h"
 #include "conf/segments.h"
 
+#define PCI_SLOTS 32
 #define ID_RESERVED "__" /* begins the names of devices of which there is one at most */
 
 /* All rules of one kind of thing: members of a list, or one thing. */
@@ -154,7 +155,24 @@ static int check_names(const struct vm_conf *c, struct err *e)
 	return 0;
 }
 
-/* No two devices ask for one slot, and none for that of the host bridge. */
+/* A slot that there is, and that is not the host bridge's. The words are those that programs look
+ * for. */
+static int check_slot(const struct conf_dev *d, struct err *e)
+{
+	if (d->slot >= PCI_SLOTS)
+		return err_set(e, ERR_BAD,
+			       "--%s: Given PCI device ID (%d) is out of the supported range of "
+			       "0..%d: choose another pci_device_id",
+			       d->kind, d->slot, PCI_SLOTS);
+	if (!d->slot && !d->segment)
+		return err_set(e, ERR_BAD,
+			       "--%s: Given PCI device ID (0) is reserved for the host bridge: "
+			       "choose 1 to %d as pci_device_id",
+			       d->kind, PCI_SLOTS - 1);
+	return 0;
+}
+
+/* No two devices ask for one slot. */
 static int check_slots(const struct vm_conf *c, struct err *e)
 {
 	AUTO_FREE struct conf_dev *devs = NULL;
@@ -163,16 +181,13 @@ static int check_slots(const struct vm_conf *c, struct err *e)
 	for (uint32_t i = 0; i < n; i++) {
 		if (devs[i].slot < 0)
 			continue;
-		if (!devs[i].slot && !devs[i].segment)
-			return err_set(e, ERR_BAD,
-				       "--%s: pci_device_id 0 is reserved for the host bridge: "
-				       "choose 1 to 31",
-				       devs[i].kind);
+		if (check_slot(&devs[i], e))
+			return -1;
 		for (uint32_t k = 0; k < i; k++)
 			if (devs[k].slot == devs[i].slot && devs[k].segment == devs[i].segment)
 				return err_set(e, ERR_TAKEN,
-					       "--%s: pci_device_id %d is in use by a --%s: "
-					       "choose another",
+					       "--%s: Valid PCI device identifier but already "
+					       "used: %d, by a --%s: choose another pci_device_id",
 					       devs[i].kind, devs[i].slot, devs[k].kind);
 	}
 	return 0;

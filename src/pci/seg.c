@@ -327,12 +327,15 @@ static int slot_choose(struct pci_host *h, uint16_t segment, int slot, int *out,
 			       segment, h->count);
 	s = &h->segment[segment];
 	if (slot >= SLOTS)
-		return err_set(e, ERR_BAD, "PCI device ID %d is out of range: choose one up to %d",
-			       slot, SLOTS - 1);
+		return err_set(e, ERR_BAD,
+			       "Given PCI device ID (%d) is out of the supported range of 0..%d",
+			       slot, SLOTS);
 	if (slot == 0 && segment == 0)
-		return err_set(e, ERR_BAD, "PCI device ID 0 is reserved for the host bridge");
+		return err_set(e, ERR_BAD,
+			       "Given PCI device ID (0) is reserved for the host bridge");
 	if (slot >= 0 && s->slot[slot].fn)
-		return err_set(e, ERR_TAKEN, "PCI device ID %d is in use: choose another", slot);
+		return err_set(e, ERR_TAKEN, "Valid PCI device identifier but already used: %d",
+			       slot);
 	for (n = slot >= 0 ? slot : 0; n < SLOTS && s->slot[n].fn; n++)
 		;
 	if (n == SLOTS)

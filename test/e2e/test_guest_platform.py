@@ -67,9 +67,9 @@ def test_devices_take_the_slots_that_were_asked_for(guest, work):
 
 
 @pytest.mark.parametrize("args, sentence", [
-    (["--disk", "path=/a,pci_device_id=5", "path=/b,pci_device_id=5"], "pci_device_id 5 is in use"),
-    (["--disk", "path=/a,pci_device_id=0"], "pci_device_id 0 is reserved"),
-    (["--disk", "path=/a,pci_device_id=32"], "32 is not within 0 to 31"),
+    (["--disk", "path=/a,pci_device_id=5", "path=/b,pci_device_id=5"], "Valid PCI device identifier but already used: 5"),
+    (["--disk", "path=/a,pci_device_id=0"], "Given PCI device ID (0) is reserved"),
+    (["--disk", "path=/a,pci_device_id=32"], "Given PCI device ID (32) is out of the supported range of 0..32"),
     (["--disk", "path=/a,pci_segment=1"], "PCI segment 1 is out of range"),
     (["--platform", "num_pci_segments=97"], "97 is not within 1 to 96"),
     (["--platform", "num_pci_segments=0"], "0 is not within 1 to 96"),

@@ -201,11 +201,13 @@ TEST(slots_are_given_from_one_up)
 	card_make(&c[31], PCI_BAR_MEM32, KIB(4));
 	assert_int_equal(card_in(&c[31], 0, -1, &e), -1);
 	assert_int_equal(card_in(&c[31], 0, 4, &e), -1);
-	assert_non_null(strstr(err_line(&e, line, sizeof(line)), "PCI device ID 4 is in use"));
+	assert_non_null(strstr(err_line(&e, line, sizeof(line)),
+			       "Valid PCI device identifier but already used: 4"));
 	assert_int_equal(card_in(&c[31], 0, 0, &e), -1);
 	assert_non_null(strstr(err_line(&e, line, sizeof(line)), "reserved"));
 	assert_int_equal(card_in(&c[31], 0, 32, &e), -1);
-	assert_non_null(strstr(err_line(&e, line, sizeof(line)), "out of range"));
+	assert_non_null(strstr(err_line(&e, line, sizeof(line)),
+			       "Given PCI device ID (32) is out of the supported range of 0..32"));
 	assert_int_equal(card_in(&c[31], 1, -1, &e), -1);
 	card_out(&c[3]);
 	assert_int_equal(card_in(&c[31], 0, -1, &e), 0);
