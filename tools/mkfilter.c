@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mkfilter ARCH SRC OUT [EXTRA.calls]: a build tool that turns the system-call rows beside the code into constant
+ * mkfilter ARCH SRC OUT ROWS [EXTRA.calls]: a build tool that turns the system-call rows beside the code into constant
  * BPF programs, one per thread profile, so that the VMM needs neither a library nor a compiler to confine a thread.
+ * ROWS is for the census of test/e2e: what rows there are, and how long each program is. No two are of one length, so
+ * that a trace of the program tells which a thread has loaded.
  *
  * SRC/guard/profiles.def names the profiles and their files; SRC/guard/common.calls belongs to each; EXTRA too
  * (the sanitizers' own calls). The profile "control" is the union of all, because filters are inherited. Rows:
@@ -12,12 +14,17 @@
  *	IOCTL(REQUEST)				CALL_ARG(ioctl, 1, REQUEST)
  *	IOCTL_FIRST(REQUEST)			the same, judged before all others: for the one that is made all the time
  *
+ * A last word in quotes says why the row is there though no test on our own hosts needs it:
+ *
+ *	CALL(epoll_pwait2, "newer C libraries")
+ *
  * Several conditional rows of a call are alternatives. Comments are C's, and # to the end of the line. A call that ARCH
  * does not have is passed over; a name that no architecture has is an error. What is not allowed gets
  * SECCOMP_RET_TRAP, which guard/seccomp.c exchanges in other modes; a foreign architecture's call kills.
  */
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
@@ -72,8 +79,9 @@ struct rules {
 
 /* One row, taken apart. */
 struct row {
-	unsigned int words;
+	unsigned int words, line;
 	char word[WORDS_MAX][WORD_MAX];
+	const char *reason; /* the last word, if it was quoted; not counted */
 };
 
 struct profile {
@@ -149,7 +157,8 @@ static void expect(struct source *s, char c)
 	s->at++;
 }
 
-static void word_read(struct source *s, char *out)
+/* Was the word in quotes? */
+static bool word_read(struct source *s, char *out)
 {
 	size_t n = 0;
 	bool quoted;
@@ -169,29 +178,33 @@ static void word_read(struct source *s, char *out)
 		expect(s, '"');
 	if (!n)
 		die(s, "expected a word before '%c'", *s->at);
+	return quoted;
 }
 
 /* NAME(word, word...) into r; false at the end of the text. */
 static bool row_read(struct source *s, struct row *r)
 {
+	bool quoted;
 	char end;
 
 	skip_blank(s);
 	if (!*s->at)
 		return false;
 	r->words = 0;
+	r->line = s->line;
 	word_read(s, r->word[r->words++]);
 	expect(s, '(');
 	do {
 		if (r->words == WORDS_MAX)
 			die(s, "too many words");
-		word_read(s, r->word[r->words++]);
+		quoted = word_read(s, r->word[r->words++]);
 		skip_blank(s);
 		end = *s->at;
 		if (end == ',')
 			s->at++;
 	} while (end == ',');
 	expect(s, ')');
+	r->reason = quoted ? r->word[r->words - 1] : NULL;
 	return true;
 }
 
@@ -237,6 +250,16 @@ static void rules_union(struct rules *to, const struct rules *from)
 		rule_add(to, &from->at[i]);
 }
 
+/* A row of calls; quotes in profiles.def hold files. */
+static bool call_read(struct source *s, struct row *r)
+{
+	if (!row_read(s, r))
+		return false;
+	if (r->reason)
+		r->words--;
+	return true;
+}
+
 static struct rule rule_of_row(const struct source *s, const struct row *r, uint32_t arch)
 {
 	struct rule rule = { .mask = UINT64_MAX };
@@ -267,26 +290,45 @@ static struct rule rule_of_row(const struct source *s, const struct row *r, uint
 	return rule;
 }
 
-static void rules_read(struct rules *to, const char *path, uint32_t arch)
+/* Where rows are told. */
+static FILE *told;
+
+/* row PROFILE FILE LINE CALL ARGUMENT|- MASK VALUE REASON|- */
+static void row_tell(const char *profile, const char *file, const struct row *r, const struct rule *rule)
+{
+	bool request = !strncmp(r->word[0], "IOCTL", 5);
+
+	fprintf(told, "row\t%s\t%s\t%u\t%s\t", profile, file, r->line, request ? "ioctl" : r->word[1]);
+	if (rule->always)
+		fprintf(told, "-\t0\t0");
+	else
+		fprintf(told, "%u\t%" PRIu64 "\t%" PRIu64, rule->arg, rule->mask, rule->value);
+	fprintf(told, "\t%s\t%s(%s)\n", r->reason ? r->reason : "-", r->word[0], r->word[1]);
+}
+
+/* profile and name are for telling; without a name nothing is told. */
+static void rules_read(struct rules *to, const char *path, uint32_t arch, const char *profile, const char *name)
 {
 	struct source s = source_open(path);
 	struct row r;
 
-	while (row_read(&s, &r)) {
+	while (call_read(&s, &r)) {
 		struct rule rule = rule_of_row(&s, &r, arch);
 
 		rule_add(to, &rule);
+		if (name && rule.nr >= 0)
+			row_tell(profile, name, &r, &rule);
 	}
 	free(s.text);
 }
 
-static void rules_read_in(struct rules *to, const char *dir, const char *name, uint32_t arch)
+static void rules_read_in(struct rules *to, const char *dir, const char *name, uint32_t arch, const char *profile)
 {
 	char path[4096];
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, name) >= sizeof(path))
 		die(NULL, "%s: path too long", name);
-	rules_read(to, path, arch);
+	rules_read(to, path, arch, profile, name);
 }
 
 static bool always_allowed(const struct rules *rules, int nr)
@@ -333,7 +375,7 @@ static void insn_print(FILE *out, const struct sock_filter *i)
 }
 
 /* Ahead of libseccomp's program, which follows unchanged where the request is another. */
-static void first_print(FILE *out, const struct rule *r, uint32_t arch)
+static unsigned int first_print(FILE *out, const struct rule *r, uint32_t arch)
 {
 	const uint32_t arg = (uint32_t)offsetof(struct seccomp_data, args[1]);
 	const struct sock_filter code[] = {
@@ -350,6 +392,19 @@ static void first_print(FILE *out, const struct rule *r, uint32_t arch)
 
 	for (size_t i = 0; i < sizeof(code) / sizeof(code[0]); i++)
 		insn_print(out, &code[i]);
+	return sizeof(code) / sizeof(code[0]);
+}
+
+/* Instructions behind the last that is reached, until no other program has the length. */
+static unsigned int length_alone(FILE *out, unsigned int length)
+{
+	static const struct sock_filter never = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+	static bool taken[BPF_MAXINSNS + 1];
+
+	for (; length < BPF_MAXINSNS && taken[length]; length++)
+		insn_print(out, &never);
+	taken[length] = true;
+	return length;
 }
 
 static void profile_print(FILE *out, const struct profile *p, uint32_t arch)
@@ -357,6 +412,7 @@ static void profile_print(FILE *out, const struct profile *p, uint32_t arch)
 	scmp_filter_ctx f = filter_of(p, arch);
 	FILE *tmp = tmpfile();
 	struct sock_filter insn;
+	unsigned int length = 0;
 	int rc;
 
 	if (!tmp)
@@ -369,9 +425,10 @@ static void profile_print(FILE *out, const struct profile *p, uint32_t arch)
 	fprintf(out, "\nstatic const struct sock_filter code_%s[] = {\n", p->name);
 	for (size_t i = 0; i < p->rules.count; i++)
 		if (p->rules.at[i].first)
-			first_print(out, &p->rules.at[i], arch);
-	while (fread(&insn, sizeof(insn), 1, tmp) == 1)
+			length += first_print(out, &p->rules.at[i], arch);
+	for (; fread(&insn, sizeof(insn), 1, tmp) == 1; length++)
 		insn_print(out, &insn);
+	fprintf(told, "profile\t%s\t%u\n", p->name, length_alone(out, length));
 	fprintf(out, "};\n");
 	fclose(tmp);
 }
@@ -412,7 +469,7 @@ static size_t profiles_read(struct profile *to, size_t max, const char *src, con
 		snprintf(p->name, sizeof(p->name), "%.31s", r.word[1]);
 		rules_union(&p->rules, common);
 		for (unsigned int i = 2; i < r.words; i++)
-			rules_read_in(&p->rules, src, r.word[i], arch);
+			rules_read_in(&p->rules, src, r.word[i], arch, p->name);
 		if (p != &control)
 			rules_union(&control.rules, &p->rules);
 	}
@@ -429,14 +486,17 @@ int main(int argc, char **argv)
 	size_t count;
 	FILE *out;
 
-	if (argc < 4)
-		die(NULL, "usage: mkfilter ARCH SRC OUT [EXTRA.calls]");
+	if (argc < 5)
+		die(NULL, "usage: mkfilter ARCH SRC OUT ROWS [EXTRA.calls]");
 	arch = seccomp_arch_resolve_name(argv[1]);
 	if (!arch)
 		die(NULL, "libseccomp does not know the architecture %s", argv[1]);
-	rules_read_in(&common, argv[2], "guard/common.calls", arch);
-	for (int i = 4; i < argc; i++)
-		rules_read(&common, argv[i], arch);
+	told = fopen(argv[4], "we");
+	if (!told)
+		die(NULL, "%s: %s", argv[4], strerror(errno));
+	rules_read_in(&common, argv[2], "guard/common.calls", arch, "*");
+	for (int i = 5; i < argc; i++)
+		rules_read(&common, argv[i], arch, NULL, NULL);
 	count = profiles_read(profiles, sizeof(profiles) / sizeof(profiles[0]), argv[2], &common, arch);
 
 	out = fopen(argv[3], "we");
@@ -455,7 +515,7 @@ int main(int argc, char **argv)
 	fprintf(out, "};\nconst unsigned int seccomp_filter_count = %zu;\n", count);
 	names_print(out, arch);
 	free(common.at);
-	if (ferror(out) || fclose(out))
-		die(NULL, "%s: cannot be written", argv[3]);
+	if (ferror(out) || fclose(out) || ferror(told) || fclose(told))
+		die(NULL, "%s and %s: cannot be written", argv[3], argv[4]);
 	return 0;
 }

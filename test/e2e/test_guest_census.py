@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The census: every option of this build is run, under its filters, and every row of the filters is needed.
+
+SCENES together say every built option, every key, and every word that a key takes; whoever builds a new one adds it
+to a scene or makes one (`words` are the tiny guest's verbs). Each scene is run under strace, so a denied call fails it, and
+what threads call is held against the rows of *.calls: a row that no scene needs must go, or say in its last word
+for which host it is there. See lib/census.py and docs/testing.md.
+"""
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from lib.census import STRACE, Rows, options, said
+from lib.guest import guest_file, pattern_disk, report_of
+from lib.netns import NetNs, why_no_netns
+from lib.virga import binary
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+DISK = "path={work}/disk"  # in memory
+FILE = "path={tmp}/disk"
+
+# name: (the guest's words, arguments, more: what the scene needs and how it ends)
+SCENES = {
+    "board": ("told acpi smbios mptable cpuid cmos ports serial pci rng", [
+        "--rng", "src=/dev/urandom,id=dice,pci_segment=0,pci_device_id=9",
+        "--platform", "num_pci_segments=2,system_serial_number=s,system_uuid=8d5f6d2c-0f0c-4a4c-8d43-3a0f3f1f9f10,"
+        "oem_strings=[a,b],system_manufacturer=m,system_product_name=p,system_version=v,system_family=f,"
+        "system_sku_number=k,chassis_asset_tag=t",
+        "--pci-segment", "pci_segment=1,mmio32_aperture_weight=2,mmio64_aperture_weight=3",
+        "--pvpanic", "--debug-console", "file={work}/debug,iobase=0xe9", "-v"], {}),
+    "processors": ("smp", [
+        "--cpus", "boot=4,max=4,topology=2:2:1:1,max_phys_bits=40,affinity=[0@[0],1@[0]],features=,nested=off,"
+        "core_scheduling=vcpu,kvm_hyperv=off,profile=host"], {}),
+    "hyperv": ("told", ["--cpus", "boot=1,kvm_hyperv=on"], {"lacking": "this host's KVM cannot look like Hyper-V"}),
+    "one processor": ("told", ["--cpus", "boot=1,core_scheduling=off"], {}),
+    "another processor": ("told", ["--cpus", "boot=1,core_scheduling=vm"], {}),
+    "reset": ("blk again=2 way=2", ["--disk", DISK, "--landlock", "--landlock-rules", "path={work},access=rw"],
+              {"zero": True}),
+    "uring": ("blk pcimove blkdiscard", ["--disk", FILE + ",id=d,serial=abc,num_queues=1,queue_size=64,image_type=unknown,"
+                      "pci_segment=0,pci_device_id=7"], {}),
+    "uring direct": ("blk blkdiscard", ["--disk", FILE + ",direct=on,lock_granularity=full"], {}),
+    "aio": ("blk blkdiscard", ["--disk", FILE + ",direct=on,_disable_io_uring=on,image_type=raw"], {}),
+    "sync": ("blk blkdiscard", ["--disk", DISK + ",_disable_io_uring=on,_disable_aio=on,lock_granularity=byte-range"], {}),
+    "sync direct": ("blk", ["--disk", FILE + ",direct=on,_disable_io_uring=on,_disable_aio=on"], {}),
+    "queues": ("blk", ["--disk", DISK + ",num_queues=2,queue_affinity=[0@[0],1@[0]],sparse=off,readonly=off"],
+               {"cpus": 2}),
+    "block device": ("blk blkdiscard", ["--disk", "path={loop},direct=on"], {"loop": True}),
+    "readonly": ("blk", ["--disk", DISK + ",readonly=on"], {}),
+    "tap": ("net feed", ["--net", "tap=tap0,id=n,mac=52:54:00:01:02:03,num_queues=2,queue_size=128,pci_segment=0,"
+                         "pci_device_id=8"], {"net": "tap0"}),
+    "made tap": ("told", ["--net", "tap=vt0,ip=192.168.77.1,mask=255.255.255.0,host_mac=52:54:00:01:02:04,mtu=1400,"
+                          "offload_tso=off,offload_ufo=off,offload_csum=off",
+                          "tap=vt1,ip=fd00::1,mask=ffff:ffff:ffff:ffff::", "--landlock"], {"net": ""}),
+    "passed taps": ("net", ["--net", "fd=[3],num_queues=2"], {"net": "", "taps": 1}),
+    "stream": ("told pci", ["--net", "stream={work}/net.socket"], {"stream": True}),
+    "queue pairs": ("net", ["--net", "tap=tap0,num_queues=4"], {"net": "tap0", "queues": 2, "cpus": 2}),
+    "terminal": ("serial echo", ["--serial", "tty", "--console", "off"], {"tty": True, "end": "R3 ECHO", "quiet": True}),
+    "console": ("conecho", ["--console", "tty,id=c,pci_segment=0,pci_device_id=6"],
+                {"tty": True, "end": "R3 START", "quiet": True}),
+    "console file": ("con", ["--console", "file={work}/console", "--debug-console", "null"], {}),
+    "console null": ("con", ["--console", "null", "--serial", "off", "--debug-console", "off"],
+                     {"quiet": True}),
+    "debug terminal": ("debug", ["--debug-console", "tty", "--serial", "null"], {"quiet": True}),
+    "memory": ("ram", ["--memory", "size=128M,mergeable=on,shared=off,reserve=on,thp=off,prefault=on,hugepages=off"],
+               {}),
+    "shared memory": ("ram", ["--memory", "size=128M,shared=on,thp=on"], {}),
+    "zones": ("ram", ["--memory", "size=0", "--memory-zone",
+                      "id=a,size=64M,file={work}/zone,shared=on,prefault=off,hugepages=off",
+                      "id=b,size=64M,mergeable=on,reserve=off,host_numa_node=0",
+                      "--platform", "num_pci_segments=2",
+                      "--numa", "guest_numa_id=0,cpus=[0],distances=[1@20],memory_zones=[a],pci_segments=[0]",
+                      "guest_numa_id=1,cpus=[1],distances=[0@20],memory_zones=[b],pci_segments=[1]",
+                      "guest_numa_id=2,device_id=g", "--rng", "src=/dev/urandom,id=g"], {"cpus": 2}),
+    "huge pages": ("ram", ["--memory", "size=128M,hugepages=on,hugepage_size=2M"], {"huge": 64}),
+    "huge zone": ("ram", ["--memory", "size=0", "--memory-zone", "id=h,size=128M,hugepages=on,hugepage_size=2M"],
+                  {"huge": 64}),
+    "firmware": (None, ["--firmware", "{guest}"], {}),
+    "initramfs": ("told", ["--initramfs", "{work}/disk"], {"kernel": "guest.bz"}),
+    "log": ("told", ["--log-file", "{work}/log", "--log-format", "{{localglog}} {{wallclock}} {{msg}}", "-vv",
+                     "--event-monitor", "path={work}/events"], {}),
+    "events": ("told", ["--event-monitor", "fd=1"], {}),
+    "seccomp log": ("told", ["--seccomp", "log"], {}),
+    "seccomp errno": ("told", ["--seccomp", "errno"], {}),
+    "seccomp false": ("told", ["--seccomp", "false"], {}),
+    "seccomp true": ("told", ["--seccomp", "true"], {}),
+    "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
+    "derailed": ("derail", [], {"status": 1}),
+}
+
+
+def arguments(scene, work, tmp, loop):
+    words, args, more = SCENES[scene]
+    places = {"work": work, "tmp": tmp, "loop": loop, "guest": guest_file("guest.elf")}
+    return words, [str(arg).format(**places) for arg in args], more
+
+
+def all_said():
+    known = options()
+    for scene, (words, args, more) in SCENES.items():
+        usual = ["--kernel", "k", "--cmdline", "c", "--serial", "file=f"]
+        yield from said([*usual, *args], known)
+
+
+def test_every_built_option_is_in_a_scene():
+    """An option, key or word that is new belongs into a scene of the census."""
+    known = options()
+    told = {(option, key) for option, key, _ in all_said()}
+    missing = [f"{option} {key}".strip() for option, key in known if (option, key) not in told]
+    assert not missing, f"in no scene of test_guest_census.py: {', '.join(sorted(missing))}"
+    values = {(option, key, value) for option, key, value in all_said()}
+    missing = [f"{option} {key}={word}" for (option, key), words in known.items() for word in sorted(words)
+               if (option, key, word) not in values]
+    assert not missing, f"in no scene of test_guest_census.py: {', '.join(missing)}"
+
+
+def listen(path):
+    """Stands for passt: takes the connection and whatever comes."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+
+    def serve():
+        try:
+            peer, _ = server.accept()
+            while peer.recv(65536):
+                pass
+        except OSError:
+            pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    return server
+
+
+def huge_pages(wanted):
+    """Reserve huge pages of 2 MiB; returns what gives them back, or None where there are none to be had."""
+    path = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+    try:
+        with open(path, encoding="ascii") as f:
+            before = int(f.read())
+        free = int(open(path.replace("nr_", "free_"), encoding="ascii").read())
+        with open(path, "w", encoding="ascii") as f:
+            f.write(str(before + wanted))
+        now = int(open(path, encoding="ascii").read())
+    except OSError:
+        return None
+    if free + now - before >= wanted:
+        return lambda: open(path, "w", encoding="ascii").write(str(before))
+    open(path, "w", encoding="ascii").write(str(before))
+    return None
+
+
+def loop_device(path):
+    """A block device over a file; None where there are none to be had."""
+    done = subprocess.run(["losetup", "-f", "--show", path], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return Rows()
+
+
+@pytest.fixture(scope="module")
+def played():
+    return set()
+
+
+@pytest.fixture
+def ns():
+    reason = why_no_netns()
+    if reason:
+        pytest.skip(reason)
+    one = NetNs()
+    yield one
+    one.close()
+
+
+def until_said(vm, pattern):
+    if vm.serial_path:
+        end = time.monotonic() + 30
+        while not re.search(pattern, vm.file_text(vm.serial_path)):
+            assert time.monotonic() < end and vm.status is None, vm.tail()
+            time.sleep(0.05)
+    else:
+        vm.wait_for(pattern)
+
+
+def whole_trace(path, pid):
+    """What strace wrote of a process that has ended; its last words may come a little later."""
+    end = time.monotonic() + 20
+    while True:
+        with open(path, encoding="latin-1") as f:
+            text = f.read()
+        if re.search(rf"^{pid} +\+\+\+ (exited|killed)", text, re.M):
+            return text
+        assert time.monotonic() < end, f"no end in the trace: {text[-500:]}"
+        time.sleep(0.05)
+
+
+def usual(words, args, more, work):
+    """The arguments of a scene behind those that it does not say itself."""
+    base = {"--kernel": guest_file(more.get("kernel", "guest.elf")), "--cmdline": words,
+            "--cpus": f"boot={more.get('cpus', 1)}", "--memory": "size=128M", "--serial": f"file={work}/serial",
+            "--console": "off"}
+    if "--firmware" in args:
+        del base["--kernel"], base["--cmdline"]
+    return [word for option, value in base.items() if option not in args for word in (option, value)] + args
+
+
+def play(scene, virga, work, ns, played, files):
+    words, args, more = arguments(scene, work, *files)
+    trace = f"{work}/../{os.path.basename(work)}.trace"
+    program, before = STRACE[0], [*STRACE[1:], "-o", trace]
+    if ns:
+        if more["net"]:
+            ns.make_tap(more["net"], more.get("queues", 1))
+            ns.answer(more["net"], b"and a payload")
+        program = ns.wrap(STRACE[0], work)
+    if "taps" in more:
+        before += ["python3", f"{HERE}/lib/with_taps.py", "vt9", "10.9.9.1/24", str(more["taps"])]
+    vm = virga(*usual(words, args, more, work), program=program, before=[*before, binary()], overhead=False,
+               tty=more.get("tty", False))
+    vm.serial_path = None if "--serial" in args else f"{work}/serial"
+    if "end" in more:
+        until_said(vm, more["end"])
+        if more.get("tty"):
+            vm.type("x")
+            os.kill(vm.pid, signal.SIGWINCH)
+            time.sleep(0.2)
+        vm.stop()
+    status = vm.wait(60)
+    if status and "lacking" in more and more["lacking"] in vm.text:
+        played.add(scene)
+        pytest.skip(vm.text.strip())
+    assert status == more.get("status", 0), vm.tail()
+    assert "system call" not in vm.text, vm.text
+    return vm
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_scene(scene, rows, played, virga, work, request, tmp_path):
+    more = SCENES[scene][2]
+    pattern_disk(f"{work}/disk")
+    pattern_disk(tmp_path / "disk")
+    loop = loop_device(tmp_path / "disk") if "loop" in more else None
+    if "loop" in more and not loop:
+        played.add(scene)
+        pytest.skip("there are no loop devices to be had here")
+    with open(f"{work}/zone", "wb") as f:
+        f.truncate(64 << 20)
+    if more.get("zero"):
+        with open(f"{work}/disk", "r+b") as f:
+            f.write(bytes(8))
+    give_back = server = None
+    if "huge" in more:
+        give_back = huge_pages(more["huge"])
+        if not give_back:
+            played.add(scene)
+            pytest.skip("there are no huge pages to be had here")
+    if more.get("stream"):
+        server = listen(f"{work}/net.socket")
+    trace = f"{work}/../{os.path.basename(work)}.trace"
+    try:
+        vm = play(scene, virga, work, request.getfixturevalue("ns") if "net" in more else None, played,
+                  (tmp_path, loop))
+        seen = rows.take(whole_trace(trace, vm.pid))
+    finally:
+        if give_back:
+            give_back()
+        if loop:
+            subprocess.run(["losetup", "-d", loop], check=True)
+        if server:
+            server.close()
+            os.unlink(f"{work}/net.socket")
+        if os.path.exists(trace):
+            os.unlink(trace)
+    assert ("control" in seen) == (scene != "seccomp false")
+    if "end" not in more and "status" not in more and not more.get("quiet"):
+        report_of(vm).check()
+    played.add(scene)
+
+
+def test_every_row_of_a_filter_is_needed_or_says_for_whom(rows, played):
+    left = set(SCENES) - played
+    if left:
+        pytest.skip(f"these scenes were not played to their end: {', '.join(sorted(left))}")
+    idle = [f"{row.place} {row.text} of {row.profile}" for row in rows.idle()]
+    assert not idle, "rows that nothing needs, take them out or say for which host they are:\n" + "\n".join(idle)
