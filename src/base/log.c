@@ -22,7 +22,6 @@
 #include "base/thread.h"
 
 #define LINE_MAX_BYTES 2048 /* holds a whole struct err */
-#define BURST 10
 #define SECOND_NS 1000000000ull
 
 #define PATIENCE_MS 100 /* for a reader, once; then none until it reads */
@@ -167,17 +166,8 @@ log_put(uint32_t dropped, enum log_level level, const char *file, int line, cons
 	errno = os;
 }
 
-void log_line(enum log_level level, const char *file, int line, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	log_put(0, level, file, line, fmt, args);
-	va_end(args);
-}
-
 /*
- * A leaky bucket per site: ten lines at once, and one more for each second that went by. Who finds
+ * A leaky bucket per site: a burst of lines at once, and one more for each second that went by. Who finds
  * the site in another thread's hands is counted as left out, so nobody ever waits here.
  */
 bool log_site_admits(struct log_site *s, uint64_t now, uint32_t *dropped)
@@ -192,7 +182,7 @@ bool log_site_admits(struct log_site *s, uint64_t now, uint32_t *dropped)
 	past = (now - s->window_ns) / SECOND_NS;
 	s->window_ns += past * SECOND_NS;
 	s->said -= past < s->said ? (uint32_t)past : s->said;
-	admitted = s->said < BURST;
+	admitted = s->said < (s->burst ? s->burst : LOG_BURST);
 	if (admitted) {
 		s->said++;
 		*dropped = __atomic_exchange_n(&s->dropped, 0, __ATOMIC_RELAXED);

@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import subprocess
+import termios
 import threading
 import time
 
@@ -66,6 +67,10 @@ SCENES = {
     "console file": ("con", ["--console", "file={work}/console", "--debug-console", "null"], {}),
     "console null": ("con", ["--console", "null", "--serial", "off", "--debug-console", "off"],
                      {"quiet": True}),
+    "pseudo-terminals": ("conecho", ["--serial", "pty", "--console", "pty", "--debug-console", "pty", "-v"],
+                         {"quiet": True, "client": r"--console is at (/dev/pts/\d+)"}),
+    "sockets": ("conecho", ["--serial", "socket={work}/serial.socket", "--console", "socket={work}/console.socket"],
+                {"quiet": True, "client": "console.socket"}),
     "debug terminal": ("debug", ["--debug-console", "tty", "--serial", "null"], {"quiet": True}),
     "memory": ("ram", ["--memory", "size=128M,mergeable=on,shared=off,reserve=on,thp=off,prefault=on,hugepages=off"],
                {}),
@@ -203,6 +208,26 @@ def whole_trace(path, pid):
         time.sleep(0.05)
 
 
+def talk(vm, where, work):
+    """Be the one who types at a console: a pseudo-terminal that the log names, or a socket."""
+    if where.endswith("socket"):
+        client = socket.socket(socket.AF_UNIX)
+        end = time.monotonic() + 20
+        while client.connect_ex(f"{work}/{where}"):
+            assert time.monotonic() < end and vm.status is None, vm.tail()
+            time.sleep(0.05)
+        client.sendall(b"hello.")
+        vm.wait(60)
+        client.close()
+        return
+    terminal = os.open(vm.wait_for(where).group(1), os.O_RDWR | os.O_NOCTTY)
+    termios.tcsetwinsize(terminal, (50, 100))
+    time.sleep(0.2)
+    os.write(terminal, b"hello.")
+    vm.wait(60)
+    os.close(terminal)
+
+
 def usual(words, args, more, work):
     """The arguments of a scene behind those that it does not say itself."""
     base = {"--kernel": guest_file(more.get("kernel", "guest.elf")), "--cmdline": words,
@@ -227,6 +252,8 @@ def play(scene, virga, work, ns, played, files):
     vm = virga(*usual(words, args, more, work), program=program, before=[*before, binary()], overhead=False,
                tty=more.get("tty", False))
     vm.serial_path = None if "--serial" in args else f"{work}/serial"
+    if "client" in more:
+        talk(vm, more["client"], work)
     if "end" in more:
         until_said(vm, more["end"])
         if more.get("tty"):
@@ -252,6 +279,8 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
     if "loop" in more and not loop:
         played.add(scene)
         pytest.skip("there are no loop devices to be had here")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{work}/serial.socket")  # as one that was killed leaves it
     with open(f"{work}/zone", "wb") as f:
         f.truncate(64 << 20)
     if more.get("zero"):

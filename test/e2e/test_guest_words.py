@@ -97,8 +97,8 @@ def test_event_monitor_on_a_fifo_that_nobody_reads_stalls_nothing(start_guest, t
         vm.stop()
         assert vm.status == 0
         assert len(re.findall("RESET", vm.file_text(vm.serial_path))) > resets
-        # ten at once from each of a few places, and one a second from then on
-        assert len(vm.text.splitlines()) < 10 * (lived + 20)
+        # some at once from each of a few places, and one a second from then on
+        assert len(vm.text.splitlines()) < 10 * (lived + 100)
         text = os.read(reader, 1 << 20).decode()
     finally:
         os.close(reader)

@@ -203,6 +203,9 @@ def script_of(all_fences, mode):
             parts.append(f'{{\n{f.text}}} > back{f.line} 2>&1 &\nbacks+=("$! back{f.line}")\n')
         else:
             parts.append(f.text)
+    for f in all_fences:
+        if f.mode == mode and f.background:
+            parts += [f"wait_for grep -Pq {shlex.quote(wanted)} back{f.line} || true\n" for wanted in f.expect]
     return "".join([*parts, TAIL])
 
 
