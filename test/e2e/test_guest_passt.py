@@ -64,9 +64,10 @@ def test_forwarded_port_reaches_the_guest(start_guest, passt):
     assert int(report.one("UDPGOT")["sum"], 16) == sum8(b"from the host")
 
 
-def test_passt_that_dies_and_comes_back_takes_the_link_down_and_up(start_guest, passt):
+@pytest.mark.parametrize("more", [[], ["--landlock"]])
+def test_passt_that_dies_and_comes_back_takes_the_link_down_and_up(start_guest, passt, more):
     passt.echo(7002)
-    vm = start_guest(f"netudp again {WORDS}", "--net", f"stream={passt.socket}")
+    vm = start_guest(f"netudp again {WORDS}", "--net", f"stream={passt.socket}", *more)
     vm.wait_for_in(vm.serial_path, "R3 FIRST")
     passt.stop()
     vm.wait_for_in(vm.serial_path, "R3 DOWN")
