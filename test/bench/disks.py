@@ -7,6 +7,7 @@ direct I/O. In each place runs virga as it chooses by itself, with each engine f
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 ENGINES = {"uring": ",_disable_aio=on", "aio": ",_disable_io_uring=on",
@@ -24,6 +25,8 @@ class Disk:
 
     def argv(self, guest, words):
         argv = self.program.argv(guest, words, mib=512, disk=f"{self.path}{self.options}")
+        if argv[0].startswith("qemu"):
+            argv += ["-name", "qemu,debug-threads=on"]  # vCPUs are told from others by name
         return [a.replace("cache=writeback", f"cache={self.cache}") for a in argv]
 
 
@@ -58,23 +61,49 @@ def figures(said):
     return [(f"{load} depth {f['depth']}", int(f["iops"])) for load, f in fields]
 
 
-def run_one(r, part, disk, guest, words, load):
+def look(pid, busy):
+    """Note the nanoseconds that each thread has run; vCPUs only poll, and are left out."""
     try:
-        said = subprocess.run(disk.argv(guest, words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=LIMIT_S).stdout
-    except subprocess.TimeoutExpired as e:
-        said = e.stdout or b""
+        for task in os.listdir(f"/proc/{pid}/task"):
+            at = f"/proc/{pid}/task/{task}"
+            name = Path(f"{at}/comm").read_text()
+            if not name.startswith(("vcpu", "CPU ")):
+                busy[task] = int(Path(f"{at}/schedstat").read_text().split()[0])
+    except OSError:
+        pass  # it has ended meanwhile
+
+
+def run(argv):
+    """What it said, and the seconds of processor time that its threads took, vCPUs aside."""
+    busy = {}
+    with tempfile.TemporaryFile() as out:
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        end = time.monotonic() + LIMIT_S
+        while child.poll() is None and time.monotonic() < end:
+            look(child.pid, busy)
+            time.sleep(0.02)
+        child.kill()
+        child.wait()
+        out.seek(0)
+        return out.read(), sum(busy.values()) / 1e9
+
+
+def run_one(r, part, disk, guest, words, seconds, load):
+    said, busy = run(disk.argv(guest, words))
     share = load.take()
     found = figures(said)
     for figure, iops in found:
         r.add(part, disk.name, figure, iops, "IOPS", share)
+    if found:
+        requests = seconds * sum(iops for _, iops in found)
+        r.add(part, disk.name, "processor time a request", round(busy * 1e6 / requests, 2), "us", share)
     if not found:
         r.fail(f"{part}, {disk.name}: {said[-300:]!r}")
 
 
 def judge(r, part, names):
     """virga, by itself, beside the best of the others, for each figure."""
-    for figure in [f for p, name, f in list(r.samples) if p == part and name == "virga"]:
+    for figure in [f for p, name, f in list(r.samples) if p == part and name == "virga" and "depth" in f]:
         peers = [r.median(part, name, figure) for name in names if not name.startswith("virga")]
         best = max((p for p in peers if p is not None), default=None)
         r.ratio(f"{part}, {figure}: virga / best peer", r.median(part, "virga", figure), best, 1.0, most=False)
@@ -83,7 +112,8 @@ def judge(r, part, names):
 def measure(r, guest, programs, rounds, seconds, write_disk, load_of):
     """`programs`: virga, QEMUs, others. `write_disk(path, MiB)` makes the file the guest expects."""
     virga, qemus, others = programs
-    words = f"blkbench write secs10={max(1, round(seconds * 10))}"
+    tenths = max(1, round(seconds * 10))
+    words = f"blkbench write secs10={tenths}"
     with tempfile.TemporaryDirectory(dir="/dev/shm") as ram, tempfile.TemporaryDirectory(dir="/var/tmp") as slow:
         plans = {}
         for place, directory in (("ram", ram), ("cached", slow), ("direct", slow)):
@@ -98,6 +128,6 @@ def measure(r, guest, programs, rounds, seconds, write_disk, load_of):
         for _ in range(rounds):
             for place, disks in plans.items():
                 for disk in disks:
-                    run_one(r, f"io {place}", disk, guest, words, load_of())
+                    run_one(r, f"io {place}", disk, guest, words, tenths / 10, load_of())
         for place, disks in plans.items():
             judge(r, f"io {place}", [d.name for d in disks])
