@@ -13,6 +13,7 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/bits.h"
 #include "base/fd.h"
@@ -25,6 +26,7 @@
 
 #define WRITE_HERE_MAX KIB(256)
 #define WRITE_SLOW_NS 5000000ull /* no copy takes that long */
+#define SUSPECT_NS 1000000000ull
 #define SLOW_MIN_NS 100000000ull
 #define SLOW_MAX_NS 2000000000ull
 
@@ -43,6 +45,7 @@ struct uring {
 	bool rung;			  /* something has ended */
 	bool on;			  /* the ring has been switched on */
 	bool read_at_once, write_at_once; /* the file system knows RWF_NOWAIT */
+	uint64_t suspect_until;		  /* slow writes are looked at more closely until then */
 	uint64_t slow_until, slow_ns;	  /* writes take the ring until then; for so long */
 };
 
@@ -177,21 +180,35 @@ static void fill(struct uring *u, struct blk_io *io)
 	u->fresh++;
 }
 
+/* How often this thread has slept of its own accord, which being preempted is not. */
+static long sleeps(void)
+{
+	struct rusage r;
+
+	return getrusage(RUSAGE_THREAD, &r) ? 0 : r.ru_nvcsw;
+}
+
 /* Writes into the page cache in this thread, where the file system cannot say whether it would
  * wait. Mostly that is a copy; handing it to a worker of the kernel costs many times as much. But a
  * writer that has run ahead of its disk is held up for as long as 200 ms: then writes take the ring
- * for a while, and longer each time it happens again. */
+ * for a while, and longer each time it happens again. On a busy host a copy is slow too when the
+ * thread loses its processor; so one slow write only makes us ask whether the next one slept. */
 static int64_t write_here(struct blkq *q, struct blk_io *io)
 {
 	struct uring *u = q->uring;
 	uint64_t start = loop_now_ns(), took;
+	bool suspect = start < u->suspect_until;
+	long slept;
 	int64_t r;
 
 	if (io->step.len > WRITE_HERE_MAX || start < u->slow_until)
 		return STEP_LATER;
+	slept = suspect ? sleeps() : 0;
 	r = sync_step(q->img, io, 0);
 	took = loop_now_ns() - start;
-	if (took > WRITE_SLOW_NS) {
+	if (took > WRITE_SLOW_NS && !suspect) {
+		u->suspect_until = start + took + SUSPECT_NS;
+	} else if (took > WRITE_SLOW_NS && sleeps() > slept) {
 		u->slow_ns = min_u64(max_u64(u->slow_ns * 2, SLOW_MIN_NS), SLOW_MAX_NS);
 		u->slow_until = start + took + u->slow_ns;
 	} else if (start > u->slow_until + SLOW_MAX_NS) {
