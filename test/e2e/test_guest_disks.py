@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -60,9 +61,9 @@ def loop(root):
 
 
 @pytest.fixture
-def small_tmpfs(root, tmp_path):
+def small_tmpfs(work, root):
     """A directory with room for 4 MiB."""
-    place = tmp_path / "small"
+    place = Path(work) / "small"
     place.mkdir()
     root(f"mount -t tmpfs -o size=4m none {place}", f"umount --lazy {place}")
     return place
@@ -112,7 +113,7 @@ def test_every_engine_keeps_every_sector_of_a_file_on_4k_blocks(root, loop, gues
     place = tmp_path / "mnt"
     place.mkdir()
     root(f"mkfs.ext4 -q -O ^has_journal {device}")
-    root(f"mount {device} {place}", f"umount --lazy {place}")
+    root(f"mount {device} {place}", f"umount --lazy {device}")
     report = check_all(guest, lambda n: sparse_file(place / f"disk{n}", 4))
     assert [d["blk_size"] for d in described(report)] == ["4096", "4096", "512", "512"] * len(ENGINES)
 
