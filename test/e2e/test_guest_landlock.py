@@ -78,6 +78,17 @@ def test_rules_of_the_user_are_taken(start_guest, work, tmp_path):
     assert vm.status == 0
 
 
+def test_socket_of_a_console_is_removed_under_landlock(start_guest, work):
+    paths = [f"{work}/serial.socket", f"{work}/console.socket"]
+    vm = start_guest("park", "--landlock", serial=f"socket={paths[0]}", console=f"socket={paths[1]}")
+    end = time.monotonic() + 20
+    while not all(map(os.path.exists, paths)):
+        assert time.monotonic() < end and vm.status is None, vm.tail()
+        time.sleep(0.05)
+    vm.stop()
+    assert vm.status == 0 and not any(map(os.path.exists, paths))
+
+
 @pytest.mark.parametrize("rule,words", [
     ("path=/nowhere/at/all,access=rw", "--landlock-rules: /nowhere/at/all: No such file or directory"),
     ("path=/tmp,access=x", "access is none of r, w and rw"),
