@@ -197,11 +197,11 @@ static void storm_registers(struct vdev *d)
 
 /*
  * One byte in seven of the BAR's registers and of the start of its MSI-X table; of the rest, which
- * is one long table, one in 251, or every byte with the word `full`. Each is an exit.
+ * is one long table, one in 251, or every byte with the word `every`. Each is an exit.
  */
 static void storm_bar(struct vdev *d)
 {
-	bool full = word("full", NULL);
+	bool full = word("every", NULL);
 
 	for (uint64_t o = 0; o + 8 <= d->bar_size; o += full ? 1 : o < 0x8400 ? 7 : 251)
 		touch_one(d->bar + o, rnd());
@@ -231,6 +231,26 @@ static void storm_bars(void)
 	}
 }
 
+/* Functions that are no virtio devices. */
+static void storm_others(void)
+{
+	for (uint32_t bdf = 8; bdf < 256; bdf += 8) {
+		uint64_t size, a;
+		uint16_t id = pci_rd16(bdf, 0);
+
+		if (id == 0xffff || id == 0x1af4)
+			continue;
+		a = pci_bar(bdf, 0, &size);
+		pci_wr16(bdf, 4, 2);
+		for (uint32_t i = 0; a && i < CHIP_ACCESSES / 4; i++) {
+			uint64_t x = rnd();
+
+			touch_one(a + (x >> 20) % size, x);
+		}
+		check(pci_rd16(bdf, 0) == id, "storm on function %02x", bdf >> 3);
+	}
+}
+
 void storm_run(void)
 {
 	uint64_t only = 0;
@@ -244,4 +264,5 @@ void storm_run(void)
 	}
 	storm_config();
 	storm_bars();
+	storm_others();
 }
