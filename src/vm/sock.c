@@ -209,8 +209,8 @@ static void out_turn(void *arg)
 
 		client_flush(c);
 		if (client_holds(c, now)) {
-			log_warn("console socket %s: a client that does not read is disconnected",
-				 k->path);
+			log_guest("console socket %s: a client that does not read is disconnected",
+				  k->path);
 			c->no_in = c->no_out = true;
 		}
 	}
@@ -302,8 +302,8 @@ static void client_add(struct sock *k, int fd)
 	list_add_tail(&k->clients, &c->link);
 	k->count++;
 	if (k->lost)
-		log_warn("console socket %s: nobody read for a while, %llu bytes are lost", k->path,
-			 (unsigned long long)k->lost);
+		log_guest("console socket %s: nobody read for a while, %llu bytes are lost",
+			  k->path, (unsigned long long)k->lost);
 	k->lost = 0;
 	pthread_mutex_unlock(&k->s.lock);
 }
@@ -321,8 +321,8 @@ static void on_connection(void *arg, uint32_t events)
 			client_add(k, fd);
 			continue;
 		}
-		log_warn("console socket %s: more than %d clients are refused", k->path,
-			 SOCK_CLIENTS_MAX);
+		log_guest("console socket %s: more than %d clients are refused", k->path,
+			  SOCK_CLIENTS_MAX);
 		fd_close(&fd);
 	}
 	if (!outlet_would_block(errno) && errno != ECONNABORTED) {

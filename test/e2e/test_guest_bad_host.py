@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from lib.guest import build, guest_file  # noqa: F401 (fixture)
+from lib.guest import build, guest_file, start_guest  # noqa: F401 (fixtures)
 from lib.netns import NetNs, why_no_netns
 from lib.virga import PATIENCE
 
@@ -91,3 +91,17 @@ def test_everything_wrong_at_once(work, tmp_path, full, ns, build):
     assert "AddressSanitizer" not in log and "runtime error:" not in log, log[-3000:]
     assert "No space left" in log
     assert log.count("\n") < 200, "the log is flooded"
+
+
+def test_clients_without_end_do_not_fill_the_log(start_guest, work):
+    """They come and go by the hundred, and more at once than there is room for."""
+    path = f"{work}/console"
+    vm = start_guest("park", console=f"socket={path}")
+    vm.wait_for_in(vm.serial_path, "R3 PARKED")
+    kept = [who_never_reads(path) for _ in range(40)]
+    for _ in range(400):
+        who_never_reads(path).close()
+    assert vm.stop() == 0
+    for client in kept:
+        client.close()
+    assert 0 < vm.text.count("are refused") <= 20, vm.tail()
