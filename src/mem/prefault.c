@@ -29,7 +29,6 @@
 
 struct job {
 	const struct prefault_range *range;
-	unsigned int count;
 	uint64_t turns;	       /* over all ranges */
 	_Atomic uint64_t next; /* the turn that nobody has taken */
 	_Atomic int failed;    /* errno of the first that failed */
@@ -139,16 +138,17 @@ static int why(const struct job *j, struct err *e)
 int prefault(const struct prefault_range *r, unsigned int count, const struct prefault_stop *stop,
 	     struct err *e)
 {
-	AUTO_FD int done = fd_event(e);
-	struct job j = { .range = r, .count = count, .done = done };
+	struct job j = { .range = r, .done = -1 };
+	int result;
 
-	if (done < 0)
-		return -1;
 	for (unsigned int i = 0; i < count; i++)
 		j.turns += turns_of(&r[i]);
 	if (!j.turns)
 		return 0;
-	if (run(&j, stop, e) < 0)
+	j.done = fd_event(e);
+	if (j.done < 0)
 		return -1;
-	return why(&j, e);
+	result = run(&j, stop, e);
+	fd_close(&j.done);
+	return result < 0 ? -1 : why(&j, e);
 }
