@@ -18,6 +18,7 @@ void board_init(struct board *b)
 {
 	*b = (struct board){ .born_ns = loop_now_ns() };
 	list_init(&b->devs);
+	list_init(&b->rates);
 }
 
 struct dev *dev_find(struct board *b, const char *id)

@@ -47,8 +47,9 @@ struct board {
 	struct loop *io;  /* the shared loop of quiet devices */
 	struct loop *ctl; /* the control loop; devices' loops post to it and never wait for it */
 	struct board_up up;
-	uint64_t born_ns; /* when board_init was called, CLOCK_MONOTONIC */
-	struct link devs; /* struct dev, in order of adding */
+	uint64_t born_ns;  /* when board_init was called, CLOCK_MONOTONIC */
+	struct link devs;  /* struct dev, in order of adding */
+	struct link rates; /* struct rate of groups, core/rate.h */
 };
 void board_init(struct board *b);
 

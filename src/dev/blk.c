@@ -23,6 +23,7 @@
 #include "base/mem.h"
 #include "block/img.h"
 #include "conf/conf.h"
+#include "core/rate.h"
 #include "virtio/vpci.h"
 
 #define SECTOR 512
@@ -60,9 +61,11 @@ struct blk_queue {
 	struct blkq *io;
 	struct blk_req *reqs; /* one per head, while the queue runs */
 	struct loop_hook hook;
-	bool awake;	    /* there may be chains to take */
-	bool pushed;	    /* the driver has not heard yet */
-	bool dead;	    /* the ring is broken */
+	bool awake;   /* there may be chains to take */
+	bool pushed;  /* the driver has not heard yet */
+	bool dead;    /* the ring is broken */
+	bool limited; /* the limit is reached */
+	struct rate_user rate;
 	uint64_t now_ns;    /* of this round; 0 = not asked yet */
 	uint64_t poll_ns;   /* how long to look at the ring before sleeping */
 	uint64_t asleep_ns; /* since when */
@@ -73,6 +76,7 @@ struct blk_queue {
 struct blk {
 	struct vdev v; /* first member */
 	struct img *img;
+	struct rate *rate; /* its own limit; NULL: the group's */
 	struct blk_state state;
 	struct blk_queue *queues;
 	char serial[ID_BYTES];
@@ -253,7 +257,13 @@ static int blk_submit(struct blk_queue *q, const struct chain *c)
 
 /* --- rooms 1 and 2: the queue's loop --- */
 
-/* Takes a batch; how many, fewer than BATCH when the ring is empty or broken. */
+/* What a request counts for in a limit of bytes: what it carries beside header and status. */
+static uint64_t carried(const struct chain *c)
+{
+	return (c->rlen > HEADER_BYTES ? c->rlen - HEADER_BYTES : 0) + (c->wlen ? c->wlen - 1 : 0);
+}
+
+/* Takes a batch; how many, fewer than BATCH when the ring is empty or broken or the limit reached. */
 static int take_chains(struct blk_queue *q)
 {
 	struct chain c;
@@ -262,10 +272,18 @@ static int take_chains(struct blk_queue *q)
 	for (n = 0; n < BATCH; n++) {
 		enum vq_result got = vq_pop(&q->vq->q, &c);
 
-		if (got == VQ_EMPTY)
+		if (got == VQ_EMPTY) {
+			rate_leave(&q->rate);
 			break;
+		}
+		if (got == VQ_CHAIN && !rate_take(&q->rate, carried(&c))) {
+			vq_unpop(&q->vq->q, c.head);
+			q->limited = true;
+			break;
+		}
 		if (got == VQ_BAD || blk_submit(q, &c)) {
 			q->dead = true;
+			rate_leave(&q->rate);
 			vdev_broken(&q->b->v, got == VQ_BAD ? "its ring breaks the rules"
 							    : "a request has no room for a status");
 			break;
@@ -284,7 +302,7 @@ static bool poll_ring(struct blk_queue *q)
 	if (!q->poll_ns || blkq_busy(q->io))
 		return false;
 	for (start = loop_now_ns(); spent < q->poll_ns; spent = loop_now_ns() - start)
-		if (take_chains(q) || q->dead)
+		if (take_chains(q) || q->dead || q->limited)
 			return true;
 	if (q->poll_ns == POLL_MAX_NS)
 		q->poll_ns = 0;
@@ -311,7 +329,18 @@ static void blk_kick(struct vqueue *vq)
 		poll_tune(q);
 	vq_mute(&vq->q);
 	q->awake = true;
-	take_chains(q);
+	if (!q->limited)
+		take_chains(q);
+}
+
+/* The limit lets some more through, or the machine goes on. */
+static void blk_go(void *arg)
+{
+	struct blk_queue *q = arg;
+
+	q->limited = false;
+	if (!q->dead)
+		take_chains(q);
 }
 
 /* Before the loop sleeps: what has ended goes to the driver before the next batch is taken, so that
@@ -327,7 +356,7 @@ static bool blk_turn(void *arg)
 			vqueue_notify(q->vq);
 		q->pushed = false;
 		q->now_ns = 0;
-		if (!q->awake || q->dead)
+		if (!q->awake || q->dead || q->limited)
 			return more;
 		if (take_chains(q) || poll_ring(q))
 			continue;
@@ -345,7 +374,7 @@ static void blk_start(struct vqueue *vq)
 	struct blk_queue *q = vq->priv;
 
 	q->reqs = mem_array(vq->q.size, sizeof(q->reqs[0]));
-	q->dead = q->awake = q->pushed = false;
+	q->dead = q->awake = q->pushed = q->limited = false;
 	q->poll_ns = 0;
 	loop_hook_add(vq->loop, &q->hook, blk_turn, q);
 }
@@ -354,6 +383,7 @@ static void blk_stop(struct vqueue *vq)
 {
 	struct blk_queue *q = vq->priv;
 
+	rate_leave(&q->rate);
 	blkq_drain(q->io);
 	if (q->pushed && !q->dead)
 		vqueue_notify(vq);
@@ -449,6 +479,7 @@ static void queue_close(void *arg)
 {
 	struct blk_queue *q = arg;
 
+	rate_part(&q->rate);
 	blkq_free(q->io);
 	q->io = NULL;
 }
@@ -468,6 +499,7 @@ static void blk_fini(struct dev *d)
 		loop_free(b->queues[i].loop);
 	vdev_fini(v);
 	free(b->queues);
+	rate_free(b->rate);
 	img_free(b->img);
 }
 
@@ -495,6 +527,11 @@ static int pin_queue(struct blk_queue *q, uint16_t i, const struct disk_conf *c,
 	return 0;
 }
 
+static struct rate *group_of(struct blk *b, const struct disk_conf *c)
+{
+	return rate_find(&b->v.dev.board->rates, c->rate_limit_group);
+}
+
 static int make_queue(struct blk *b, uint16_t i, const struct disk_conf *c, struct err *e)
 {
 	struct blk_queue *q = &b->queues[i];
@@ -507,6 +544,7 @@ static int make_queue(struct blk *b, uint16_t i, const struct disk_conf *c, stru
 	if (loop_new(&q->loop, name, e))
 		return -1;
 	q->vq->loop = q->loop;
+	rate_join(&q->rate, b->rate ? b->rate : group_of(b, c), q->loop, blk_go, q);
 	if (blkq_new(&q->io, b->img, q->loop, c->queue_size, engines(c), e) ||
 	    loop_start(q->loop, blk_class.dev.profile, e))
 		return -1;
@@ -567,6 +605,8 @@ static int blk_init(struct dev *d, struct err *e)
 	memcpy(b->serial, serial, strnlen(serial, sizeof(b->serial)));
 	b->v.offered = features(c, &i);
 	b->may_poll = cpu_to_spare();
+	if (!c->rate_limit_group)
+		b->rate = rate_new(NULL, c->rate_limiter_config);
 	if (take_state(b, &i, e) || make_queues(b, c, e)) {
 		blk_fini(d);
 		return -1;
@@ -582,10 +622,27 @@ static void queue_drain(void *arg)
 {
 	struct blk_queue *q = arg;
 
+	rate_leave(&q->rate); /* but it stays limited, until it goes on */
 	blkq_drain(q->io);
 	if (q->pushed)
 		vqueue_notify(q->vq);
 	q->pushed = false;
+}
+
+static void queue_resume(void *arg)
+{
+	struct blk_queue *q = arg;
+
+	if (q->limited)
+		blk_go(q);
+}
+
+static void blk_resume(struct dev *d)
+{
+	struct blk *b = blk_of(vdev_of(d));
+
+	for (uint16_t i = 0; i < b->v.nqueues; i++)
+		loop_call(b->queues[i].loop, queue_resume, &b->queues[i]);
 }
 
 static int blk_quiesce(struct dev *d, struct err *e)
@@ -599,6 +656,16 @@ static int blk_quiesce(struct dev *d, struct err *e)
 }
 
 /* --- counters --- */
+
+int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e)
+{
+	struct blk *b = blk_of(vdev_of(d));
+
+	if (!b->rate)
+		return err_set(e, ERR_BAD, "%s is limited by its group", d->id);
+	rate_set(b->rate, c);
+	return 0;
+}
 
 struct counters_call {
 	const struct blk_queue *q;
@@ -676,6 +743,7 @@ const struct virtio_class blk_class = {
 		.state_off = offsetof(struct blk, state),
 		.init = blk_init,
 		.quiesce = blk_quiesce,
+		.resume = blk_resume,
 		.fini = blk_fini,
 		.plug = &vpci_plug,
 		.profile = "blk",

@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #include "base/desc.h"
+#include "base/err.h"
+#include "conf/conf.h"
 #include "virtio/vdev.h"
 
 extern const struct virtio_class blk_class;
@@ -19,5 +21,8 @@ struct blk_counters {
 	uint64_t write_latency_min, write_latency_max, write_latency_avg;
 };
 extern const struct desc blk_counters_desc;
+/* Other limits from now on; NULL: none. A disk of a group is limited by that, see core/rate.h, and
+ * refuses. Control thread. */
+MUST int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e);
 /* Sums up the queues. Control thread. */
 void blk_counters_get(struct dev *d, struct blk_counters *out);

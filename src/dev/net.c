@@ -27,6 +27,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "conf/conf.h"
+#include "core/rate.h"
 #include "dev/netctrl.h"
 #include "dev/netframe.h"
 #include "dev/netoffer.h"
@@ -49,6 +50,8 @@ struct net_way {
 	struct vqueue *vq; /* NULL while it does not run */
 	bool awake;	   /* tx: there may be chains; rx: there may be buffers */
 	bool pushed;	   /* the driver has not heard yet */
+	bool limited;	   /* the limit is reached */
+	struct rate_user rate;
 	uint64_t bytes, frames;
 };
 
@@ -77,6 +80,7 @@ struct net {
 	unsigned int count;
 	uint16_t mtu; /* offered, 0: none */
 	struct net_pair *pairs;
+	struct rate *rx_rate, *tx_rate; /* each for all pairs */
 	/* control thread */
 	struct loop_msg news; /* a link is gone; posted by loops */
 	struct loop_timer knock;
@@ -104,7 +108,7 @@ static void link_watch(struct net_pair *p)
 	struct err e = { 0 };
 
 	if (!p->dead && !p->gone && !p->resting) {
-		if (p->rx.vq && p->rx.awake)
+		if (p->rx.vq && p->rx.awake && !p->rx.limited)
 			want |= EPOLLIN;
 		if (p->tx.vq && p->tx_blocked)
 			want |= EPOLLOUT;
@@ -182,6 +186,7 @@ static bool rx_frame(struct net_pair *p)
 
 	switch (netrx_frame(&p->in, &p->link, &bytes)) {
 	case NETRX_FRAME:
+		rate_pay(&p->rx.rate, bytes);
 		p->rx.bytes += bytes;
 		p->rx.frames++;
 		p->rx.pushed = true;
@@ -206,9 +211,25 @@ static bool rx_frame(struct net_pair *p)
 static void rx_serve(struct net_pair *p)
 {
 	p->rx_more = true;
-	for (int i = 0; i < BATCH && p->rx_more; i++)
-		p->rx_more = rx_frame(p);
+	for (int i = 0; i < BATCH && p->rx_more; i++) {
+		p->rx.limited = !rate_open(&p->rx.rate);
+		p->rx_more = !p->rx.limited && rx_frame(p);
+	}
+	if (!p->rx_more && !p->rx.limited)
+		rate_leave(&p->rx.rate);
 	link_watch(p);
+}
+
+/* The limit lets some more in. */
+static void rx_go(void *arg)
+{
+	struct net_pair *p = arg;
+
+	p->rx.limited = false;
+	if (p->rx.vq && p->rx.awake && !p->dead && !p->gone && !p->resting)
+		rx_serve(p);
+	else
+		rate_leave(&p->rx.rate);
 }
 
 /* Sends one chain. False when the link has no room. */
@@ -247,6 +268,21 @@ static void tx_flush(struct net_pair *p)
 	}
 }
 
+static bool tx_waits(const struct net_pair *p)
+{
+	return p->dead || p->tx_blocked || p->tx.limited;
+}
+
+/* Leaves the chain where it is when the limit is reached. */
+static bool tx_chain(struct net_pair *p, const struct chain *c)
+{
+	if (rate_take(&p->tx.rate, c->rlen > HEADER_BYTES ? c->rlen - HEADER_BYTES : 0))
+		return tx_frame(p, c);
+	vq_unpop(&p->tx.vq->q, c->head);
+	p->tx.limited = true;
+	return false;
+}
+
 /* Takes a batch. False when the ring is empty or must wait. */
 static bool tx_serve(struct net_pair *p)
 {
@@ -256,15 +292,29 @@ static bool tx_serve(struct net_pair *p)
 	for (int i = 0; i < BATCH && more; i++) {
 		enum vq_result got;
 
-		if (p->dead || p->tx_blocked)
+		if (tx_waits(p))
 			break;
 		got = vq_pop(&p->tx.vq->q, &c);
 		if (got == VQ_BAD)
 			broken(p, "its transmit ring breaks the rules");
-		more = got == VQ_CHAIN && tx_frame(p, &c);
+		more = got == VQ_CHAIN && tx_chain(p, &c);
 	}
 	tx_flush(p);
-	return more && !p->dead && !p->tx_blocked;
+	if (!more && !p->tx.limited)
+		rate_leave(&p->tx.rate);
+	return more && !tx_waits(p);
+}
+
+/* The limit lets some more out. */
+static void tx_go(void *arg)
+{
+	struct net_pair *p = arg;
+
+	p->tx.limited = false;
+	if (p->tx.vq && p->tx.awake && !tx_waits(p))
+		tx_serve(p);
+	else
+		rate_leave(&p->tx.rate);
 }
 
 static void link_ready(void *arg, uint32_t events)
@@ -276,7 +326,7 @@ static void link_ready(void *arg, uint32_t events)
 		tx_flush(p);
 	}
 	/* An error shows itself when reading. */
-	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && p->rx.vq && p->rx.awake)
+	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && p->rx.vq && p->rx.awake && !p->rx.limited)
 		rx_serve(p);
 	else if (events & (EPOLLERR | EPOLLHUP))
 		link_gone(p);
@@ -302,11 +352,10 @@ static bool pair_turn(void *arg)
 		return false;
 	if (p->rx_more && p->rx.vq)
 		rx_serve(p);
-	if (p->tx.vq && p->tx.awake && !p->tx_blocked && !tx_serve(p) && !p->tx_blocked && !p->dead)
+	if (p->tx.vq && p->tx.awake && !tx_waits(p) && !tx_serve(p) && !tx_waits(p))
 		p->tx.awake = vq_listen(&p->tx.vq->q);
 	/* Chains taken just now are to be told of. */
-	return p->rx_more || p->rx.pushed || p->tx.pushed ||
-	       (p->tx.awake && !p->tx_blocked && !p->dead);
+	return p->rx_more || p->rx.pushed || p->tx.pushed || (p->tx.awake && !tx_waits(p));
 }
 
 /* --- the control queue, §5.1.6.5 --- */
@@ -412,7 +461,7 @@ static void net_kick(struct vqueue *vq)
 	} else if (vq == p->rx.vq && !p->rx.awake) {
 		vq_mute(&vq->q);
 		p->rx.awake = true;
-		if (!p->gone && !p->resting)
+		if (!p->gone && !p->resting && !p->rx.limited)
 			rx_serve(p);
 	} else if (vq == p->tx.vq) {
 		vq_mute(&vq->q);
@@ -455,9 +504,13 @@ static void net_stop(struct vqueue *vq)
 		p->ctrl = NULL;
 	} else if (vq == p->tx.vq) {
 		notify(&p->tx);
+		rate_leave(&p->tx.rate);
+		p->tx.limited = false;
 		p->tx.vq = NULL;
 	} else if (vq == p->rx.vq) {
 		notify(&p->rx);
+		rate_leave(&p->rx.rate);
+		p->rx.limited = false;
 		netrx_stop(&p->in);
 		p->rx_more = false;
 		p->rx.vq = NULL;
@@ -595,6 +648,15 @@ static void link_close(struct net_pair *p)
 	p->link = (struct nlink){ 0 };
 }
 
+/* In the pair's loop: no limit wakes it any more. */
+static void part(void *arg)
+{
+	struct net_pair *p = arg;
+
+	rate_part(&p->rx.rate);
+	rate_part(&p->tx.rate);
+}
+
 /* Also the way back from any point of init. */
 static void net_fini(struct dev *d)
 {
@@ -604,6 +666,8 @@ static void net_fini(struct dev *d)
 	if (v->nqueues)
 		vdev_stop(v);
 	for (unsigned int i = 0; i < n->count; i++) {
+		if (n->pairs[i].loop)
+			loop_call(n->pairs[i].loop, part, &n->pairs[i]);
 		loop_free(n->pairs[i].loop);
 		link_close(&n->pairs[i]);
 		netrx_fini(&n->pairs[i].in);
@@ -612,6 +676,8 @@ static void net_fini(struct dev *d)
 		loop_unpost(d->board->ctl, &n->news);
 	loop_timer_stop(&n->knock);
 	vdev_fini(v);
+	rate_free(n->rx_rate);
+	rate_free(n->tx_rate);
 	free(n->pairs);
 	n->pairs = NULL;
 }
@@ -650,6 +716,8 @@ static int make_pair(struct net *n, unsigned int i, struct err *e)
 	snprintf(name, sizeof(name), "%.48s_qp%u", n->v.dev.id, i);
 	if (loop_new(&p->loop, name, e))
 		return -1;
+	rate_join(&p->rx.rate, n->rx_rate, p->loop, rx_go, p);
+	rate_join(&p->tx.rate, n->tx_rate, p->loop, tx_go, p);
 	n->v.queues[2 * i].loop = n->v.queues[2 * i + 1].loop = p->loop;
 	n->v.queues[2 * i].priv = n->v.queues[2 * i + 1].priv = p;
 	link_refresh(p);
@@ -685,6 +753,8 @@ static int net_init(struct dev *d, struct err *e)
 		return err_set(e, ERR_BAD, "num_queues=%u: a stream serves one pair",
 			       c->num_queues);
 	n->pairs = mem_array(n->count, sizeof(n->pairs[0]));
+	n->rx_rate = rate_new(NULL, c->rate_limiter_config);
+	n->tx_rate = rate_new(NULL, c->rate_limiter_config);
 	for (unsigned int i = 0; i < n->count; i++) {
 		n->pairs[i].n = n;
 		n->pairs[i].index = i;
@@ -706,6 +776,14 @@ static int net_init(struct dev *d, struct err *e)
 }
 
 /* --- counters --- */
+
+void net_limit(struct dev *d, const struct rate_limiter_conf *c)
+{
+	struct net *n = net_of(vdev_of(d));
+
+	rate_set(n->rx_rate, c);
+	rate_set(n->tx_rate, c);
+}
 
 struct counters_call {
 	const struct net_pair *p;

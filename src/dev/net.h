@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/desc.h"
+#include "conf/conf.h"
 #include "net/link.h"
 #include "virtio/vdev.h"
 
@@ -21,5 +22,7 @@ extern const struct desc net_counters_desc;
 /* Asks the driver to tell the network where it is (VIRTIO_NET_F_GUEST_ANNOUNCE), as after a restore
  * elsewhere. Nothing happens when it has not agreed to do so. Control thread. */
 void net_announce(struct dev *d);
+/* Other limits of each direction from now on; NULL: none. Control thread. */
+void net_limit(struct dev *d, const struct rate_limiter_conf *c);
 /* Sums up the queues. Control thread. */
 void net_counters_get(struct dev *d, struct net_counters *out);

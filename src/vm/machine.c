@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "core/rate.h"
 #include "mem/gmem.h"
 #include "pci/pci.h"
 #include "vm/plug.h"
@@ -78,6 +79,18 @@ static int build_memory(struct machine *m, struct err *e)
 	return 0;
 }
 
+/* The limits that disks share. */
+static void build_rates(struct machine *m)
+{
+	const struct vm_conf *c = m->args.conf;
+
+	for (uint32_t i = 0; i < c->rate_limit_groups.count; i++) {
+		const struct rate_group_conf *g = &c->rate_limit_groups.items[i];
+
+		list_add_tail(&m->board.rates, &rate_new(g->id, &g->rate_limiter_config)->link);
+	}
+}
+
 static int build_board(struct machine *m, struct err *e)
 {
 	struct board *b = &m->board;
@@ -87,6 +100,7 @@ static int build_board(struct machine *m, struct err *e)
 	b->dma.mem = m->mem;
 	b->hv = m->hv;
 	b->ctl = m->args.ctl;
+	build_rates(m);
 	b->up = (struct board_up){
 		.wish = on_wish, .event = on_event, .panic = on_panic, .arg = m
 	};
@@ -266,6 +280,8 @@ void machine_free(struct machine *m)
 		hv_vm_retire(m->hv);
 	tty_detach(m->args.chars->tty);
 	dev_remove_all(&m->board);
+	list_each (at, &m->board.rates)
+		rate_free(container_of(at, struct rate, link));
 	loop_free(m->board.io);
 	pci_host_free(m->board.pci);
 	irqs_free(m->board.irqs);

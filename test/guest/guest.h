@@ -220,6 +220,8 @@ void net_link(void);
 void net_bench(void);
 void con_run(void);
 void con_echo(void);
+void rate_blk(void);
+void rate_net(void);
 void con_stream(void);
 void serial_stream(void);
 void rng_run(void);

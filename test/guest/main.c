@@ -35,6 +35,8 @@ static const struct verb verbs[] = {
 	{ "net", net_run },
 	{ "con", con_run },
 	{ "conecho", con_echo },
+	{ "rateblk", rate_blk },
+	{ "ratenet", rate_net },
 	{ "constream", con_stream },
 	{ "serialstream", serial_stream },
 	{ "rng", rng_run },

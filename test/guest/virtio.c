@@ -120,7 +120,7 @@ static void wr_addr(uint64_t reg, uint64_t a)
 void vdev_queue(struct vdev *d, uint16_t i)
 {
 	struct vq *q = &d->q[i];
-	uint64_t m = HEAP + i * QUEUE_MEMORY;
+	uint64_t m = HEAP + (d->home + i) * QUEUE_MEMORY;
 
 	memset((void *)m, 0, 0x10000);
 	wr16(d->common + C_QUEUE_SELECT, i);

@@ -77,6 +77,7 @@ struct vdev {
 	uint32_t notify_multiplier, msix_cap, num_vectors;
 	uint64_t offered, features;
 	uint16_t num_queues;
+	uint16_t home; /* queues of other devices whose memory lies before that of its own */
 	bool with_msix;
 	struct vq q[QUEUES_MAX];
 };
