@@ -25,6 +25,7 @@ from lib.virga import binary
 HERE = os.path.dirname(os.path.abspath(__file__))
 DISK = "path={work}/disk"  # in memory
 FILE = "path={tmp}/disk"
+LIMIT = "bw_size=1048576,bw_refill_time=100,bw_one_time_burst=4096,ops_size=100,ops_refill_time=100,ops_one_time_burst=10"
 
 # name: (the guest's words, arguments, more: what the scene needs and how it ends)
 SCENES = {
@@ -53,6 +54,9 @@ SCENES = {
                {"cpus": 2}),
     "block device": ("blk blkdiscard", ["--disk", "path={loop},direct=on"], {"loop": True}),
     "readonly": ("blk", ["--disk", DISK + ",readonly=on"], {}),
+    "limits": ("rateblk warm=50 ms=200", [
+        "--disk", DISK + "," + LIMIT, "--rate-limit-group", "id=g," + LIMIT, "--disk", FILE + ",rate_limit_group=g"], {}),
+    "limited card": ("ratenet warm=50 ms=200", ["--net", "tap=tap0," + LIMIT], {"net": "tap0"}),
     "tap": ("net feed", ["--net", "tap=tap0,id=n,mac=52:54:00:01:02:03,num_queues=2,queue_size=128,pci_segment=0,"
                          "pci_device_id=8"], {"net": "tap0"}),
     "made tap": ("told", ["--net", "tap=vt0,ip=192.168.77.1,mask=255.255.255.0,host_mac=52:54:00:01:02:04,mtu=1400,"
