@@ -78,13 +78,14 @@ static int promise_file(const struct backing *b, struct err *e)
 
 	if (!S_ISREG(st.st_mode) || !need)
 		return 0;
+	/* first: what is too much would be taken as far as it goes, and the disk be full for all */
+	if (look_for_room(b->fd, need, e) < 0)
+		return -1;
 	if ((fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC) &&
 	    b->how.reserve != BACKING_RESERVE_ALL)
-		return look_for_room(b->fd, need, e);
-	if (fallocate(b->fd, 0, 0, (off_t)b->size) == 0)
 		return 0;
-	if (errno == EOPNOTSUPP || errno == ENOSYS)
-		return look_for_room(b->fd, need, e);
+	if (fallocate(b->fd, 0, 0, (off_t)b->size) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
+		return 0;
 	return err_os(e, ERR_IO, "take room for %" PRIu64 " MiB", b->size >> 20);
 }
 

@@ -293,7 +293,7 @@ def test_memory_that_can_not_be_had_is_refused(virga, work, memory, zone, said):
 
 
 @pytest.mark.parametrize("reserve,said", [
-    ("", "the file system has"), (",reserve=on", "No space left on device"), (",prefault=on,reserve=off", "run out of pages"),
+    ("", "the file system has 8 MiB left"), (",reserve=on", "the file system has 8 MiB left"), (",prefault=on,reserve=off", "run out of pages"),
 ])
 def test_a_full_disk_behind_a_file_is_refused(virga, work, reserve, said):
     os.mkdir(f"{work}/small")
