@@ -55,7 +55,7 @@ static void waits_just_enough(const struct bucket *b)
 		assert_true(bucket_open(b));
 		return;
 	}
-	if (wait > UINT64_MAX - b->last_ns)
+	if (wait == UINT64_MAX || wait > UINT64_MAX - b->last_ns)
 		return;
 	bucket_refill(&later, b->last_ns + wait, 0);
 	assert_true(bucket_open(&later));
