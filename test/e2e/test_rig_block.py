@@ -18,8 +18,9 @@ ENGINES = {
 }
 COMBINATIONS = list(itertools.product((512, 4096), ENGINES, ("on", "off"), (1, 4)))
 
-# Each queue has a job of its own, in its own part of the disk, every block with a checksum that is checked when it
-# is read back. Then two disks get a file system and a file that is removed again, and one of them is trimmed.
+# Each queue has a job of its own, in its own part of the disk, every block with a checksum that is checked when it is
+# read back; three disks work at a time. Then two get a file system and a file that is removed again, and one of them
+# is trimmed.
 SCRIPT = """
 set -e
 for d in /sys/block/vd?; do
@@ -28,9 +29,10 @@ for d in /sys/block/vd?; do
 	echo "[$n]"
 	echo "filename=/dev/$n"
 	echo "bsrange=$(cat $d/queue/logical_block_size)-32k"
-	echo "numjobs=$(ls $d/mq | wc -l)"; }
+	echo "numjobs=$(ls $d/mq | wc -l)"
+	case $n in vd[dgjmpsv]) echo stonewall ;; esac; }
 done > /tmp/jobs
-tool fio --thread --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --size=1m --offset_increment=2m \
+tool fio --thread --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --size=512k --offset_increment=2m \
 	--verify=crc32c --verify_fatal=1 --do_verify=1 --minimal --output=/dev/hvc0 /tmp/jobs
 cat /sys/block/vd?/queue/logical_block_size /sys/block/vda/serial; echo
 cat /sys/block/vda/queue/write_cache /sys/block/vda/size /sys/block/vdy/ro
