@@ -14,7 +14,9 @@
 #define MIN_WAIT_NS 500000
 #define MAX_WAIT_NS 1000000000ull /* then the limits may be others */
 #define TURN_NS 1000000		  /* of one user, when others wait */
-#define SLACK_NS 20000000	  /* how late a wake may be without cost to the rate */
+/* A user stays the first until it had these, so that small requests get as much as large ones. */
+#define SHARE_BYTES 65536
+#define SLACK_NS 20000000 /* how late a wake may be without cost to the rate */
 
 static void buckets_init(struct rate *r, const struct rate_limiter_conf *c)
 {
@@ -148,6 +150,7 @@ static void to_the_end(struct rate_user *u)
 	list_add_tail(&u->rate->line, &u->link);
 	u->turn = false;
 	u->waits = true;
+	u->spent = 0;
 	call_first(u->rate);
 }
 
@@ -165,10 +168,16 @@ static bool may_take(const struct rate_user *u)
 /* Lock held. */
 static bool try_open(struct rate_user *u)
 {
-	if (may_take(u) && open_now(u->rate))
+	bool may = may_take(u);
+
+	if (may && open_now(u->rate))
 		return true;
-	if (u->turn || !u->waits)
+	if (may && u->turn && u->rate->bytes.size && u->spent < SHARE_BYTES) {
+		u->turn = false;
+		call_first(u->rate);
+	} else if (u->turn || !u->waits) {
 		to_the_end(u);
+	}
 	return false;
 }
 
@@ -210,8 +219,11 @@ bool rate_open(struct rate_user *u)
 	return yes;
 }
 
-static void pay(struct rate *r, uint64_t bytes)
+static void pay(struct rate_user *u, uint64_t bytes)
 {
+	struct rate *r = u->rate;
+
+	u->spent += bytes;
 	bucket_pay(&r->bytes, bytes);
 	bucket_pay(&r->ops, 1);
 }
@@ -221,7 +233,7 @@ void rate_pay(struct rate_user *u, uint64_t bytes)
 	if (!u->rate || !atomic_load(&u->rate->limits))
 		return;
 	pthread_mutex_lock(&u->rate->lock);
-	pay(u->rate, bytes);
+	pay(u, bytes);
 	pthread_mutex_unlock(&u->rate->lock);
 }
 
@@ -234,7 +246,7 @@ bool rate_take(struct rate_user *u, uint64_t bytes)
 	pthread_mutex_lock(&u->rate->lock);
 	yes = try_open(u);
 	if (yes)
-		pay(u->rate, bytes);
+		pay(u, bytes);
 	pthread_mutex_unlock(&u->rate->lock);
 	return yes;
 }

@@ -39,6 +39,7 @@ struct rate_user {
 	bool waits; /* stands in the line */
 	bool turn;  /* is first, and was woken */
 	uint64_t turn_ns;
+	uint64_t spent; /* bytes, since it came to the line's end */
 	struct loop_timer timer;
 	struct loop_msg msg;
 };
