@@ -133,7 +133,7 @@ TEST(a_group_shares_alike_however_large_the_requests)
 		uint64_t got = atomic_load(&w[i].done) * bytes[i];
 
 		all += got;
-		if (got < owed / USERS / 4)
+		if ((double)got < owed / USERS / 4)
 			fail_msg("user %d got %llu of %.0f", i, (unsigned long long)got, owed);
 	}
 	is_about(all, owed, 20);
