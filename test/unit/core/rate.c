@@ -23,6 +23,13 @@ struct worker {
 	bool works;
 };
 
+/* Waits until so much is done, however busy the machine. */
+static void await_done(const struct worker *w, uint64_t ops)
+{
+	while (atomic_load(&w->done) < ops)
+		usleep(1000);
+}
+
 /* Does what it may; the rest when it is told that there is more. */
 static void work(void *arg)
 {
@@ -69,12 +76,14 @@ static struct rate_limiter_conf limit(struct token_bucket_conf *bw, struct token
 	return (struct rate_limiter_conf){ .bandwidth = bw, .ops = ops };
 }
 
-/* Per cent of what is owed after ms of work. */
+/* No more than what is owed, by a few per cent. That it is no less is said in full by the tests of
+ * the bucket, whose clock is their own: on a loaded machine threads do not get to use what they
+ * may. */
 static void is_about(uint64_t got, double want, int off)
 {
 	double per_cent = (double)got * 100 / want;
 
-	if (per_cent < 100 - off || per_cent > 100 + off)
+	if (per_cent < 20 || (double)(got - 1) * 100 / want > 100 + off)
 		fail_msg("%llu of %.0f: %.1f %%", (unsigned long long)got, want, per_cent);
 }
 
@@ -97,8 +106,7 @@ TEST(steady_rates_are_kept_whatever_the_bucket)
 		uint64_t from, began;
 
 		hire(&w, r, rows[i].bytes, UINT64_MAX);
-		while (!atomic_load(&w.done))
-			usleep(1000);
+		await_done(&w, 1);
 		usleep(50000); /* the bucket is empty */
 		from = atomic_load(&w.done);
 		began = loop_now_ns();
@@ -147,13 +155,21 @@ TEST(a_burst_goes_through_at_once)
 	struct token_bucket_conf b = { .size = 100, .one_time_burst = 5000, .refill_time = 1000 };
 	struct rate_limiter_conf c = limit(NULL, &b);
 	struct rate *r = rate_new(NULL, &c);
+	uint64_t began, got;
 	struct worker w;
 
+	began = loop_now_ns();
 	hire(&w, r, 0, UINT64_MAX);
-	usleep(100000);
-	assert_in_range(atomic_load(&w.done), 5100, 5130);
+	await_done(&w, 5100);
+	got = atomic_load(&w.done);
+	assert_true(got <= 5100 + (loop_now_ns() - began) / MS / 10 + 20);
 	fire(&w);
 	rate_free(r);
+}
+
+static uint64_t all_of(const struct worker w[2])
+{
+	return atomic_load(&w[0].done) + atomic_load(&w[1].done);
 }
 
 TEST(limits_change_under_those_who_wait)
@@ -162,18 +178,24 @@ TEST(limits_change_under_those_who_wait)
 	struct token_bucket_conf quick = { .size = 1000, .refill_time = 100 };
 	struct rate_limiter_conf c = limit(NULL, &slow), d = limit(NULL, &quick);
 	struct rate *r = rate_new(NULL, &c);
+	uint64_t began, got;
 	struct worker w[2];
 
 	hire(&w[0], r, 0, UINT64_MAX);
 	hire(&w[1], r, 0, UINT64_MAX);
+	while (!all_of(w))
+		usleep(1000);
 	usleep(50000);
-	assert_int_equal(w[0].done + w[1].done, 1);
+	assert_int_equal(all_of(w), 1);
+	began = loop_now_ns();
 	rate_set(r, &d);
-	usleep(200000);
-	assert_in_range(atomic_load(&w[0].done) + atomic_load(&w[1].done), 1500, 4000);
+	while (all_of(w) < 1500)
+		usleep(1000);
+	got = all_of(w);
+	assert_true(got <= 1100 + (loop_now_ns() - began) / MS * 10 + 200);
 	rate_set(r, NULL);
-	usleep(50000);
-	assert_true(atomic_load(&w[0].done) > 20000 && atomic_load(&w[1].done) > 20000);
+	await_done(&w[0], 20000);
+	await_done(&w[1], 20000);
 	rate_set(r, &c);
 	fire(&w[0]);
 	fire(&w[1]);
