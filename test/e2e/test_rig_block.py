@@ -33,7 +33,7 @@ for d in /sys/block/vd?; do
 	case $n in vd[dgjmpsv]) echo stonewall ;; esac; }
 done > /tmp/jobs
 tool fio --thread --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --size=512k --offset_increment=2m \
-	--verify=crc32c --verify_fatal=1 --do_verify=1 --minimal --output=/dev/hvc0 /tmp/jobs
+	--verify=crc32c --verify_fatal=1 --do_verify=1 --eta=never --output=/dev/hvc0 /tmp/jobs > /dev/hvc0 2>&1
 cat /sys/block/vd?/queue/logical_block_size /sys/block/vda/serial; echo
 cat /sys/block/vda/queue/write_cache /sys/block/vda/size /sys/block/vdy/ro
 yes virga | head -c 1048576 | dd of=/dev/vdc bs=64k seek=256 conv=fsync 2> /dev/null
