@@ -51,7 +51,7 @@ void bucket_refill(struct bucket *b, uint64_t now_ns, uint64_t slack_ns)
 		b->level = most;
 		b->carry = 0;
 	} else {
-		b->level += (int64_t)(sum / b->refill_ns);
+		b->level = (int64_t)(b->level + (__int128)(sum / b->refill_ns));
 		b->carry = sum % b->refill_ns;
 	}
 }

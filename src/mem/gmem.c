@@ -230,9 +230,9 @@ uint64_t gmem_run(const struct gmem *m, gpa_t a)
 
 uint64_t gmem_end(const struct gmem *m)
 {
-	const struct run *last = &m->run[m->runs - 1];
+	const struct run *last = m->runs ? &m->run[m->runs - 1] : NULL;
 
-	return m->runs ? last->base + last->size : 0;
+	return last ? last->base + last->size : 0;
 }
 
 bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len)
