@@ -16,7 +16,7 @@
 
 #define VCON_F_SIZE 1ull
 #define QUEUE_SIZE 256
-#define CHUNK 4096
+#define CHUNK 16384
 #define TURN_BYTES 65536u
 #define TURN_CHAINS 256
 #define INPUT_CHAINS 64

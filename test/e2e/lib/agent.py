@@ -14,6 +14,8 @@ import sys
 from place import CALLS, Local
 
 KVM_CREATE_VM = 0xAE01
+KVM_CREATE_VCPU = 0xAE41
+KVM_CREATE_IRQCHIP = 0xAE60
 
 
 def lines(fd):
@@ -35,13 +37,16 @@ def send(fd, value):
 
 
 def keep_a_vm():
-    """Hold one empty VM as long as the agent lives.
+    """Hold a VM with one processor that never runs, as long as the agent lives.
 
-    With its first VM the kernel patches its scheduler, and with the last one gone it patches it back. A running
-    processor of the emulator can meet the half-patched code, rarely, and then the nested host dies.
+    With its first VM the kernel patches its scheduler, with the first local APIC that is not yet enabled its KVM, and
+    with the last one gone it patches them back. A running processor of the emulator can meet the half-patched code,
+    rarely, and then the nested host dies of an int3.
     """
     try:
-        return fcntl.ioctl(os.open("/dev/kvm", os.O_RDWR), KVM_CREATE_VM, 0)
+        vm = fcntl.ioctl(os.open("/dev/kvm", os.O_RDWR), KVM_CREATE_VM, 0)
+        fcntl.ioctl(vm, KVM_CREATE_IRQCHIP)
+        return vm, fcntl.ioctl(vm, KVM_CREATE_VCPU, 0)
     except OSError:
         return None
 
