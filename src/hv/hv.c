@@ -78,11 +78,6 @@ void hv_vm_free(struct hv_vm *vm)
 		vm->ops->free(vm);
 }
 
-void hv_vm_retire(struct hv_vm *vm)
-{
-	vm->retired = true;
-}
-
 int hv_slot_add(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size, uintptr_t host,
 		bool readonly, struct err *e)
 {
@@ -91,31 +86,23 @@ int hv_slot_add(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size, ui
 
 int hv_slot_drop(struct hv_vm *vm, uint32_t slot, struct err *e)
 {
-	if (vm->retired)
-		return 0;
 	return vm->ops->slot(vm, slot, 0, 0, 0, false, e);
 }
 
 int hv_ioevent(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size, bool on,
 	       struct err *e)
 {
-	if (vm->retired)
-		return 0;
 	return vm->ops->ioevent(vm, fd, addr, is_port, size, on, e);
 }
 
 int hv_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err *e)
 {
-	if (vm->retired)
-		return 0;
 	return vm->ops->irqfd(vm, fd, gsi, on, e);
 }
 
 int hv_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
 		  struct err *e)
 {
-	if (vm->retired)
-		return 0;
 	return vm->ops->set_routes(vm, routes, count, e);
 }
 

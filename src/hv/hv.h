@@ -108,9 +108,6 @@ struct hv_vm_args {
 };
 MUST int hv_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args *a, struct err *e);
 void hv_vm_free(struct hv_vm *vm);
-/* No vCPU of it runs any more, and it is about to be freed: slots, doorbells and interrupts that
- * are taken back from now on go with the VM as a whole, which is quicker than one by one. */
-void hv_vm_retire(struct hv_vm *vm);
 /* The number of a memory slot is the caller's. readonly: guest writes exit as MMIO. */
 MUST int hv_slot_add(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size, uintptr_t host,
 		     bool readonly, struct err *e);

@@ -58,7 +58,6 @@ struct hv {
 };
 struct hv_vm {
 	const struct hv_vm_ops *ops;
-	bool retired; /* hv.c's */
 };
 struct hv_vcpu {
 	const struct hv_vcpu_ops *ops;

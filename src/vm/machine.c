@@ -276,8 +276,6 @@ void machine_free(struct machine *m)
 	free(m->vcpu);
 	coresched_fini(&m->team.cores);
 	arch_cpus_free(m->cpus);
-	if (m->hv)
-		hv_vm_retire(m->hv);
 	tty_detach(m->args.chars->tty);
 	dev_remove_all(&m->board);
 	list_each (at, &m->board.rates)
