@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -152,4 +153,17 @@ uint64_t fd_drain(int event_fd)
 		n = read(event_fd, &count, sizeof(count));
 	while (n < 0 && errno == EINTR);
 	return n == sizeof(count) ? count : 0;
+}
+
+int fd_unix(struct sockaddr_un *a, const char *path, struct err *e)
+{
+	int fd;
+
+	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	if (!*path || strlen(path) >= sizeof(a->sun_path))
+		return err_set(e, ERR_BAD, "the path of a socket has 1 to %zu bytes: %s",
+			       sizeof(a->sun_path) - 1, path);
+	memcpy(a->sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return fd < 0 ? err_os(e, ERR_IO, "make a socket") : fd;
 }

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "base/err.h"
 
@@ -42,3 +43,7 @@ MUST int fd_event(struct err *e);
 void fd_signal(int event_fd);
 /* Empties the counter and returns what it held. */
 uint64_t fd_drain(int event_fd);
+
+/* A stream socket, non-blocking and not yet connected, and the address of a path of 1 to 107 bytes.
+ * Returns the descriptor or -1. unix(7). */
+MUST int fd_unix(struct sockaddr_un *a, const char *path, struct err *e);

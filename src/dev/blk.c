@@ -655,7 +655,7 @@ static int blk_quiesce(struct dev *d, struct err *e)
 	return 0;
 }
 
-/* --- counters --- */
+/* --- limits --- */
 
 int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e)
 {
@@ -666,6 +666,8 @@ int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e)
 	rate_set(b->rate, c);
 	return 0;
 }
+
+/* --- counters --- */
 
 struct counters_call {
 	const struct blk_queue *q;

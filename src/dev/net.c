@@ -775,7 +775,7 @@ static int net_init(struct dev *d, struct err *e)
 	return 0;
 }
 
-/* --- counters --- */
+/* --- limits --- */
 
 void net_limit(struct dev *d, const struct rate_limiter_conf *c)
 {
@@ -784,6 +784,8 @@ void net_limit(struct dev *d, const struct rate_limiter_conf *c)
 	rate_set(n->rx_rate, c);
 	rate_set(n->tx_rate, c);
 }
+
+/* --- counters --- */
 
 struct counters_call {
 	const struct net_pair *p;

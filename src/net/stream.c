@@ -190,16 +190,11 @@ static long stream_tx(struct nlink *l, const struct kiov *k, unsigned int n)
 
 static int reach(const char *path, struct err *e)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	AUTO_FD int fd = -1;
+	struct sockaddr_un a;
+	AUTO_FD int fd = fd_unix(&a, path, e);
 
-	if (!*path || strlen(path) >= sizeof(a.sun_path))
-		return err_set(e, ERR_BAD, "the path of a socket has 1 to %zu bytes: %s",
-			       sizeof(a.sun_path) - 1, path);
-	memcpy(a.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_os(e, ERR_IO, "make a socket");
+		return -1;
 	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)))
 		return err_os(e, ERR_IO, "connect to %s; a program such as passt must listen there",
 			      path);

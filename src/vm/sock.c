@@ -429,17 +429,12 @@ static bool is_stale(const struct sockaddr_un *a)
 
 static int listen_at(const char *path, struct err *e)
 {
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	AUTO_FD int fd = -1;
+	struct sockaddr_un a;
+	AUTO_FD int fd = fd_unix(&a, path, e);
 	int r;
 
-	if (strlen(path) >= sizeof(a.sun_path))
-		return err_set(e, ERR_BAD, "the path of a socket has at most %zu bytes: %s",
-			       sizeof(a.sun_path) - 1, path);
-	memcpy(a.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return err_os(e, ERR_IO, "make a socket");
+		return -1;
 	r = bind(fd, (struct sockaddr *)&a, sizeof(a));
 	if (r < 0 && errno == EADDRINUSE && is_stale(&a) && !unlink(path))
 		r = bind(fd, (struct sockaddr *)&a, sizeof(a));

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-ENGINES = {"uring": ",_disable_aio=on", "aio": ",_disable_io_uring=on",
-           "sync": ",_disable_io_uring=on,_disable_aio=on"}
+from lib.engines import ENGINES, takes_direct
+
 MIB = 256
 LIMIT_S = 120
 
@@ -30,20 +30,12 @@ class Disk:
         return [a.replace("cache=writeback", f"cache={self.cache}") for a in argv]
 
 
-def takes_direct(path):
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_DIRECT))
-        return True
-    except OSError:
-        return False
-
-
 def in_place(place, path, virga, qemus, others):
     """Who runs there. `place` is ram, cached or direct."""
     direct = place == "direct"
     own = ",direct=on" if direct else ""
     disks = [Disk(virga, "virga", path, own)]
-    disks += [Disk(virga, f"virga-{name}", path, own + options) for name, options in ENGINES.items()]
+    disks += [Disk(virga, f"virga-{name}", path, f"{own},{options}") for name, options in ENGINES.items()]
     disks += [Disk(o, o.name, path, own) for o in others]
     # QEMU has its native engine for direct I/O only.
     disks += [Disk(q, q.name, path, cache="none" if direct else "writeback")

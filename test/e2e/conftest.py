@@ -6,6 +6,7 @@ rig     the nested host, booted once in a run, with /dev/kvm for stock Linux gue
 place   where this test runs: the rig for files called test_rig_*, this machine for all others
 work    an empty directory on a tmpfs of that place
 virga   starts virga there: vm = virga("--kernel", path, ...); ends with a look at what it left behind
+ns      a network namespace on this machine, with nothing in it but what the test makes
 images  the kernels, initramfs and disks of test/rig, where they are cached
 
 A test whose means are missing on this machine is skipped with the sentence that names them.
@@ -21,6 +22,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from lib.images import Images
+from lib.netns import NetNs, why_no_netns
 from lib.place import Local
 from lib.rig import Rig, why_no_rig
 from lib.virga import OVERHEAD_LIMIT_KIB, Virga, binary
@@ -189,6 +191,16 @@ def virga(place, work):
         if vm.overhead_matters:
             assert vm.peak_kib <= OVERHEAD_LIMIT_KIB, \
                 f"{vm.peak_kib} KiB beside guest RAM, more than {OVERHEAD_LIMIT_KIB}"
+
+
+@pytest.fixture
+def ns():
+    reason = why_no_netns()
+    if reason:
+        pytest.skip(reason)
+    one = NetNs()
+    yield one
+    one.close()
 
 
 @pytest.fixture(scope="session")

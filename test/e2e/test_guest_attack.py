@@ -10,7 +10,6 @@ import threading
 import pytest
 
 from lib.guest import build, guest, pattern_disk, report_of, start_guest  # noqa: F401 (fixtures)
-from lib.netns import NetNs, why_no_netns
 
 # Attacks that every queue has to have gone through, at the least.
 ROWS = 60
@@ -30,16 +29,6 @@ def judged(report, *queues):
 @pytest.fixture
 def disk(work):
     return pattern_disk(f"{work}/disk", 4)
-
-
-@pytest.fixture
-def ns():
-    reason = why_no_netns()
-    if reason:
-        pytest.skip(reason)
-    one = NetNs()
-    yield one
-    one.close()
 
 
 def test_attacks_on_network_rings_while_frames_come(guest, ns, tmp_path, build):

@@ -13,7 +13,6 @@ import time
 import pytest
 
 from lib.guest import build, guest_file, start_guest  # noqa: F401 (fixtures)
-from lib.netns import NetNs, why_no_netns
 from lib.virga import PATIENCE
 
 
@@ -33,16 +32,6 @@ def full(tmp_path):
         f.write(bytes((1 << 20) - 65536))
     yield str(directory / "disk")
     subprocess.run(["umount", "--lazy", directory], check=True)
-
-
-@pytest.fixture
-def ns():
-    reason = why_no_netns()
-    if reason:
-        pytest.skip(reason)
-    one = NetNs()
-    yield one
-    one.close()
 
 
 def who_never_reads(path):

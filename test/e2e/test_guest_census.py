@@ -19,7 +19,6 @@ import pytest
 
 from lib.census import STRACE, Rows, options, said
 from lib.guest import guest_file, pattern_disk, report_of
-from lib.netns import NetNs, why_no_netns
 from lib.virga import binary
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -178,16 +177,6 @@ def rows():
 @pytest.fixture(scope="module")
 def played():
     return set()
-
-
-@pytest.fixture
-def ns():
-    reason = why_no_netns()
-    if reason:
-        pytest.skip(reason)
-    one = NetNs()
-    yield one
-    one.close()
 
 
 def until_said(vm, pattern):

@@ -7,28 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from lib.engines import ENGINES, takes_direct
 from lib.guest import guest, guest_file, pattern_disk, start_guest  # noqa: F401 (fixtures)
 
 MIB = 1 << 20
-ENGINES = {
-    "io_uring": "_disable_aio=on",
-    "aio": "_disable_io_uring=on",
-    "sync": "_disable_io_uring=on,_disable_aio=on",
-}
 
 
 def sparse_file(path, mib):
     with open(path, "wb") as f:
         f.truncate(mib * MIB)
     return str(path)
-
-
-def takes_direct(path):
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_DIRECT))
-        return True
-    except OSError:
-        return False
 
 
 @pytest.fixture

@@ -3,18 +3,8 @@
 import pytest
 
 from lib.guest import guest, report_of, start_guest, sum8  # noqa: F401 (fixtures)
-from lib.netns import ANSWER, NetNs, why_no_netns
+from lib.netns import ANSWER
 from lib.virga import binary
-
-
-@pytest.fixture
-def ns():
-    reason = why_no_netns()
-    if reason:
-        pytest.skip(reason)
-    one = NetNs()
-    yield one
-    one.close()
 
 
 def exchange(guest, ns, tmp_path, net, payload=b"and a payload", **named):

@@ -4,7 +4,6 @@ import pytest
 
 from lib.guest import guest, pattern_disk, start_guest  # noqa: F401 (fixtures)
 
-from lib.netns import NetNs, why_no_netns
 from lib.virga import binary
 
 TRIES = 3  # a machine that is busy with other things stops the guest for longer than a limit can make up for
@@ -67,14 +66,9 @@ def test_without_a_limit_nothing_is_held_back(guest, disks):
 
 
 @pytest.fixture
-def ns():
-    reason = why_no_netns()
-    if reason:
-        pytest.skip(reason)
-    one = NetNs()
-    one.make_tap("tap0")
-    yield one
-    one.close()
+def ns(ns):
+    ns.make_tap("tap0")
+    return ns
 
 
 @pytest.mark.parametrize("limit", ["ops_size=100,ops_refill_time=100", "bw_size=1000000,bw_refill_time=1000"])

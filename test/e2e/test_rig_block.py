@@ -7,15 +7,11 @@ import itertools
 
 import pytest
 
+from lib.engines import ENGINES
 from lib.linux import boot, finish
 
 MIB = 1 << 20
 DISK_MIB = 24
-ENGINES = {
-    "io_uring": "_disable_aio=on",
-    "aio": "_disable_io_uring=on",
-    "sync": "_disable_io_uring=on,_disable_aio=on",
-}
 COMBINATIONS = list(itertools.product((512, 4096), ENGINES, ("on", "off"), (1, 4)))
 
 # Each queue has a job of its own, in its own part of the disk, every block with a checksum that is checked when it is

@@ -119,19 +119,26 @@ static unsigned int times(const char *text, const char *what)
 #define LOST "\"vmm\",\"event\":\"events-lost\",\"properties\":{\"count\":\""
 #define MANY 5000 /* events: several times what pipe and buffer hold */
 
-TEST(event_never_waits_for_its_reader_and_counts_what_is_lost)
+/* More events than pipe and buffer hold, for a reader who does not read yet. */
+static void flood(int p[2])
 {
-	static char text[1 << 19];
-	unsigned int told, lost = 0;
 	struct err e = { 0 };
-	size_t used;
-	int p[2];
 
 	assert_int_equal(pipe(p), 0);
 	assert_int_equal(event_to_fd(p[1], &e), 0);
 	assert_int_equal(event_start(&e), 0);
 	for (int i = 0; i < MANY; i++)
 		event("vm", "paused", NULL);
+}
+
+TEST(event_never_waits_for_its_reader_and_counts_what_is_lost)
+{
+	static char text[1 << 19];
+	unsigned int told, lost = 0;
+	size_t used;
+	int p[2];
+
+	flood(p);
 	assert_false(fcntl(p[1], F_GETFL) & O_NONBLOCK);
 	/* the reader wakes up, and the next event says what he has missed */
 	used = 0;
@@ -164,14 +171,9 @@ TEST(event_never_waits_for_its_reader_and_counts_what_is_lost)
 TEST(event_monitor_ends_though_nobody_reads)
 {
 	uint64_t begun;
-	struct err e = { 0 };
 	int p[2];
 
-	assert_int_equal(pipe(p), 0);
-	assert_int_equal(event_to_fd(p[1], &e), 0);
-	assert_int_equal(event_start(&e), 0);
-	for (int i = 0; i < MANY; i++)
-		event("vm", "paused", NULL);
+	flood(p);
 	begun = loop_now_ns();
 	event_finish();
 	assert_true(loop_now_ns() - begun < 3000000000ull);

@@ -126,6 +126,25 @@ TEST(fd_signal_counts_and_never_blocks)
 	assert_true(fd_drain(ev) == nearly_full);
 }
 
+TEST(a_unix_socket_has_a_path_that_fits_its_address)
+{
+	char path[110];
+	struct sockaddr_un a;
+	struct err e = { 0 };
+	int fd;
+
+	memset(path, 'p', sizeof(path));
+	path[108] = '\0';
+	assert_int_equal(fd_unix(&a, path, &e), -1);
+	assert_int_equal(fd_unix(&a, "", &e), -1);
+	assert_int_equal(e.kind, ERR_BAD);
+	path[107] = '\0';
+	fd = fd_unix(&a, path, &e);
+	assert_true(fd >= 0);
+	assert_string_equal(a.sun_path, path);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -136,6 +155,7 @@ int main(void)
 		T(fd_slurp_takes_the_whole_file_up_to_max),
 		T(fd_size_is_for_files_and_refuses_others),
 		T(fd_signal_counts_and_never_blocks),
+		T(a_unix_socket_has_a_path_that_fits_its_address),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);

@@ -5,13 +5,13 @@
  */
 #include "fw/load.h"
 
-#include <elf.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "elf_file.h"
 #include "mem/backing.h"
 #include "test.h"
 
@@ -39,43 +39,6 @@ static struct gmem *ram_of(uint64_t size)
 	return m;
 }
 
-/* An ELF with one segment of 0x80 bytes (0x100 in memory) at 1 MiB and a note with the entry. */
-struct elf {
-	Elf64_Ehdr h;
-	Elf64_Phdr p[2];
-	struct {
-		uint32_t name_len, desc_len, type;
-		char name[4];
-		uint64_t desc;
-	} note;
-	uint8_t body[0x80];
-};
-
-static struct elf good_elf(void)
-{
-	struct elf f = {
-		.h = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
-		       .e_type = ET_EXEC,
-		       .e_machine = EM_X86_64,
-		       .e_phoff = offsetof(struct elf, p),
-		       .e_phentsize = sizeof(Elf64_Phdr),
-		       .e_phnum = 2 },
-		.p = { { .p_type = PT_LOAD,
-			 .p_offset = offsetof(struct elf, body),
-			 .p_paddr = 0x100000,
-			 .p_filesz = 0x80,
-			 .p_memsz = 0x100 },
-		       { .p_type = PT_NOTE,
-			 .p_offset = offsetof(struct elf, note),
-			 .p_filesz = sizeof f.note,
-			 .p_align = 4 } },
-		.note = { 4, 8, 18, "Xen", ENTRY },
-	};
-
-	memset(f.body, 0x5a, sizeof f.body);
-	return f;
-}
-
 /* Loads n bytes; returns what load_kernel does. */
 static int load(struct load_kernel *k, struct err *e, const void *p, size_t n, uint64_t ram)
 {
@@ -100,7 +63,7 @@ static void refused(const void *p, size_t n, const char *word)
 
 TEST(an_elf_with_a_pvh_note_lands_where_it_says)
 {
-	struct elf f = good_elf();
+	struct elf f = good_elf(ENTRY);
 	struct gmem *m = ram_of(RAM);
 	int fd = file_of(&f, sizeof f);
 	struct load_kernel k;
@@ -121,7 +84,7 @@ TEST(an_elf_with_a_pvh_note_lands_where_it_says)
 
 TEST(firmware_marked_386_with_a_note_of_four_bytes_is_taken)
 {
-	struct elf f = good_elf();
+	struct elf f = good_elf(ENTRY);
 	struct load_kernel k;
 	struct err e = { 0 };
 
@@ -134,14 +97,14 @@ TEST(firmware_marked_386_with_a_note_of_four_bytes_is_taken)
 
 TEST(an_elf_without_the_note_is_refused_with_what_to_do)
 {
-	struct elf f = good_elf();
+	struct elf f = good_elf(ENTRY);
 
 	f.note.type = 17;
 	refused(&f, sizeof f, "CONFIG_PVH=y");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.h.e_phnum = 1;
 	refused(&f, sizeof f, "CONFIG_PVH=y");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.note.desc_len = 0xffffffff;
 	refused(&f, sizeof f, "CONFIG_PVH=y");
 	f.note.desc_len = 8;
@@ -151,41 +114,41 @@ TEST(an_elf_without_the_note_is_refused_with_what_to_do)
 
 TEST(elf_files_for_other_machines_are_refused)
 {
-	struct elf f = good_elf();
+	struct elf f = good_elf(ENTRY);
 
 	f.h.e_ident[EI_CLASS] = ELFCLASS32;
 	refused(&f, sizeof f, "32-bit");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.h.e_ident[EI_DATA] = ELFDATA2MSB;
 	refused(&f, sizeof f, "big-endian");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.h.e_machine = EM_AARCH64;
 	refused(&f, sizeof f, "another kind of processor");
 }
 
 TEST(elf_headers_that_lie_are_refused)
 {
-	struct elf f = good_elf();
+	struct elf f = good_elf(ENTRY);
 
 	f.h.e_phoff = UINT64_MAX - 8;
 	refused(&f, sizeof f, "behind the end of the file");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.h.e_phnum = 0xffff;
 	refused(&f, sizeof f, "program headers");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.h.e_phentsize = 32;
 	refused(&f, sizeof f, "program headers");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.p[0].p_offset = UINT64_MAX;
 	refused(&f, sizeof f, "behind the end of the file");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.p[0].p_filesz = 0x101;
 	refused(&f, sizeof f, "longer in the file");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.p[1].p_filesz = UINT64_MAX;
 	refused(&f, sizeof f, "notes");
 	for (size_t n = 1; n < sizeof f; n++) {
-		f = good_elf();
+		f = good_elf(ENTRY);
 		struct load_kernel k;
 		struct err e = { 0 };
 
@@ -196,17 +159,17 @@ TEST(elf_headers_that_lie_are_refused)
 
 TEST(elf_segments_outside_memory_are_refused)
 {
-	struct elf f = good_elf();
+	struct elf f = good_elf(ENTRY);
 
 	f.p[0].p_memsz = RAM;
 	refused(&f, sizeof f, "--memory");
 	f.p[0].p_memsz = UINT64_MAX;
 	refused(&f, sizeof f, "last address");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.p[0].p_paddr = 0x9000;
 	f.note.desc = 0x9000;
 	refused(&f, sizeof f, "below 1 MiB");
-	f = good_elf();
+	f = good_elf(ENTRY);
 	f.note.desc = 0x100100;
 	refused(&f, sizeof f, "PVH entry");
 	f.note.desc = 0x100000100;
@@ -219,7 +182,7 @@ TEST(bss_over_an_earlier_segment_is_cleared)
 	struct {
 		struct elf f;
 		Elf64_Phdr p[3];
-	} x = { .f = good_elf() };
+	} x = { .f = good_elf(ENTRY) };
 	struct gmem *m = ram_of(RAM);
 	struct load_kernel k;
 	struct err e = { 0 };

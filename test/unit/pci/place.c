@@ -246,13 +246,13 @@ static bool way(const struct model *from, uint8_t *out, unsigned int *len)
 	return false;
 }
 
-static void begin(void)
+/* One segment with windows of so many pages below and above 4 GiB. */
+static void host_begin(uint64_t low, uint64_t high)
 {
-	static const struct pci_ids ids = { .vendor = 0x1af4, .device = 0x1042 };
 	struct pci_host_args a = { .segments = 1,
 				   .ecam = ECAM,
-				   .mem32 = { LOW, LOW_PAGES * PAGE },
-				   .mem64 = { HIGH, HIGH_PAGES * PAGE } };
+				   .mem32 = { LOW, low * PAGE },
+				   .mem64 = { HIGH, high * PAGE } };
 	struct err e = { 0 };
 
 	fake_begin();
@@ -260,6 +260,14 @@ static void begin(void)
 	a.mmio = fake.board.mmio;
 	a.irqs = fake.board.irqs;
 	fake_sound(pci_host_new(&host, &a, &e), &e);
+}
+
+static void begin(void)
+{
+	static const struct pci_ids ids = { .vendor = 0x1af4, .device = 0x1042 };
+	struct err e = { 0 };
+
+	host_begin(LOW_PAGES, HIGH_PAGES);
 	for (unsigned int i = 0; i < FNS; i++) {
 		struct pci_fn *f = &card[i].fn;
 
@@ -379,18 +387,9 @@ static void take_back(struct card *c)
 TEST(a_place_is_given_out_whenever_there_is_one)
 {
 	static struct card all[GIVEN];
-	struct pci_host_args a = { .segments = 1,
-				   .ecam = ECAM,
-				   .mem32 = { LOW, ROOM_PAGES * PAGE },
-				   .mem64 = { HIGH, PAGE } };
 	const unsigned int n = ARRAY_LEN(sizes);
-	struct err e = { 0 };
 
-	fake_begin();
-	a.pio = fake.board.pio;
-	a.mmio = fake.board.mmio;
-	a.irqs = fake.board.irqs;
-	fake_sound(pci_host_new(&host, &a, &e), &e);
+	host_begin(ROOM_PAGES, 1);
 	/* four of any sizes, one of them leaves, one of any size comes */
 	for (unsigned int k = 0; k < n * n * n * n * GIVEN * n; k++) {
 		unsigned int x = k, left;

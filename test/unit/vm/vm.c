@@ -5,7 +5,6 @@
  */
 #include "vm/vm.h"
 
-#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 
 #include "base/loop.h"
 #include "base/mem.h"
+#include "elf_file.h"
 #include "test.h"
 
 #define BASE 0x100000u
@@ -66,37 +66,11 @@ static const uint8_t program[] = {
 	0x00,
 };
 
-struct image {
-	Elf64_Ehdr h;
-	Elf64_Phdr p[2];
-	struct {
-		uint32_t name_len, desc_len, type;
-		char name[4];
-		uint64_t desc;
-	} note;
-	uint8_t body[sizeof program];
-};
+_Static_assert(sizeof program <= sizeof(((struct elf *)NULL)->body), "the program fits the file");
 
 static int make_kernel(void)
 {
-	struct image f = {
-		.h = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, 1 },
-		       .e_type = ET_EXEC,
-		       .e_machine = EM_X86_64,
-		       .e_phoff = offsetof(struct image, p),
-		       .e_phentsize = sizeof(Elf64_Phdr),
-		       .e_phnum = 2 },
-		.p = { { .p_type = PT_LOAD,
-			 .p_offset = offsetof(struct image, body),
-			 .p_paddr = BASE,
-			 .p_filesz = sizeof program,
-			 .p_memsz = sizeof program },
-		       { .p_type = PT_NOTE,
-			 .p_offset = offsetof(struct image, note),
-			 .p_filesz = sizeof f.note,
-			 .p_align = 4 } },
-		.note = { 4, 8, 18, "Xen", BASE },
-	};
+	struct elf f = good_elf(BASE);
 	int fd = memfd_create("kernel", 0);
 
 	memcpy(f.body, program, sizeof program);
