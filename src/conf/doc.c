@@ -14,10 +14,8 @@
 #include "base/str.h"
 #include "conf/conf.h"
 #include "conf/opt.h"
+#include "conf/page.h"
 
-#define WIDTH 100      /* columns of help */
-#define KEY_COLUMN 6   /* where keys begin in help */
-#define TEXT_COLUMN 40 /* where their sentences begin */
 #define PEER_NAME "cloud-hypervisor"
 #define PEER_VERSION "53.0.0" /* whose command line and API this is */
 
@@ -25,23 +23,6 @@ static const char *const groups[] = { "Payload", "Machine", "Devices", "Consoles
 
 static const char about[] =
 	"virga runs a virtual machine on KVM. Its command line is that of Cloud Hypervisor.";
-
-/* How values are said, for every document. */
-static const struct {
-	const char *what, *text;
-} syntax[] = {
-	{ "--option value",
-	  "or --option=value. An option shown with [...] takes several values and may be given "
-	  "again; each value is one more device." },
-	{ "key=value,...",
-	  "keys of an option in any order. Quotes protect commas; two quotes within quotes are "
-	  "one." },
-	{ "on|off", "or true|false." },
-	{ "<size>", "bytes, or a number with K, M or G behind it." },
-	{ "[1,2]",
-	  "a list; of numbers also with ranges: [1,3-5,8]. The brackets may be left out around a single "
-	  "item." },
-};
 
 bool doc_kind_of(enum doc_kind *out, const char *name)
 {
@@ -86,87 +67,8 @@ static void option_name(struct str *out, const struct opt *o)
 		str_add(out, "-%s", o->f->cli);
 }
 
-/* "key=<value>"; for a row that is said bare, the value alone. */
-static void key_syntax(struct str *out, const struct field *f, const char *key)
-{
-	if (*key)
-		str_add(out, "%s=", key);
-	desc_value_syntax(out, f);
-}
-
-/* The sentence with what else is to be known of a value. */
-static void key_text(struct str *out, const struct field *f, uint32_t flags)
-{
-	AUTO_STR struct str def = { 0 };
-
-	str_puts(out, f->doc);
-	if (flags & F_REQUIRED && !(flags & F_BARE))
-		str_puts(out, " (required)");
-	else if (!f->opt || desc_field_type(f) != D_BOOL)
-		if (desc_default_text(&def, f))
-			str_add(out, " (%s)", str_text(&def));
-	if (flags & F_UNBUILT)
-		str_puts(out, "; not in this build");
-}
-
-/* Writes words from column `at` on, which is reached already, and breaks lines before WIDTH. */
-static void wrap(FILE *f, const char *text, unsigned int indent, unsigned int at)
-{
-	unsigned int column = at;
-
-	while (*text) {
-		size_t n = strcspn(text, " ");
-
-		if (column > indent && column + 1 + n > WIDTH) {
-			fprintf(f, "\n%*s", (int)indent, "");
-			column = indent;
-		} else if (column > indent) {
-			fputc(' ', f);
-			column++;
-		}
-		fprintf(f, "%.*s", (int)n, text);
-		column += (unsigned int)n;
-		text += n + strspn(text + n, " ");
-	}
-	fputc('\n', f);
-}
-
-/* A sentence of its own lines. */
-static void wrap_at(FILE *f, const char *text, unsigned int indent)
-{
-	fprintf(f, "%*s", (int)indent, "");
-	wrap(f, text, indent, indent);
-}
-
-struct help {
-	FILE *f;
-	struct str unbuilt; /* keys left for the last line */
-};
-
-static void help_key(void *arg, const struct field *f, const char *key, uint32_t flags)
-{
-	struct help *h = arg;
-	AUTO_STR struct str left = { 0 }, text = { 0 };
-
-	if (flags & (F_HIDDEN | F_DEPRECATED))
-		return;
-	if (flags & F_UNBUILT) {
-		str_add(&h->unbuilt, "%s%s", h->unbuilt.len ? ", " : "", key);
-		return;
-	}
-	key_syntax(&left, f, key);
-	key_text(&text, f, flags);
-	fprintf(h->f, "%*s%s", KEY_COLUMN, "", str_text(&left));
-	if (KEY_COLUMN + left.len + 1 > TEXT_COLUMN)
-		fprintf(h->f, "\n%*s", TEXT_COLUMN, "");
-	else
-		fprintf(h->f, "%*s", (int)(TEXT_COLUMN - KEY_COLUMN - left.len), "");
-	wrap(h->f, str_text(&text), TEXT_COLUMN, TEXT_COLUMN);
-}
-
 static void help_option(FILE *f, const struct opt *o)
 {
-	struct help h = { .f = f };
 	AUTO_STR struct str head = { 0 }, text = { 0 };
 
 	option_name(&head, o);
@@ -174,16 +76,11 @@ static void help_option(FILE *f, const struct opt *o)
 		str_putc(&head, ' ');
 	option_syntax(&head, o);
 	fprintf(f, "  %s\n", str_text(&head));
-	key_text(&text, o->f, o->f->flags);
-	wrap_at(f, str_text(&text), 4);
+	page_key_text(&text, o->f, o->f->flags);
+	page_sentence(f, str_text(&text), 4);
 	if (desc_field_type(o->f) != D_OBJ)
 		return;
-	desc_each_key(o->f->sub, help_key, &h);
-	if (h.unbuilt.len) {
-		fprintf(f, "%*snot in this build:", KEY_COLUMN, "");
-		wrap(f, str_text(&h.unbuilt), KEY_COLUMN + 2, KEY_COLUMN + 18);
-	}
-	str_fini(&h.unbuilt);
+	page_help_keys(f, o->f->sub);
 }
 
 void doc_help(FILE *f)
@@ -208,46 +105,15 @@ void doc_help(FILE *f)
 		"  -h, --help\n    print this\n  -V, --version\n    print the version\n"
 		"  --doc help|man|md|openapi\n    print a document made from the descriptions of the options\n");
 	fprintf(f, "\nValues:\n");
-	for (size_t i = 0; i < ARRAY_LEN(syntax); i++) {
-		fprintf(f, "  %-16s", syntax[i].what);
-		wrap(f, syntax[i].text, 18, 18);
+	for (size_t i = 0; i < PAGE_VALUES; i++) {
+		fprintf(f, "  %-16s", page_values[i].what);
+		page_wrap(f, page_values[i].text, 18, 18);
 	}
 	fprintf(f, "\nKnown, and not in this build:\n");
-	wrap_at(f, str_text(&unbuilt), 2);
+	page_sentence(f, str_text(&unbuilt), 2);
 	fprintf(f,
 		"\nExample:\n  virga --kernel vmlinux --cmdline \"console=hvc0 root=/dev/vda1\" \\\n"
 		"        --cpus boot=2 --memory size=1G --disk path=disk.raw --net tap=tap0\n");
-}
-
-/* Text for roff: what it would read as its own is escaped. */
-static void roff(FILE *f, const char *text)
-{
-	if (*text == '.' || *text == '\'')
-		fputs("\\&", f);
-	for (; *text; text++) {
-		if (*text == '\\')
-			fputs("\\e", f);
-		else if (*text == '-')
-			fputs("\\-", f);
-		else
-			fputc(*text, f);
-	}
-}
-
-static void man_key(void *arg, const struct field *f, const char *key, uint32_t flags)
-{
-	FILE *out = arg;
-	AUTO_STR struct str left = { 0 }, text = { 0 };
-
-	if (flags & (F_HIDDEN | F_DEPRECATED))
-		return;
-	key_syntax(&left, f, key);
-	key_text(&text, f, flags);
-	fputs(".TP\n.B ", out);
-	roff(out, str_text(&left));
-	fputc('\n', out);
-	roff(out, str_text(&text));
-	fputs(".\n", out);
 }
 
 static void man_option(FILE *f, const struct opt *o)
@@ -256,19 +122,17 @@ static void man_option(FILE *f, const struct opt *o)
 
 	option_name(&name, o);
 	option_syntax(&value, o);
-	key_text(&text, o->f, o->f->flags);
+	page_key_text(&text, o->f, o->f->flags);
 	fputs(".TP\n\\fB", f);
-	roff(f, str_text(&name));
+	page_roff(f, str_text(&name));
 	fputs("\\fR ", f);
-	roff(f, str_text(&value));
+	page_roff(f, str_text(&value));
 	fputc('\n', f);
-	roff(f, str_text(&text));
+	page_roff(f, str_text(&text));
 	fputs(".\n", f);
 	if (desc_field_type(o->f) != D_OBJ || !o->f->sub->count)
 		return;
-	fputs(".RS\n", f);
-	desc_each_key(o->f->sub, man_key, f);
-	fputs(".RE\n", f);
+	page_man_keys(f, o->f->sub);
 }
 
 static void doc_man(FILE *f)
@@ -281,15 +145,15 @@ static void doc_man(FILE *f)
 		".TH VIRGA 1 \"\" \"virga %s\" \"User Commands\"\n.SH NAME\nvirga \\- virtual machine monitor\n",
 		VIRGA_VERSION);
 	fputs(".SH SYNOPSIS\n.B virga\n.RI [ options ]\n.SH DESCRIPTION\n", f);
-	roff(f, about);
+	page_roff(f, about);
 	fputs("\nIt ends with status 0 when the guest has powered off, and with status 1 and a sentence on standard "
 	      "error when it can not begin or go on.\n.SH VALUES\n",
 	      f);
-	for (size_t i = 0; i < ARRAY_LEN(syntax); i++) {
+	for (size_t i = 0; i < PAGE_VALUES; i++) {
 		fputs(".TP\n.B ", f);
-		roff(f, syntax[i].what);
+		page_roff(f, page_values[i].what);
 		fputc('\n', f);
-		roff(f, syntax[i].text);
+		page_roff(f, page_values[i].text);
 		fputc('\n', f);
 	}
 	for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
@@ -329,7 +193,7 @@ static void md_key(void *arg, const struct field *f, const char *key, uint32_t f
 
 	if (flags & (F_HIDDEN | F_DEPRECATED))
 		return;
-	key_syntax(&left, f, key);
+	page_key_syntax(&left, f, key);
 	if (flags & F_REQUIRED && !(flags & F_BARE))
 		str_puts(&def, "required");
 	else
@@ -352,7 +216,7 @@ static void md_option(FILE *f, const struct opt *o)
 	if (!opt_is_flag(o))
 		str_putc(&head, ' ');
 	option_syntax(&head, o);
-	key_text(&text, o->f, o->f->flags);
+	page_key_text(&text, o->f, o->f->flags);
 	fprintf(f, "\n### `%s`\n\n%s.\n", str_text(&head), str_text(&text));
 	if (desc_field_type(o->f) != D_OBJ || !o->f->sub->count)
 		return;
@@ -368,8 +232,8 @@ static void doc_md(FILE *f)
 	fprintf(f,
 		"<!-- Printed by virga --doc md; edit src/conf/*.def in its place. -->\n# Options\n\n%s\n\n",
 		about);
-	for (size_t i = 0; i < ARRAY_LEN(syntax); i++)
-		fprintf(f, "- `%s`: %s\n", syntax[i].what, syntax[i].text);
+	for (size_t i = 0; i < PAGE_VALUES; i++)
+		fprintf(f, "- `%s`: %s\n", page_values[i].what, page_values[i].text);
 	for (size_t g = 0; g < ARRAY_LEN(groups); g++) {
 		fprintf(f, "\n## %s\n", groups[g]);
 		for (uint32_t i = 0; i < n; i++)
