@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/desc_row.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -20,6 +21,8 @@ enum desc_type desc_field_type(const struct field *f)
 		return f->type;
 	if (f->names)
 		return D_ENUM;
+	if (f->member == D_JSON)
+		return D_JSON;
 	return f->sub ? D_OBJ : f->member;
 }
 
@@ -30,6 +33,7 @@ size_t row_item_size(const struct field *f)
 		return f->sub->size;
 	case D_STR:
 	case D_PATH:
+	case D_JSON:
 		return sizeof(char *);
 	case D_ENUM:
 		return sizeof(uint32_t);
@@ -88,7 +92,7 @@ static bool is_plain(const struct field *f)
 {
 	enum desc_type t = desc_field_type(f);
 
-	return t != D_OBJ && t != D_STR && t != D_PATH;
+	return t != D_OBJ && t != D_STR && t != D_PATH && t != D_JSON;
 }
 
 static void item_default(const struct field *f, void *item)
@@ -120,6 +124,8 @@ static void item_free(const struct field *f, void *item)
 		desc_free(f->sub, item);
 	else if (row_is_text(f))
 		free(*(char **)item);
+	else if (desc_field_type(f) == D_JSON)
+		json_put(*(struct json **)item);
 }
 
 void desc_free(const struct desc *d, void *obj)
@@ -154,6 +160,8 @@ static void item_copy(const struct field *f, void *to, const void *from)
 		desc_copy(f->sub, to, from);
 	else if (row_is_text(f))
 		*(char **)to = *(char *const *)from ? mem_str(*(char *const *)from) : NULL;
+	else if (desc_field_type(f) == D_JSON)
+		row_store_json(to, *(struct json *const *)from);
 	else
 		memcpy(to, from, row_item_size(f));
 }
@@ -189,6 +197,11 @@ static bool item_equal(const struct field *f, const void *a, const void *b)
 		const char *x = *(char *const *)a, *y = *(char *const *)b;
 
 		return x && y ? !strcmp(x, y) : x == y;
+	}
+	if (desc_field_type(f) == D_JSON) {
+		const struct json *x = *(struct json *const *)a, *y = *(struct json *const *)b;
+
+		return x && y ? json_equal_to(x, y) : x == y;
 	}
 	return !memcmp(a, b, row_item_size(f));
 }

@@ -16,6 +16,7 @@
  *   uint8_t[n]					opaque bytes as hex (D_HEX)
  *   t[n]					n numbers or objects, all of them (.count = n)
  *   plain data with a text of its own		(.text)
+ *   struct json *				any JSON value, owned, NULL when absent; .sub tells its schema
  * A config struct holds `uint64_t set` (has_set), one bit per row, that tells said from default;
  * what is absent is left out of its JSON. State structs have none, and every row is in their JSON.
  * Whole numbers above INT64_MAX are "0x…" strings in JSON; such strings are read for any unsigned
@@ -51,7 +52,19 @@ struct str;  /* base/str.h: bounded builder */
 		type *items;                                                                       \
 	}
 
-enum desc_type { D_AUTO, D_BOOL, D_UINT, D_INT, D_SIZE, D_STR, D_PATH, D_ENUM, D_OBJ, D_HEX };
+enum desc_type {
+	D_AUTO,
+	D_BOOL,
+	D_UINT,
+	D_INT,
+	D_SIZE,
+	D_STR,
+	D_PATH,
+	D_ENUM,
+	D_OBJ,
+	D_HEX,
+	D_JSON
+};
 
 enum {
 	F_POINTER = 1 << 0,    /* nested object held by an owned pointer */
@@ -118,7 +131,8 @@ struct field {
 #define DESC_MEMBER(m)                                                                             \
 	_Generic((m), bool: D_BOOL, uint8_t: D_UINT, uint16_t: D_UINT, uint32_t: D_UINT,           \
 		 unsigned long: D_UINT, unsigned long long: D_UINT, int8_t: D_INT, int16_t: D_INT, \
-		 int32_t: D_INT, long: D_INT, long long: D_INT, char *: D_STR, default: D_AUTO)
+		 int32_t: D_INT, long: D_INT, long long: D_INT, char *: D_STR,      \
+		 struct json *: D_JSON, default: D_AUTO)
 
 struct desc {
 	const char *name; /* schema name, e.g. "DiskConfig" */
@@ -129,6 +143,9 @@ struct desc {
 	uint32_t version; /* saved state: 1.. */
 	uint32_t set_off; /* of `uint64_t set`; valid when has_set */
 	bool has_set;
+	/* the schema of an object with any keys, whose values are all like this row; there is no
+	 * struct then */
+	const struct field *values;
 	/* relates fields after all were read; may refuse. NULL = nothing to relate */
 	int (*fix)(void *obj, struct err *e);
 };

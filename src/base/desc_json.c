@@ -87,6 +87,10 @@ static int read_item(const struct field *f, void *item, const struct json *j,
 		return read_object(f->sub, item, j, s, e);
 	case D_HEX:
 		return str_unhex(item, f->size, json_str(j), e);
+	case D_JSON:
+		json_put(*(struct json **)item);
+		row_store_json(item, j);
+		return 0;
 	default:
 		return read_uint(f, item, j, e);
 	}
@@ -288,6 +292,9 @@ static struct json *write_item(const struct field *f, const void *item)
 	case D_HEX:
 		str_hex(&s, item, f->size);
 		return json_new_str(str_text(&s));
+	case D_JSON:
+		return *(struct json *const *)item ? json_dup(*(struct json *const *)item)
+						   : json_new_null();
 	default:
 		return write_uint(row_load(f, item));
 	}
@@ -309,7 +316,7 @@ static bool is_absent(const struct desc *d, unsigned int row, const void *obj)
 		return f->text->absent(at);
 	if (desc_is_list(f) || desc_is_pointer(f))
 		return !row_items(f, obj).count;
-	if (row_is_text(f))
+	if (row_is_text(f) || desc_field_type(f) == D_JSON)
 		return !*(char *const *)at;
 	return row_is_optional_number(d, f) && !desc_said(d, obj, row);
 }
@@ -377,6 +384,10 @@ static struct json *schema_item(const struct field *f)
 			json_add(names, json_new_str(f->names[i]));
 		json_set(s, "enum", names);
 		break;
+	case D_JSON:
+		if (!f->sub)
+			break; /* anything */
+			       /* fall through */
 	case D_OBJ:
 		snprintf(ref, sizeof(ref), "#/components/schemas/%s", f->sub->name);
 		json_set_str(s, "$ref", ref);
@@ -392,6 +403,7 @@ static void schema_default(struct json *s, const struct field *f)
 	switch (desc_field_type(f)) {
 	case D_OBJ:
 	case D_HEX:
+	case D_JSON:
 		return;
 	case D_STR:
 	case D_PATH:
@@ -456,6 +468,9 @@ struct json *desc_schema(const struct desc *d)
 	else
 		json_put(must);
 	json_set(s, "properties", rows);
-	json_set_bool(s, "additionalProperties", false);
+	if (d->values)
+		json_set(s, "additionalProperties", schema_item(d->values));
+	else
+		json_set_bool(s, "additionalProperties", false);
 	return s;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -81,6 +82,11 @@ int row_store_name(const struct field *f, void *item, const char *name, const ch
 			str_add(&all, "%s%s", all.len ? ", " : "", names[i]);
 	}
 	return err_set(e, ERR_BAD, "'%s' is none of %s", name, str_text(&all));
+}
+
+void row_store_json(void *item, const struct json *j)
+{
+	*(struct json **)item = j ? json_dup(j) : NULL;
 }
 
 void *row_grow(const struct field *f, void *obj, struct err *e)

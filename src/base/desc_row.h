@@ -33,6 +33,8 @@ MUST int row_store_int(const struct field *f, void *item, int64_t v, struct err 
 MUST int row_store_str(const struct field *f, void *item, char *owned, struct err *e);
 MUST int row_store_name(const struct field *f, void *item, const char *name,
 			const char *const *names, struct err *e);
+/* item becomes a copy of j, which may be NULL; what it held is not freed. */
+void row_store_json(void *item, const struct json *j);
 /* A new item behind a list's last, at its default; NULL with a sentence when the list is full. */
 void *row_grow(const struct field *f, void *obj, struct err *e);
 /* The object of a pointer row, made with its defaults when absent. */

@@ -225,6 +225,11 @@ bool json_bool(const struct json *j)
 	return json_is_true(lib(j));
 }
 
+struct json *json_dup(const struct json *j)
+{
+	return made(json_deep_copy(lib(j)));
+}
+
 bool json_equal_to(const struct json *a, const struct json *b)
 {
 	return json_equal(lib(a), lib(b));

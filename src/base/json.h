@@ -78,6 +78,8 @@ bool json_next(const struct json *obj, struct json_iter *it);
 const char *json_str(const struct json *j);
 int64_t json_int(const struct json *j);
 bool json_bool(const struct json *j);
+/* A value of the same content that the caller puts. */
+struct json *json_dup(const struct json *j);
 bool json_equal_to(const struct json *a, const struct json *b);
 
 enum json_style { JSON_LINE, JSON_PRETTY };

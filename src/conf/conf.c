@@ -215,6 +215,30 @@ static int restored_net_fix(void *obj, struct err *e)
 	return 0;
 }
 
+const struct desc resource_desc = {
+	.name = "Resource",
+	.doc = "an address or an interrupt: one key, its kind",
+	.values = &(const struct field){ .type = D_JSON },
+};
+
+const struct desc device_tree_desc = {
+	.name = "DeviceTree",
+	.doc = "devices by their names",
+	.values = &(const struct field){ .sub = &device_node_desc },
+};
+
+static const struct desc dev_counters_desc = {
+	.name = "DeviceCounters",
+	.doc = "counters of a device by their names",
+	.values = &(const struct field){ .type = D_UINT, .width = 8 },
+};
+
+const struct desc counters_desc = {
+	.name = "VmCounters",
+	.doc = "counters of devices by the names of these",
+	.values = &(const struct field){ .sub = &dev_counters_desc },
+};
+
 void conf_default(struct vm_conf *c)
 {
 	desc_default(&vm_desc, c);

@@ -49,6 +49,11 @@
 #undef END
 extern const struct desc serial_desc; /* struct console_conf without its place on PCI */
 
+/* Objects of any keys, of which there is no struct. */
+extern const struct desc resource_desc;	   /* one key, the kind: whatever is to be said of it */
+extern const struct desc device_tree_desc; /* name of a device: DeviceNode */
+extern const struct desc counters_desc;	   /* name of a device: name of a counter: number */
+
 /* the numbers of the rows */
 #define CONF_ROW(name) CONF_CAT3(CONF_CAT(ROW_, CONF_T), _, name)
 #define STRUCT(...) enum {

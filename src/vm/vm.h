@@ -19,8 +19,6 @@
 struct loop;
 struct vm;
 
-enum vm_state { VM_CREATED, VM_RUNNING, VM_SHUTDOWN };
-
 /* Upward talk to main: the VM came to rest. */
 struct vm_up {
 	/* the guest powered off, or the machine failed (why is set) */
