@@ -20,7 +20,7 @@ struct net_counters {
 };
 extern const struct desc net_counters_desc;
 /* Asks the driver to tell the network where it is (VIRTIO_NET_F_GUEST_ANNOUNCE), as after a restore
- * elsewhere. Nothing happens when it has not agreed to do so. Control thread. */
+ * elsewhere. Nothing happens when it has not agreed to do so. Any thread. */
 void net_announce(struct dev *d);
 /* Other limits of each direction from now on; NULL: none. Control thread. */
 void net_limit(struct dev *d, const struct rate_limiter_conf *c);

@@ -178,18 +178,20 @@ static void vcon_reset(struct vdev *v)
 
 static void window_put(struct vcon *s, uint16_t cols, uint16_t rows)
 {
-	le16_put(s->v.config + CFG_COLS, cols);
-	le16_put(s->v.config + CFG_ROWS, rows);
+	uint8_t bytes[2];
+
+	le16_put(bytes, cols);
+	vdev_config_put(&s->v, CFG_COLS, bytes, sizeof(bytes));
+	le16_put(bytes, rows);
+	vdev_config_put(&s->v, CFG_ROWS, bytes, sizeof(bytes));
 }
 
 static void vcon_resized(void *arg, uint16_t cols, uint16_t rows)
 {
 	struct vcon *s = arg;
 
-	pthread_mutex_lock(&s->v.lock);
 	window_put(s, cols, rows);
 	vdev_config_changed(&s->v);
-	pthread_mutex_unlock(&s->v.lock);
 }
 
 static int vcon_init(struct dev *d, struct err *e)

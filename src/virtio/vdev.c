@@ -186,6 +186,12 @@ static void tell(struct vdev *v, const char *what)
 		up->event(up->arg, "virtio-device", what, v->dev.id);
 }
 
+/* Under the lock, as all who look at it but vdev_config_changed. */
+static void status_put(struct vdev *v, int status)
+{
+	__atomic_store_n(&v->status, (uint8_t)status, __ATOMIC_RELAXED);
+}
+
 static void reset(struct vdev *v)
 {
 	bool was_running = v->status & VSTAT_DRIVER_OK;
@@ -194,7 +200,7 @@ static void reset(struct vdev *v)
 	for (uint16_t i = 0; i < v->nqueues; i++)
 		queue_init(&v->queues[i]);
 	v->features = v->driver_features = 0;
-	v->status = 0;
+	status_put(v, 0);
 	atomic_store(&v->broken, false);
 	if (vdev_class(v)->reset)
 		vdev_class(v)->reset(v);
@@ -219,12 +225,12 @@ static void add_status(struct vdev *v, uint8_t s)
 			  (unsigned long long)v->driver_features, (unsigned long long)v->offered);
 		fresh &= (uint8_t)~VSTAT_FEATURES_OK;
 	}
-	v->status |= (uint8_t)(fresh & ~VSTAT_DRIVER_OK);
+	status_put(v, v->status | (fresh & ~VSTAT_DRIVER_OK));
 	if (fresh & VSTAT_FEATURES_OK)
 		v->features = v->driver_features;
 	if (!(fresh & VSTAT_DRIVER_OK) || !(v->status & VSTAT_FEATURES_OK))
 		return;
-	v->status |= VSTAT_DRIVER_OK;
+	status_put(v, v->status | VSTAT_DRIVER_OK);
 	if (!wants_running(v))
 		return;
 	start_all(v);
@@ -272,6 +278,9 @@ void vdev_config_write(struct vdev *v, uint32_t off, const uint8_t *data, uint32
 		uint8_t *c = &v->config[off + i], mask = v->config_mask[off + i];
 		uint8_t now = (uint8_t)((*c & ~mask) | (data[i] & mask));
 
+		/* not touched at all: the device may be changing it */
+		if (!mask)
+			continue;
 		changed |= now != *c;
 		*c = now;
 	}
@@ -280,19 +289,25 @@ void vdev_config_write(struct vdev *v, uint32_t off, const uint8_t *data, uint32
 	pthread_mutex_unlock(&v->lock);
 }
 
-void vdev_config_changed(struct vdev *v)
-{
-	__atomic_fetch_add(&v->config_gen, 1, __ATOMIC_RELAXED);
-	if (v->status & VSTAT_DRIVER_OK)
-		v->transport->config_irq(v->transport_arg);
-}
-
-/* --- from the loops --- */
+/* --- from any thread --- */
 
 void vdev_config_flip(struct vdev *v, uint32_t off, uint8_t clear, uint8_t set)
 {
 	__atomic_and_fetch(&v->config[off], (uint8_t)~clear, __ATOMIC_RELAXED);
 	__atomic_or_fetch(&v->config[off], set, __ATOMIC_RELAXED);
+}
+
+void vdev_config_put(struct vdev *v, uint32_t off, const uint8_t *data, uint32_t len)
+{
+	for (uint32_t i = 0; i < len; i++)
+		__atomic_store_n(&v->config[off + i], data[i], __ATOMIC_RELAXED);
+}
+
+void vdev_config_changed(struct vdev *v)
+{
+	__atomic_fetch_add(&v->config_gen, 1, __ATOMIC_RELEASE);
+	if (__atomic_load_n(&v->status, __ATOMIC_RELAXED) & VSTAT_DRIVER_OK)
+		v->transport->config_irq(v->transport_arg);
 }
 
 void vdev_kick(struct vdev *v, uint16_t queue)
@@ -344,7 +359,7 @@ int vdev_load(struct vdev *v, const struct vdev_state *s, struct err *e)
 	pthread_mutex_lock(&v->lock);
 	v->features = s->features;
 	v->driver_features = s->driver_features;
-	v->status = (uint8_t)(s->status & ~VSTAT_NEEDS_RESET);
+	status_put(v, s->status & ~VSTAT_NEEDS_RESET);
 	v->config_gen = s->config_gen;
 	atomic_store(&v->broken, s->broken != 0);
 	for (uint16_t i = 0; i < v->nqueues; i++) {

@@ -12,8 +12,8 @@
  * v->features.
  *
  * The lock is held while a vCPU waits for a loop (start, stop). So a loop never takes it: it reads
- * the ring, says vqueue_notify or vdev_broken, and leaves config bytes to the control thread, but
- * for bits of one byte (vdev_config_flip).
+ * the ring, says vqueue_notify or vdev_broken, and changes config bytes by vdev_config_flip and
+ * vdev_config_put.
  */
 #pragma once
 
@@ -121,16 +121,16 @@ void vqueue_notify(struct vqueue *q);
 /* The ring or a request broke the rules that cannot be answered: NEEDS_RESET, config interrupt; the
  * device goes quiet. Any loop. */
 void vdev_broken(struct vdev *v, const char *why);
-/* Clears and sets bits of one config byte that the driver never writes; it sees them when it looks.
- * Any thread. */
+/* Any thread, on config bytes that the driver never writes. Clears and sets bits of one, or puts
+ * several: the driver sees them when it looks. */
 void vdev_config_flip(struct vdev *v, uint32_t off, uint8_t clear, uint8_t set);
+void vdev_config_put(struct vdev *v, uint32_t off, const uint8_t *data, uint32_t len);
+/* And tells it to look, by generation and interrupt. Any thread. */
+void vdev_config_changed(struct vdev *v);
 static inline bool vdev_is_broken(const struct vdev *v)
 {
 	return atomic_load_explicit(&v->broken, memory_order_relaxed);
 }
-/* For the device, on the control thread, v->lock held: it changed its config bytes; generation and
- * interrupt. */
-void vdev_config_changed(struct vdev *v);
 
 /* For the transport, on vCPU threads; these take v->lock themselves. */
 uint8_t vdev_status(struct vdev *v);
