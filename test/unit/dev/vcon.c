@@ -260,7 +260,10 @@ TEST(the_windows_size_is_told_and_its_change_too)
 	drv_start(&s->r, ~0ull);
 	assert_int_equal(rd(&s->r, AT_CONFIG, 4), 80 | 25 << 16);
 	assert_int_equal(rd(&s->r, AT_CONFIG + 4, 4), 1);
+	/* with the lock held by a vCPU that waits for the console's loop */
+	pthread_mutex_lock(&vdev_of(s->r.d)->lock);
 	s->c.resized(s->c.arg, 132, 50);
+	pthread_mutex_unlock(&vdev_of(s->r.d)->lock);
 	assert_int_equal(rd(&s->r, AT_CONFIG, 4), 132 | 50 << 16);
 	assert_true(drv_pending(&s->r, 2));
 	wr(&s->r, AT_CONFIG, 8, 0);

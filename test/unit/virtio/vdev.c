@@ -5,6 +5,8 @@
  */
 #include "test.h"
 
+#include <sched.h>
+
 #include "virtio/echo.h"
 
 static struct echo *up(struct rig *r)
@@ -254,6 +256,34 @@ TEST(a_change_of_config_is_told_when_the_driver_runs)
 	rig_fini(&r);
 }
 
+static void *write_for_ever(void *arg)
+{
+	struct rig *r = arg;
+
+	while (!__atomic_load_n(&r->events, __ATOMIC_RELAXED))
+		wr(r, AT_CONFIG, 8, 0);
+	return NULL;
+}
+
+TEST(what_a_driver_may_not_write_the_device_changes_under_its_hands)
+{
+	struct rig r;
+	struct echo *s = up(&r);
+	pthread_t t;
+
+	memset(s->v.config_mask, 0, sizeof(s->v.config_mask));
+	assert_int_equal(pthread_create(&t, NULL, write_for_ever, &r), 0);
+	for (int i = 0; i < 20000; i++) {
+		vdev_config_flip(&s->v, 3, 0, 1);
+		sched_yield();
+		assert_int_equal(__atomic_load_n(&s->v.config[3], __ATOMIC_RELAXED) & 1, 1);
+		vdev_config_flip(&s->v, 3, 1, 0);
+	}
+	__atomic_store_n(&r.events, 1, __ATOMIC_RELAXED);
+	pthread_join(t, NULL);
+	rig_fini(&r);
+}
+
 TEST(stopping_and_starting_keeps_the_place_in_the_rings)
 {
 	struct rig r;
@@ -306,6 +336,7 @@ int main(void)
 		T(a_reset_forgets_everything),
 		T(config_bytes_change_where_the_mask_allows),
 		T(a_change_of_config_is_told_when_the_driver_runs),
+		T(what_a_driver_may_not_write_the_device_changes_under_its_hands),
 		T(stopping_and_starting_keeps_the_place_in_the_rings),
 		T(no_queues_and_too_many_are_refused),
 	};

@@ -375,7 +375,7 @@ TEST(a_dead_socket_is_replaced_and_nothing_else)
 	unlink(file);
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
-	refused(longer, "at most 107 bytes");
+	refused(longer, "1 to 107 bytes");
 }
 
 int main(void)
