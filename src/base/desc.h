@@ -84,6 +84,7 @@ enum {
 	F_JSON_REQUIRED = 1 << 13, /* must be said in JSON, has a default on the command line */
 	F_PAD = 1 << 14,	   /* state: bytes that hold nothing; never written, always zero */
 	F_COUNTED = 1 << 15,	   /* a flag whose number of times counts, as -v */
+	F_GAUGE = 1 << 16,	   /* counters: it falls too; others only grow */
 };
 
 struct desc;
@@ -106,6 +107,7 @@ struct field {
 	const char *what;  /* placeholder in help where the type's is not enough: "<iface>" */
 	const char *old;   /* former spelling, taken with a warning */
 	const char *doc;   /* one sentence without a full stop */
+	const char *unit;  /* counters: "bytes", "microseconds"; NULL = a plain number */
 	const char *access;	  /* PATH rows, for Landlock: "r", "rw", "rwm" (guard/landlock.h) */
 	const char *def_str;	  /* default of a string */
 	const char *const *names; /* of an enum, NULL-ended; JSON spelling */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/counter.h"
 #include "base/mem.h"
 
 /* Direct registers. */
@@ -64,10 +65,16 @@ struct ioapic_state {
 	uint64_t redirection[IRQ_PINS];
 };
 
+/* What has passed so far. */
+struct ioapic_counters {
+	uint64_t interrupts;
+};
+
 struct ioapic {
 	struct dev dev;
 	pthread_mutex_t lock;
 	struct ioapic_state s;
+	struct ioapic_counters n;
 };
 
 static struct ioapic *ioapic_of(struct dev *d)
@@ -130,6 +137,7 @@ static void pin_serve(struct ioapic *c, uint32_t pin)
 	if (entry_is_level(*red))
 		*red |= RED_REMOTE_IRR;
 	m = entry_message(*red);
+	counter_add(&c->n.interrupts, 1);
 	irq_msi_now(c->dev.board->irqs, m.addr, m.data);
 }
 
@@ -284,11 +292,19 @@ static const struct desc ioapic_state_desc =
 
 static const struct bus_ops win_ops = { .read = win_read, .write = win_write };
 
+static const struct field counters_fields[] = {
+	S(struct ioapic_counters, interrupts, .doc = "interrupts that its pins have sent"),
+};
+static const struct desc counters_desc =
+	DESC_OF(struct ioapic_counters, counters_fields, "ioapic counters");
+
 const struct fixed_class ioapic_class = {
 	.dev = {
 		.name = "ioapic",
 		.state = &ioapic_state_desc,
 		.size = sizeof(struct ioapic),
+		.counters = &counters_desc,
+		.counters_off = offsetof(struct ioapic, n),
 		.state_off = offsetof(struct ioapic, s),
 		.init = ioapic_init,
 		.fini = ioapic_fini,

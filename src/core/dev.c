@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/counter.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "core/snap.h"
@@ -30,6 +31,24 @@ struct dev *dev_find(struct board *b, const char *id)
 			return d;
 	}
 	return NULL;
+}
+
+uint32_t dev_counters(const struct dev_class *c)
+{
+	return c->counters ? c->counters->count : 0;
+}
+
+void dev_count(struct dev *d, uint64_t *out)
+{
+	const struct dev_class *c = d->class;
+	const uint64_t *from = (const uint64_t *)(const void *)((const char *)d + c->counters_off);
+
+	if (c->count) {
+		c->count(d, out);
+		return;
+	}
+	for (uint32_t i = 0; i < dev_counters(c); i++)
+		out[i] = counter_get(&from[i]);
 }
 
 /* How far a device has come. */

@@ -88,6 +88,12 @@ struct dev_class {
 	int (*describe)(struct dev *d, struct aml *a); /* its AML; NULL = none */
 	const struct plug *plug;
 	const char *profile; /* name of its loops' system-call filter */
+	/* What vm.counters and metrics tell of it: a struct of uint64_t and its rows; NULL = nothing.
+	 * It lies in the instance at counters_off, each number as base/counter.h wants it, unless
+	 * count() gathers it. Control thread; never waits. */
+	const struct desc *counters;
+	size_t counters_off;
+	void (*count)(struct dev *d, void *out);
 };
 
 struct dev {
@@ -119,6 +125,9 @@ void dev_remove(struct dev *d);
 /* All of them, last added first. */
 void dev_remove_all(struct board *b);
 struct dev *dev_find(struct board *b, const char *id);
+/* Number of rows in class->counters, and their values into out; waits for nobody. */
+uint32_t dev_counters(const struct dev_class *c);
+void dev_count(struct dev *d, uint64_t *out);
 
 /* core/snap: {"id","class","v","state","plug"} of one device; the caller puts it. */
 struct json *dev_save(struct dev *d);

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/counter.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -50,8 +51,9 @@ struct blk_req {
 	enum blk_op asked; /* io.op becomes a flush on write-through's second leg */
 };
 
-struct latency {
-	uint64_t min_ns, max_ns, sum_ns, count;
+/* One way of a queue, read or write. Counters of the queue's loop. */
+struct blk_way {
+	uint64_t bytes, ops, min_ns, max_ns, sum_ns;
 };
 
 struct blk_queue {
@@ -66,11 +68,11 @@ struct blk_queue {
 	bool dead;    /* the ring is broken */
 	bool limited; /* the limit is reached */
 	struct rate_user rate;
-	uint64_t now_ns;    /* of this round; 0 = not asked yet */
-	uint64_t poll_ns;   /* how long to look at the ring before sleeping */
-	uint64_t asleep_ns; /* since when */
-	uint64_t bytes[2];  /* read, written */
-	struct latency latency[2];
+	uint64_t now_ns;		 /* of this round; 0 = not asked yet */
+	uint64_t poll_ns;		 /* how long to look at the ring before sleeping */
+	uint64_t asleep_ns;		 /* since when */
+	struct blk_way way[2];		 /* read, written */
+	uint64_t flushes, failed, waits; /* counters too */
 };
 
 struct blk {
@@ -99,17 +101,16 @@ static uint64_t now(struct blk_queue *q)
 
 static void count(struct blk_queue *q, const struct blk_req *r)
 {
-	int way = r->asked == BLK_WRITE;
-	struct latency *l = &q->latency[way];
+	struct blk_way *w = &q->way[r->asked == BLK_WRITE];
 	uint64_t took = now(q) - r->began_ns;
 
-	q->bytes[way] += r->io.len;
-	if (!l->count || took < l->min_ns)
-		l->min_ns = took;
-	if (took > l->max_ns)
-		l->max_ns = took;
-	l->sum_ns += took;
-	l->count++;
+	counter_add(&w->bytes, r->io.len);
+	if (!w->ops || took < w->min_ns)
+		counter_set(&w->min_ns, took);
+	if (took > w->max_ns)
+		counter_set(&w->max_ns, took);
+	counter_add(&w->sum_ns, took);
+	counter_add(&w->ops, 1);
 }
 
 /* data: bytes written before the status byte. §2.7.8: the used length counts from the first
@@ -120,6 +121,8 @@ static void finish(struct blk_req *r, uint8_t status, uint32_t data, bool whole)
 
 	if (q->dead)
 		return;
+	if (status != VIRTIO_BLK_S_OK)
+		counter_add(&q->failed, 1);
 	kiov_put(&r->status, 1, 0, &status, 1);
 	vq_push(&q->vq->q, r->head, whole ? data + 1 : 0);
 	q->pushed = true;
@@ -152,6 +155,8 @@ static void blk_done(struct blk_io *io, enum blk_status s)
 	}
 	if (s == BLK_OK && r->counted)
 		count(r->q, r);
+	if (s == BLK_OK && r->asked == BLK_FLUSH)
+		counter_add(&r->q->flushes, 1);
 	finish(r, status[s], read ? (uint32_t)io->len : 0, s == BLK_OK || !read);
 }
 
@@ -279,6 +284,7 @@ static int take_chains(struct blk_queue *q)
 		if (got == VQ_CHAIN && !rate_take(&q->rate, carried(&c))) {
 			vq_unpop(&q->vq->q, c.head);
 			q->limited = true;
+			counter_add(&q->waits, 1);
 			break;
 		}
 		if (got == VQ_BAD || blk_submit(q, &c)) {
@@ -669,66 +675,78 @@ int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e)
 
 /* --- counters --- */
 
-struct counters_call {
-	const struct blk_queue *q;
-	uint64_t bytes[2];
-	struct latency latency[2];
+struct blk_counters {
+	uint64_t read_bytes, write_bytes, read_ops, write_ops;
+	uint64_t read_latency_min, read_latency_max, read_latency_avg;
+	uint64_t write_latency_min, write_latency_max, write_latency_avg;
+	uint64_t read_time, write_time;
+	uint64_t flush_ops, failed_ops, limit_waits;
 };
 
-static void add_counters(void *arg)
+/* A queue may count between two looks; then its mean is off by that one request. */
+static void add_way(struct blk_way *sum, const struct blk_way *w)
 {
-	struct counters_call *c = arg;
+	uint64_t ops = counter_get(&w->ops), min_ns = counter_get(&w->min_ns);
 
-	for (int way = 0; way < 2; way++) {
-		const struct latency *l = &c->q->latency[way];
-		struct latency *sum = &c->latency[way];
-
-		c->bytes[way] += c->q->bytes[way];
-		if (l->count && (!sum->count || l->min_ns < sum->min_ns))
-			sum->min_ns = l->min_ns;
-		sum->max_ns = max_u64(sum->max_ns, l->max_ns);
-		sum->sum_ns += l->sum_ns;
-		sum->count += l->count;
-	}
+	if (ops && (!sum->ops || min_ns < sum->min_ns))
+		sum->min_ns = min_ns;
+	sum->max_ns = max_u64(sum->max_ns, counter_get(&w->max_ns));
+	sum->bytes += counter_get(&w->bytes);
+	sum->sum_ns += counter_get(&w->sum_ns);
+	sum->ops += ops;
 }
 
-void blk_counters_get(struct dev *d, struct blk_counters *out)
+static void blk_count(struct dev *d, void *out)
 {
 	struct blk *b = blk_of(vdev_of(d));
-	struct counters_call c = { 0 };
-	const struct latency *r = &c.latency[0], *w = &c.latency[1];
+	struct blk_counters *c = out;
+	struct blk_way r = { 0 }, w = { 0 };
 
+	*c = (struct blk_counters){ 0 };
 	for (uint16_t i = 0; i < b->v.nqueues; i++) {
-		c.q = &b->queues[i];
-		loop_call(b->queues[i].loop, add_counters, &c);
+		const struct blk_queue *q = &b->queues[i];
+
+		add_way(&r, &q->way[0]);
+		add_way(&w, &q->way[1]);
+		c->flush_ops += counter_get(&q->flushes);
+		c->failed_ops += counter_get(&q->failed);
+		c->limit_waits += counter_get(&q->waits);
 	}
-	*out = (struct blk_counters){
-		.read_bytes = c.bytes[0],
-		.write_bytes = c.bytes[1],
-		.read_ops = r->count,
-		.write_ops = w->count,
-		.read_latency_min = r->min_ns / 1000,
-		.read_latency_max = r->max_ns / 1000,
-		.read_latency_avg = r->count ? r->sum_ns / r->count / 1000 : 0,
-		.write_latency_min = w->min_ns / 1000,
-		.write_latency_max = w->max_ns / 1000,
-		.write_latency_avg = w->count ? w->sum_ns / w->count / 1000 : 0,
-	};
+	c->read_bytes = r.bytes;
+	c->write_bytes = w.bytes;
+	c->read_ops = r.ops;
+	c->write_ops = w.ops;
+	c->read_latency_min = r.min_ns / 1000;
+	c->read_latency_max = r.max_ns / 1000;
+	c->read_latency_avg = r.ops ? r.sum_ns / r.ops / 1000 : 0;
+	c->write_latency_min = w.min_ns / 1000;
+	c->write_latency_max = w.max_ns / 1000;
+	c->write_latency_avg = w.ops ? w.sum_ns / w.ops / 1000 : 0;
+	c->read_time = r.sum_ns / 1000;
+	c->write_time = w.sum_ns / 1000;
 }
 
+#define COUNTER(member, ...) S(struct blk_counters, member, __VA_ARGS__)
+#define MICROS .unit = "microseconds"
 static const struct field counters_fields[] = {
-	S(struct blk_counters, read_bytes, .doc = "bytes that the guest has read"),
-	S(struct blk_counters, write_bytes, .doc = "bytes that the guest has written"),
-	S(struct blk_counters, read_ops, .doc = "reads that have ended well"),
-	S(struct blk_counters, write_ops, .doc = "writes that have ended well"),
-	S(struct blk_counters, read_latency_min, .doc = "shortest read in microseconds"),
-	S(struct blk_counters, read_latency_max, .doc = "longest read in microseconds"),
-	S(struct blk_counters, read_latency_avg, .doc = "mean of all reads in microseconds"),
-	S(struct blk_counters, write_latency_min, .doc = "shortest write in microseconds"),
-	S(struct blk_counters, write_latency_max, .doc = "longest write in microseconds"),
-	S(struct blk_counters, write_latency_avg, .doc = "mean of all writes in microseconds"),
+	COUNTER(read_bytes, .unit = "bytes", .doc = "bytes that the guest has read"),
+	COUNTER(write_bytes, .unit = "bytes", .doc = "bytes that the guest has written"),
+	COUNTER(read_ops, .doc = "reads that have ended well"),
+	COUNTER(write_ops, .doc = "writes that have ended well"),
+	COUNTER(read_latency_min, MICROS, .flags = F_GAUGE, .doc = "time of the shortest read"),
+	COUNTER(read_latency_max, MICROS, .flags = F_GAUGE, .doc = "time of the longest read"),
+	COUNTER(read_latency_avg, MICROS, .flags = F_GAUGE, .doc = "mean time of all reads"),
+	COUNTER(write_latency_min, MICROS, .flags = F_GAUGE, .doc = "time of the shortest write"),
+	COUNTER(write_latency_max, MICROS, .flags = F_GAUGE, .doc = "time of the longest write"),
+	COUNTER(write_latency_avg, MICROS, .flags = F_GAUGE, .doc = "mean time of all writes"),
+	COUNTER(read_time, MICROS, .doc = "time of all reads together"),
+	COUNTER(write_time, MICROS, .doc = "time of all writes together"),
+	COUNTER(flush_ops, .doc = "flushes that have ended well"),
+	COUNTER(failed_ops, .doc = "requests that were answered with an error"),
+	COUNTER(limit_waits, .doc = "times that requests had to wait for a rate limit"),
 };
-const struct desc blk_counters_desc = DESC_OF(struct blk_counters, counters_fields, "BlkCounters");
+static const struct desc counters_desc =
+	DESC_OF(struct blk_counters, counters_fields, "blk counters");
 
 static const struct field state_fields[] = {
 	S(struct blk_state, sectors),
@@ -749,6 +767,8 @@ const struct virtio_class blk_class = {
 		.fini = blk_fini,
 		.plug = &vpci_plug,
 		.profile = "blk",
+		.counters = &counters_desc,
+		.count = blk_count,
 	},
 	.type = 2,
 	.pci_class = 0x01,

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/counter.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -18,6 +19,11 @@
 #define LINE_MAX_LEN 160
 /* What a reader finds who asks whether somebody listens (Bochs). */
 #define MAGIC 0xe9
+
+/* What has passed so far. */
+struct debugport_counters {
+	uint64_t codes, firmware_bytes, console_bytes;
+};
 
 struct debugport {
 	struct dev dev;
@@ -27,6 +33,7 @@ struct debugport {
 	uint32_t len;
 	int text_fd;
 	struct chardev *chr;
+	struct debugport_counters n;
 };
 
 static struct debugport *debugport_of(struct dev *d)
@@ -64,6 +71,7 @@ static void code_write(void *arg, uint64_t off, const uint8_t *data, uint32_t le
 
 	(void)off;
 	(void)len;
+	counter_add_shared(&p->n.codes, 1);
 	if (LOG_WARN > log_level())
 		return;
 	pthread_mutex_lock(&p->lock);
@@ -94,6 +102,7 @@ static void firmware_write(void *arg, uint64_t off, const uint8_t *data, uint32_
 
 	(void)off;
 	pthread_mutex_lock(&p->lock);
+	counter_add(&p->n.firmware_bytes, len);
 	for (uint32_t i = 0; i < len; i++) {
 		if (data[i] == '\n' || p->len == LINE_MAX_LEN)
 			firmware_flush(p);
@@ -109,6 +118,7 @@ static void console_write(void *arg, uint64_t off, const uint8_t *data, uint32_t
 	struct debugport *p = debugport_of(arg);
 
 	(void)off;
+	counter_add_shared(&p->n.console_bytes, len);
 	if (p->chr)
 		p->chr->ops->write(p->chr, data, len);
 }
@@ -137,10 +147,22 @@ static const struct bus_ops code_ops = { .read = code_read, .write = code_write 
 static const struct bus_ops firmware_ops = { .read = magic_read, .write = firmware_write };
 static const struct bus_ops console_ops = { .read = magic_read, .write = console_write };
 
+static const struct field counters_fields[] = {
+	S(struct debugport_counters, codes, .doc = "codes that the guest has written to port 0x80"),
+	S(struct debugport_counters, firmware_bytes, .unit = "bytes",
+	  .doc = "bytes of text that firmware has written to port 0x402"),
+	S(struct debugport_counters, console_bytes, .unit = "bytes",
+	  .doc = "bytes that the guest has written to the debug console"),
+};
+static const struct desc counters_desc =
+	DESC_OF(struct debugport_counters, counters_fields, "debugport counters");
+
 const struct fixed_class debugport_class = {
 	.dev = {
 		.name = "debugport",
 		.size = sizeof(struct debugport),
+		.counters = &counters_desc,
+		.counters_off = offsetof(struct debugport, n),
 		.init = debugport_init,
 		.fini = debugport_fini,
 		.plug = &fixed_plug,

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/counter.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "fw/acpi.h"
@@ -35,6 +36,11 @@ struct ged_state {
 	uint8_t pad[3];
 };
 
+/* What has passed so far. */
+struct ged_counters {
+	uint64_t events;
+};
+
 struct ged {
 	struct dev dev;
 	pthread_mutex_t lock;
@@ -42,6 +48,7 @@ struct ged {
 	uint32_t gsi;
 	bool stopped;
 	uint64_t from_ns; /* when the timer was at s.ticks */
+	struct ged_counters n;
 };
 
 static struct ged *ged_of(struct dev *d)
@@ -67,6 +74,7 @@ void ged_raise(struct dev *d, enum ged_event ev)
 
 	pthread_mutex_lock(&g->lock);
 	g->s.flags |= (uint8_t)ev;
+	counter_add(&g->n.events, 1);
 	pthread_mutex_unlock(&g->lock);
 	irq_pulse(d->board->irqs, g->gsi);
 }
@@ -217,11 +225,20 @@ static const struct bus_ops flags_ops = { .read = flags_read, .write = nothing_w
 static const struct bus_ops sleep_ops = { .read = sleep_read, .write = sleep_write };
 static const struct bus_ops timer_ops = { .read = timer_read, .write = nothing_written };
 
+static const struct field counters_fields[] = {
+	S(struct ged_counters, events,
+	  .doc = "times that the guest was told of something: a power button, a hot-plug"),
+};
+static const struct desc counters_desc =
+	DESC_OF(struct ged_counters, counters_fields, "ged counters");
+
 const struct fixed_class ged_class = {
 	.dev = {
 		.name = "ged",
 		.state = &ged_state_desc,
 		.size = sizeof(struct ged),
+		.counters = &counters_desc,
+		.counters_off = offsetof(struct ged, n),
 		.state_off = offsetof(struct ged, s),
 		.init = ged_init,
 		.quiesce = ged_quiesce,

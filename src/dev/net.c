@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/counter.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -356,40 +357,45 @@ void net_limit(struct dev *d, const struct rate_limiter_conf *c)
 
 /* --- counters --- */
 
-struct counters_call {
-	const struct net_pair *p;
-	struct net_counters *sum;
+/* rx: towards the guest */
+struct net_counters {
+	uint64_t rx_bytes, tx_bytes, rx_frames, tx_frames;
+	uint64_t rx_dropped, tx_dropped, rx_limit_waits, tx_limit_waits;
 };
 
-static void add_counters(void *arg)
-{
-	struct counters_call *c = arg;
-
-	c->sum->rx_bytes += c->p->rx.bytes;
-	c->sum->tx_bytes += c->p->tx.bytes;
-	c->sum->rx_frames += c->p->rx.frames;
-	c->sum->tx_frames += c->p->tx.frames;
-}
-
-void net_counters_get(struct dev *d, struct net_counters *out)
+static void net_count(struct dev *d, void *out)
 {
 	struct net *n = net_of(vdev_of(d));
+	struct net_counters *c = out;
 
-	*out = (struct net_counters){ 0 };
+	*c = (struct net_counters){ 0 };
 	for (unsigned int i = 0; i < n->count; i++) {
-		struct counters_call c = { .p = &n->pairs[i], .sum = out };
+		const struct net_way *rx = &n->pairs[i].rx, *tx = &n->pairs[i].tx;
 
-		loop_call(n->pairs[i].loop, add_counters, &c);
+		c->rx_bytes += counter_get(&rx->bytes);
+		c->tx_bytes += counter_get(&tx->bytes);
+		c->rx_frames += counter_get(&rx->frames);
+		c->tx_frames += counter_get(&tx->frames);
+		c->rx_dropped += counter_get(&rx->dropped);
+		c->tx_dropped += counter_get(&tx->dropped);
+		c->rx_limit_waits += counter_get(&rx->waits);
+		c->tx_limit_waits += counter_get(&tx->waits);
 	}
 }
 
-static const struct field counters_fields[] = {
-	S(struct net_counters, rx_bytes, .doc = "bytes that the guest has received"),
-	S(struct net_counters, tx_bytes, .doc = "bytes that the guest has sent"),
-	S(struct net_counters, rx_frames, .doc = "frames that the guest has received"),
-	S(struct net_counters, tx_frames, .doc = "frames that the guest has sent"),
+#define COUNTER(member, ...) S(struct net_counters, member, __VA_ARGS__)
+static const struct field counter_fields[] = {
+	COUNTER(rx_bytes, .unit = "bytes", .doc = "bytes that the guest has received"),
+	COUNTER(tx_bytes, .unit = "bytes", .doc = "bytes that the guest has sent"),
+	COUNTER(rx_frames, .doc = "frames that the guest has received"),
+	COUNTER(tx_frames, .doc = "frames that the guest has sent"),
+	COUNTER(rx_dropped, .doc = "received frames and buffers that did not fit each other"),
+	COUNTER(tx_dropped, .doc = "frames of the guest that the host's side has not taken"),
+	COUNTER(rx_limit_waits, .doc = "times that received frames had to wait for a rate limit"),
+	COUNTER(tx_limit_waits, .doc = "times that sent frames had to wait for a rate limit"),
 };
-const struct desc net_counters_desc = DESC_OF(struct net_counters, counters_fields, "NetCounters");
+static const struct desc counter_rows =
+	DESC_OF(struct net_counters, counter_fields, "net counters");
 
 static const struct field state_fields[] = {
 	S_HEX(struct net_state, mac),
@@ -409,6 +415,8 @@ const struct virtio_class net_class = {
 		.fini = net_fini,
 		.plug = &vpci_plug,
 		.profile = "net",
+		.counters = &counter_rows,
+		.count = net_count,
 	},
 	.type = 1,
 	.pci_class = 0x02,

@@ -14,15 +14,8 @@
 
 extern const struct virtio_class net_class;
 
-/* What vm.counters tells of a card. rx: towards the guest. */
-struct net_counters {
-	uint64_t rx_bytes, tx_bytes, rx_frames, tx_frames;
-};
-extern const struct desc net_counters_desc;
 /* Asks the driver to tell the network where it is (VIRTIO_NET_F_GUEST_ANNOUNCE), as after a restore
  * elsewhere. Nothing happens when it has not agreed to do so. Any thread. */
 void net_announce(struct dev *d);
 /* Other limits of each direction from now on; NULL: none. Control thread. */
 void net_limit(struct dev *d, const struct rate_limiter_conf *c);
-/* Sums up the queues. Control thread. */
-void net_counters_get(struct dev *d, struct net_counters *out);

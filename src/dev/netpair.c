@@ -7,6 +7,7 @@
 #include "dev/netpair.h"
 
 #include "base/bits.h"
+#include "base/counter.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "dev/netframe.h"
@@ -134,12 +135,13 @@ static bool rx_frame(struct net_pair *p)
 	switch (netrx_frame(&p->in, &p->link, &bytes)) {
 	case NETRX_FRAME:
 		rate_pay(&p->rx.rate, bytes);
-		p->rx.bytes += bytes;
-		p->rx.frames++;
+		counter_add(&p->rx.bytes, bytes);
+		counter_add(&p->rx.frames, 1);
 		p->rx.pushed = true;
 		return true;
 	case NETRX_DROPPED:
 		p->rx.pushed = true; /* a buffer that no frame fits into, perhaps */
+		counter_add(&p->rx.dropped, 1);
 		return true;
 	case NETRX_STARVED:
 		return !rx_starved(p);
@@ -160,6 +162,8 @@ static void rx_serve(struct net_pair *p)
 	p->rx_more = !vdev_is_broken(p->v);
 	for (int i = 0; i < BATCH && p->rx_more; i++) {
 		p->rx.limited = !rate_open(&p->rx.rate);
+		if (p->rx.limited)
+			counter_add(&p->rx.waits, 1);
 		p->rx_more = !p->rx.limited && rx_frame(p);
 	}
 	if (!p->rx_more && !p->rx.limited)
@@ -195,8 +199,10 @@ static bool tx_frame(struct net_pair *p, const struct chain *c)
 	if (n == LINK_DEAD)
 		link_gone(p);
 	if (n > 0) {
-		p->tx.bytes += c->rlen - HEADER_BYTES;
-		p->tx.frames++;
+		counter_add(&p->tx.bytes, c->rlen - HEADER_BYTES);
+		counter_add(&p->tx.frames, 1);
+	} else {
+		counter_add(&p->tx.dropped, 1);
 	}
 	push(&p->tx, c->head, 0);
 	return true;
@@ -227,6 +233,7 @@ static bool tx_chain(struct net_pair *p, const struct chain *c)
 		return tx_frame(p, c);
 	vq_unpop(&p->tx.vq->q, c->head);
 	p->tx.limited = true;
+	counter_add(&p->tx.waits, 1);
 	return false;
 }
 

@@ -29,7 +29,8 @@ struct net_way {
 	bool pushed;	   /* the driver has not heard yet */
 	bool limited;	   /* the limit is reached */
 	struct rate_user rate;
-	uint64_t bytes, frames;
+	/* counters of the pair's loop, base/counter.h; waits: for the limit */
+	uint64_t bytes, frames, dropped, waits;
 };
 
 struct net_pair {

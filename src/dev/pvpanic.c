@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/counter.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -26,10 +27,16 @@ struct pvpanic_state {
 	uint8_t events; /* kinds that the guest was told of */
 };
 
+/* What has passed so far. */
+struct pvpanic_counters {
+	uint64_t panics;
+};
+
 struct pvpanic {
 	struct dev dev;
 	struct pvpanic_state s;
 	struct log_site told[KINDS]; /* each kind has a limit of its own: none hides another */
+	struct pvpanic_counters n;
 };
 
 static struct pvpanic *pvpanic_of(struct dev *d)
@@ -56,6 +63,8 @@ static void pvpanic_write(void *arg, uint64_t off, const uint8_t *data, uint32_t
 	uint32_t dropped;
 
 	(void)len;
+	if (!off)
+		counter_add_shared(&p->n.panics, 1);
 	if (!off && up->panic && log_site_admits(&p->told[kind], loop_now_ns(), &dropped))
 		up->panic(up->arg, names[kind]);
 }
@@ -76,11 +85,19 @@ static const struct desc pvpanic_state_desc =
 
 static const struct bus_ops pvpanic_ops = { .read = pvpanic_read, .write = pvpanic_write };
 
+static const struct field counters_fields[] = {
+	S(struct pvpanic_counters, panics, .doc = "times that the guest has said that it crashed"),
+};
+static const struct desc counters_desc =
+	DESC_OF(struct pvpanic_counters, counters_fields, "pvpanic counters");
+
 const struct pcidev_class pvpanic_class = {
 	.dev = {
 		.name = "pvpanic",
 		.state = &pvpanic_state_desc,
 		.size = sizeof(struct pvpanic),
+		.counters = &counters_desc,
+		.counters_off = offsetof(struct pvpanic, n),
 		.state_off = offsetof(struct pvpanic, s),
 		.init = pvpanic_init,
 		.plug = &pcidev_plug,

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/counter.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "conf/conf.h"
@@ -31,6 +32,11 @@
 #define RETRY_NS                                                                                   \
 	200000000ull /* a source that epoll does not take, or one that ended, is asked this often */
 
+/* What has passed so far. */
+struct rng_counters {
+	uint64_t read_bytes, read_ops;
+};
+
 struct rng {
 	struct vdev v; /* first member */
 	int fd;
@@ -38,6 +44,7 @@ struct rng {
 	struct loop_timer retry;
 	struct loop_msg again; /* the next turn */
 	bool ended;	       /* was said once */
+	struct rng_counters n;
 };
 
 static struct rng *rng_of(struct vdev *v)
@@ -126,6 +133,8 @@ static enum rng_more rng_serve(struct rng *r, struct vq *q)
 		}
 		vq_push(q, c.head, got);
 		given += got;
+		counter_add(&r->n.read_bytes, got);
+		counter_add(&r->n.read_ops, 1);
 	}
 	return RNG_MORE;
 }
@@ -207,10 +216,20 @@ static void rng_fini(struct dev *d)
 	fd_close(&r->fd);
 }
 
+static const struct field counters_fields[] = {
+	S(struct rng_counters, read_bytes, .unit = "bytes",
+	  .doc = "random bytes that the guest has been given"),
+	S(struct rng_counters, read_ops, .doc = "requests that were answered"),
+};
+static const struct desc counters_desc =
+	DESC_OF(struct rng_counters, counters_fields, "rng counters");
+
 const struct virtio_class rng_class = {
 	.dev = {
 		.name = "rng",
 		.size = sizeof(struct rng),
+		.counters = &counters_desc,
+		.counters_off = offsetof(struct rng, n),
 		.conf = &rng_desc,
 		.init = rng_init,
 		.quiesce = vdev_quiesce,

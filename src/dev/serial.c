@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/counter.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "fw/acpi.h"
@@ -80,6 +81,11 @@ struct serial_state {
 	uint8_t tx[FIFO_SIZE];
 };
 
+/* What has passed so far. */
+struct serial_counters {
+	uint64_t rx_bytes, tx_bytes;
+};
+
 struct serial {
 	struct dev dev;
 	pthread_mutex_t lock;
@@ -91,6 +97,7 @@ struct serial {
 	bool tx_busy;	     /* a thread carries tx out */
 	bool tx_again;	     /* there may be room, or more to carry, since it has begun */
 	uint32_t tx_cleared; /* how often the guest emptied tx */
+	struct serial_counters n;
 };
 
 static struct serial *serial_of(struct dev *d)
@@ -352,6 +359,7 @@ static void tx_pump(struct serial *u)
 		pthread_mutex_unlock(&u->lock);
 		taken = u->chr->ops->write(u->chr, sent, n);
 		pthread_mutex_lock(&u->lock);
+		counter_add(&u->n.tx_bytes, taken);
 		if (cleared == u->tx_cleared)
 			tx_gone(&u->s, taken);
 		if (taken < n)
@@ -400,6 +408,7 @@ static size_t serial_input(void *arg, const uint8_t *data, size_t len)
 	pthread_mutex_lock(&u->lock);
 	while (n < len && has_room(u))
 		rx_push(&u->s, data[n++]);
+	counter_add(&u->n.rx_bytes, n);
 	line_update(u);
 	if (n < len)
 		u->held = true;
@@ -532,11 +541,22 @@ static const struct desc serial_state_desc =
 
 static const struct bus_ops serial_ops = { .read = serial_read, .write = serial_write };
 
+static const struct field counters_fields[] = {
+	S(struct serial_counters, rx_bytes, .unit = "bytes",
+	  .doc = "bytes that the guest has been given"),
+	S(struct serial_counters, tx_bytes, .unit = "bytes",
+	  .doc = "bytes that the guest has sent"),
+};
+static const struct desc counters_desc =
+	DESC_OF(struct serial_counters, counters_fields, "serial counters");
+
 const struct fixed_class serial_class = {
 	.dev = {
 		.name = "serial",
 		.state = &serial_state_desc,
 		.size = sizeof(struct serial),
+		.counters = &counters_desc,
+		.counters_off = offsetof(struct serial, n),
 		.state_off = offsetof(struct serial, s),
 		.init = serial_init,
 		.quiesce = serial_quiesce,

@@ -12,6 +12,7 @@
 #include "dev/vcon.h"
 
 #include "base/bits.h"
+#include "base/counter.h"
 #include "virtio/vpci.h"
 
 #define VCON_F_SIZE 1ull
@@ -30,12 +31,18 @@ struct vcon_state {
 	uint64_t tx_done; /* bytes of the next chain that are out already */
 };
 
+/* What has passed so far. */
+struct vcon_counters {
+	uint64_t rx_bytes, tx_bytes;
+};
+
 struct vcon {
 	struct vdev v; /* first member */
 	struct chardev *chr;
 	struct vcon_state state;
 	bool rx_hungry;	       /* input was refused: ask for it when buffers come */
 	struct loop_msg again; /* the next turn of tx */
+	struct vcon_counters n;
 };
 
 static struct vcon *vcon_of(struct vdev *v)
@@ -68,6 +75,7 @@ static bool tx_chain(struct vcon *s, const struct chain *c, uint32_t *room, bool
 		size_t taken = s->chr->ops->write(s->chr, buf, n);
 
 		*done += taken;
+		counter_add(&s->n.tx_bytes, taken);
 		*room -= (uint32_t)taken;
 		if (taken < n) {
 			*blocked = true;
@@ -148,6 +156,7 @@ static size_t vcon_input(void *arg, const uint8_t *data, size_t len)
 		n = chain_put(&c, 0, data + done, len - done);
 		vq_push(&q->q, c.head, (uint32_t)n);
 		done += n;
+		counter_add(&s->n.rx_bytes, n);
 	}
 	if (serving(q))
 		vqueue_notify(q);
@@ -240,12 +249,22 @@ static const struct field state_fields[] = {
 };
 static const struct desc state_desc = DESC_OF(struct vcon_state, state_fields, "vcon_state");
 
+static const struct field counters_fields[] = {
+	S(struct vcon_counters, rx_bytes, .unit = "bytes",
+	  .doc = "bytes that the guest has been given"),
+	S(struct vcon_counters, tx_bytes, .unit = "bytes", .doc = "bytes that the guest has sent"),
+};
+static const struct desc counters_desc =
+	DESC_OF(struct vcon_counters, counters_fields, "vcon counters");
+
 const struct virtio_class vcon_class = {
 	.dev = {
 		.name = "console",
 		.state = &state_desc,
 		.state_off = offsetof(struct vcon, state),
 		.size = sizeof(struct vcon),
+		.counters = &counters_desc,
+		.counters_off = offsetof(struct vcon, n),
 		.init = vcon_init,
 		.quiesce = vdev_quiesce,
 		.resume = vdev_resume,

@@ -264,6 +264,21 @@ int machine_nmi(struct machine *m, struct err *e)
 	return 0;
 }
 
+struct board *machine_board(struct machine *m)
+{
+	return &m->board;
+}
+
+uint32_t machine_vcpus(const struct machine *m)
+{
+	return m->vcpus;
+}
+
+struct vcpu *machine_vcpu(struct machine *m, uint32_t i)
+{
+	return &m->vcpu[i];
+}
+
 void machine_free(struct machine *m)
 {
 	if (!m)

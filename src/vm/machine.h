@@ -35,5 +35,9 @@ MUST int machine_new(struct machine **out, const struct machine_args *a, struct 
 MUST int machine_start(struct machine *m, struct err *e);
 /* A non-maskable interrupt for every vCPU. */
 MUST int machine_nmi(struct machine *m, struct err *e);
+/* For those who look: the board with its devices, and the vCPUs. */
+struct board *machine_board(struct machine *m);
+uint32_t machine_vcpus(const struct machine *m);
+struct vcpu *machine_vcpu(struct machine *m, uint32_t i);
 /* Halts, takes the devices out the way they came, frees. NULL is fine. */
 void machine_free(struct machine *m);

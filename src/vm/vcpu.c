@@ -7,11 +7,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/counter.h"
+#include "base/desc.h"
 #include "base/log.h"
 
 static void on_io(struct vcpu *c, struct hv_exit *x)
 {
-	c->counts.io++;
+	counter_add(&c->counts.io, 1);
 	for (uint32_t i = 0; i < x->count; i++) {
 		uint8_t *p = x->data + (size_t)i * x->size;
 
@@ -24,7 +26,7 @@ static void on_io(struct vcpu *c, struct hv_exit *x)
 
 static void on_mmio(struct vcpu *c, struct hv_exit *x)
 {
-	c->counts.mmio++;
+	counter_add(&c->counts.mmio, 1);
 	if (x->write)
 		bus_write(c->team->mmio, x->addr, x->data, x->size);
 	else
@@ -33,18 +35,25 @@ static void on_mmio(struct vcpu *c, struct hv_exit *x)
 
 static void on_eoi(struct vcpu *c, struct hv_exit *x)
 {
-	c->counts.eoi++;
+	counter_add(&c->counts.eoi, 1);
 	irq_eoi(c->team->irqs, (uint8_t)x->addr);
 }
 
-static void on_nothing(struct vcpu *c, struct hv_exit *x)
+static void on_halt(struct vcpu *c, struct hv_exit *x)
 {
 	(void)x;
-	c->counts.other++;
+	counter_add(&c->counts.halt, 1);
+}
+
+static void on_interrupt(struct vcpu *c, struct hv_exit *x)
+{
+	(void)x;
+	counter_add(&c->counts.interrupt, 1);
 }
 
 static void end(struct vcpu *c, enum vcpu_end how, const char *why)
 {
+	counter_add(&c->counts.other, 1);
 	vcpus_halt(c->team);
 	c->team->ended(c->team->arg, how, why);
 }
@@ -72,10 +81,20 @@ static void on_fail(struct vcpu *c, struct hv_exit *x)
 }
 
 static void (*const exit_table[])(struct vcpu *c, struct hv_exit *x) = {
-	[HV_EXIT_INTR] = on_nothing,	  [HV_EXIT_IO] = on_io,	       [HV_EXIT_MMIO] = on_mmio,
-	[HV_EXIT_EOI] = on_eoi,		  [HV_EXIT_HALT] = on_nothing, [HV_EXIT_RESET] = on_reset,
-	[HV_EXIT_SHUTDOWN] = on_shutdown, [HV_EXIT_CRASH] = on_crash,  [HV_EXIT_FAIL] = on_fail,
+	[HV_EXIT_INTR] = on_interrupt,	  [HV_EXIT_IO] = on_io,	      [HV_EXIT_MMIO] = on_mmio,
+	[HV_EXIT_EOI] = on_eoi,		  [HV_EXIT_HALT] = on_halt,   [HV_EXIT_RESET] = on_reset,
+	[HV_EXIT_SHUTDOWN] = on_shutdown, [HV_EXIT_CRASH] = on_crash, [HV_EXIT_FAIL] = on_fail,
 };
+
+static const struct field counts_fields[] = {
+	S(struct vcpu_counts, io, .doc = "exits for a port"),
+	S(struct vcpu_counts, mmio, .doc = "exits for a memory-mapped register"),
+	S(struct vcpu_counts, eoi, .doc = "exits for the end of an interrupt"),
+	S(struct vcpu_counts, halt, .doc = "exits because the processor halts"),
+	S(struct vcpu_counts, interrupt, .doc = "exits because virga or a signal wanted it"),
+	S(struct vcpu_counts, other, .doc = "exits that ended the guest's run"),
+};
+const struct desc vcpu_counts_desc = DESC_OF(struct vcpu_counts, counts_fields, "vcpu counters");
 
 static void vcpu_main(void *arg)
 {

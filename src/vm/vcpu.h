@@ -31,10 +31,12 @@ struct vcpu_team {
 	struct coresched cores;
 };
 
-/* Exits by kind, for counters. Written by the vCPU's thread alone. */
+/* Exits to us by kind, each with a row; what the hypervisor answers by itself is not in them. Written
+ * by the vCPU's thread alone, as base/counter.h wants it. */
 struct vcpu_counts {
-	uint64_t io, mmio, eoi, other;
+	uint64_t io, mmio, eoi, halt, interrupt, other;
 };
+extern const struct desc vcpu_counts_desc;
 
 struct vcpu {
 	struct hv_vcpu *hv;
