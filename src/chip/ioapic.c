@@ -292,18 +292,18 @@ static const struct desc ioapic_state_desc =
 
 static const struct bus_ops win_ops = { .read = win_read, .write = win_write };
 
-static const struct field counters_fields[] = {
+static const struct field counter_fields[] = {
 	S(struct ioapic_counters, interrupts, .doc = "interrupts that its pins have sent"),
 };
-static const struct desc counters_desc =
-	DESC_OF(struct ioapic_counters, counters_fields, "ioapic counters");
+static const struct desc counter_rows =
+	DESC_OF(struct ioapic_counters, counter_fields, "ioapic counters");
 
 const struct fixed_class ioapic_class = {
 	.dev = {
 		.name = "ioapic",
 		.state = &ioapic_state_desc,
 		.size = sizeof(struct ioapic),
-		.counters = &counters_desc,
+		.counters = &counter_rows,
 		.counters_off = offsetof(struct ioapic, n),
 		.state_off = offsetof(struct ioapic, s),
 		.init = ioapic_init,

@@ -728,7 +728,7 @@ static void blk_count(struct dev *d, void *out)
 
 #define COUNTER(member, ...) S(struct blk_counters, member, __VA_ARGS__)
 #define MICROS .unit = "microseconds"
-static const struct field counters_fields[] = {
+static const struct field counter_fields[] = {
 	COUNTER(read_bytes, .unit = "bytes", .doc = "bytes that the guest has read"),
 	COUNTER(write_bytes, .unit = "bytes", .doc = "bytes that the guest has written"),
 	COUNTER(read_ops, .doc = "reads that have ended well"),
@@ -745,8 +745,8 @@ static const struct field counters_fields[] = {
 	COUNTER(failed_ops, .doc = "requests that were answered with an error"),
 	COUNTER(limit_waits, .doc = "times that requests had to wait for a rate limit"),
 };
-static const struct desc counters_desc =
-	DESC_OF(struct blk_counters, counters_fields, "blk counters");
+static const struct desc counter_rows =
+	DESC_OF(struct blk_counters, counter_fields, "blk counters");
 
 static const struct field state_fields[] = {
 	S(struct blk_state, sectors),
@@ -767,7 +767,7 @@ const struct virtio_class blk_class = {
 		.fini = blk_fini,
 		.plug = &vpci_plug,
 		.profile = "blk",
-		.counters = &counters_desc,
+		.counters = &counter_rows,
 		.count = blk_count,
 	},
 	.type = 2,

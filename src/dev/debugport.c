@@ -147,21 +147,21 @@ static const struct bus_ops code_ops = { .read = code_read, .write = code_write 
 static const struct bus_ops firmware_ops = { .read = magic_read, .write = firmware_write };
 static const struct bus_ops console_ops = { .read = magic_read, .write = console_write };
 
-static const struct field counters_fields[] = {
+static const struct field counter_fields[] = {
 	S(struct debugport_counters, codes, .doc = "codes that the guest has written to port 0x80"),
 	S(struct debugport_counters, firmware_bytes, .unit = "bytes",
 	  .doc = "bytes of text that firmware has written to port 0x402"),
 	S(struct debugport_counters, console_bytes, .unit = "bytes",
 	  .doc = "bytes that the guest has written to the debug console"),
 };
-static const struct desc counters_desc =
-	DESC_OF(struct debugport_counters, counters_fields, "debugport counters");
+static const struct desc counter_rows =
+	DESC_OF(struct debugport_counters, counter_fields, "debugport counters");
 
 const struct fixed_class debugport_class = {
 	.dev = {
 		.name = "debugport",
 		.size = sizeof(struct debugport),
-		.counters = &counters_desc,
+		.counters = &counter_rows,
 		.counters_off = offsetof(struct debugport, n),
 		.init = debugport_init,
 		.fini = debugport_fini,

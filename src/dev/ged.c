@@ -225,19 +225,19 @@ static const struct bus_ops flags_ops = { .read = flags_read, .write = nothing_w
 static const struct bus_ops sleep_ops = { .read = sleep_read, .write = sleep_write };
 static const struct bus_ops timer_ops = { .read = timer_read, .write = nothing_written };
 
-static const struct field counters_fields[] = {
+static const struct field counter_fields[] = {
 	S(struct ged_counters, events,
 	  .doc = "times that the guest was told of something: a power button, a hot-plug"),
 };
-static const struct desc counters_desc =
-	DESC_OF(struct ged_counters, counters_fields, "ged counters");
+static const struct desc counter_rows =
+	DESC_OF(struct ged_counters, counter_fields, "ged counters");
 
 const struct fixed_class ged_class = {
 	.dev = {
 		.name = "ged",
 		.state = &ged_state_desc,
 		.size = sizeof(struct ged),
-		.counters = &counters_desc,
+		.counters = &counter_rows,
 		.counters_off = offsetof(struct ged, n),
 		.state_off = offsetof(struct ged, s),
 		.init = ged_init,

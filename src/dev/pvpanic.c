@@ -85,18 +85,18 @@ static const struct desc pvpanic_state_desc =
 
 static const struct bus_ops pvpanic_ops = { .read = pvpanic_read, .write = pvpanic_write };
 
-static const struct field counters_fields[] = {
+static const struct field counter_fields[] = {
 	S(struct pvpanic_counters, panics, .doc = "times that the guest has said that it crashed"),
 };
-static const struct desc counters_desc =
-	DESC_OF(struct pvpanic_counters, counters_fields, "pvpanic counters");
+static const struct desc counter_rows =
+	DESC_OF(struct pvpanic_counters, counter_fields, "pvpanic counters");
 
 const struct pcidev_class pvpanic_class = {
 	.dev = {
 		.name = "pvpanic",
 		.state = &pvpanic_state_desc,
 		.size = sizeof(struct pvpanic),
-		.counters = &counters_desc,
+		.counters = &counter_rows,
 		.counters_off = offsetof(struct pvpanic, n),
 		.state_off = offsetof(struct pvpanic, s),
 		.init = pvpanic_init,

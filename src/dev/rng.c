@@ -216,19 +216,19 @@ static void rng_fini(struct dev *d)
 	fd_close(&r->fd);
 }
 
-static const struct field counters_fields[] = {
+static const struct field counter_fields[] = {
 	S(struct rng_counters, read_bytes, .unit = "bytes",
 	  .doc = "random bytes that the guest has been given"),
 	S(struct rng_counters, read_ops, .doc = "requests that were answered"),
 };
-static const struct desc counters_desc =
-	DESC_OF(struct rng_counters, counters_fields, "rng counters");
+static const struct desc counter_rows =
+	DESC_OF(struct rng_counters, counter_fields, "rng counters");
 
 const struct virtio_class rng_class = {
 	.dev = {
 		.name = "rng",
 		.size = sizeof(struct rng),
-		.counters = &counters_desc,
+		.counters = &counter_rows,
 		.counters_off = offsetof(struct rng, n),
 		.conf = &rng_desc,
 		.init = rng_init,

@@ -541,21 +541,21 @@ static const struct desc serial_state_desc =
 
 static const struct bus_ops serial_ops = { .read = serial_read, .write = serial_write };
 
-static const struct field counters_fields[] = {
+static const struct field counter_fields[] = {
 	S(struct serial_counters, rx_bytes, .unit = "bytes",
 	  .doc = "bytes that the guest has been given"),
 	S(struct serial_counters, tx_bytes, .unit = "bytes",
 	  .doc = "bytes that the guest has sent"),
 };
-static const struct desc counters_desc =
-	DESC_OF(struct serial_counters, counters_fields, "serial counters");
+static const struct desc counter_rows =
+	DESC_OF(struct serial_counters, counter_fields, "serial counters");
 
 const struct fixed_class serial_class = {
 	.dev = {
 		.name = "serial",
 		.state = &serial_state_desc,
 		.size = sizeof(struct serial),
-		.counters = &counters_desc,
+		.counters = &counter_rows,
 		.counters_off = offsetof(struct serial, n),
 		.state_off = offsetof(struct serial, s),
 		.init = serial_init,

@@ -249,13 +249,13 @@ static const struct field state_fields[] = {
 };
 static const struct desc state_desc = DESC_OF(struct vcon_state, state_fields, "vcon_state");
 
-static const struct field counters_fields[] = {
+static const struct field counter_fields[] = {
 	S(struct vcon_counters, rx_bytes, .unit = "bytes",
 	  .doc = "bytes that the guest has been given"),
 	S(struct vcon_counters, tx_bytes, .unit = "bytes", .doc = "bytes that the guest has sent"),
 };
-static const struct desc counters_desc =
-	DESC_OF(struct vcon_counters, counters_fields, "vcon counters");
+static const struct desc counter_rows =
+	DESC_OF(struct vcon_counters, counter_fields, "vcon counters");
 
 const struct virtio_class vcon_class = {
 	.dev = {
@@ -263,7 +263,7 @@ const struct virtio_class vcon_class = {
 		.state = &state_desc,
 		.state_off = offsetof(struct vcon, state),
 		.size = sizeof(struct vcon),
-		.counters = &counters_desc,
+		.counters = &counter_rows,
 		.counters_off = offsetof(struct vcon, n),
 		.init = vcon_init,
 		.quiesce = vdev_quiesce,
