@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "conf/conf.h"
+#include "conf/openapi.h"
 #include "conf/opt.h"
 #include "conf/page.h"
 
@@ -242,44 +242,13 @@ static void doc_md(FILE *f)
 	}
 }
 
-static void add_schemas(struct json *schemas, const struct desc *d)
-{
-	if (json_get(schemas, d->name))
-		return;
-	json_set(schemas, d->name, desc_schema(d));
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++)
-		if (f->sub)
-			add_schemas(schemas, f->sub);
-}
-
-static void doc_openapi(FILE *f)
-{
-	AUTO_JSON struct json *root = json_obj();
-	struct json *info = json_obj(), *parts = json_obj(), *schemas = json_obj();
-	AUTO_FREE char *text = NULL;
-
-	add_schemas(schemas, &vm_desc);
-	add_schemas(schemas, &restore_desc);
-	json_set_str(root, "openapi", "3.0.3");
-	json_set_str(info, "title", "virga");
-	json_set_str(info, "description",
-		     "Printed by virga --doc openapi from the rows in src/conf/*.def.");
-	json_set_str(info, "version", VIRGA_VERSION);
-	json_set(root, "info", info);
-	json_set(root, "paths", json_obj());
-	json_set(parts, "schemas", schemas);
-	json_set(root, "components", parts);
-	text = json_text(root, JSON_PRETTY);
-	fprintf(f, "%s\n", text);
-}
-
 void doc_print(FILE *f, enum doc_kind kind)
 {
 	static void (*const print[])(FILE *) = {
 		[DOC_HELP] = doc_help,
 		[DOC_MAN] = doc_man,
 		[DOC_MD] = doc_md,
-		[DOC_OPENAPI] = doc_openapi,
+		[DOC_OPENAPI] = openapi_print,
 	};
 
 	print[kind](f);

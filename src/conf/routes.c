@@ -139,16 +139,16 @@ unsigned int route_codes(const struct route *r, struct route_code out[ROUTE_CODE
 		add_success(out, &n, 202, "a job does it, as Prefer: respond-async asked",
 			    &job_desc);
 	add_error(out, &n, ERR_BAD);
-	if (!(r->states & IN_NONE) || r->flags & R_NAMES)
+	if (!(r->states & IN_NONE) || r->flags & (R_NAMES | R_OPENS))
 		add_error(out, &n, ERR_ABSENT);
 	if ((r->states & IN_ANY) != IN_ANY || r->flags & R_STATE)
 		add_error(out, &n, ERR_STATE);
-	if (r->flags & R_ADDS)
+	if (r->flags & (R_ADDS | R_OPENS))
 		add_error(out, &n, ERR_TAKEN);
 	if (r->method == ROUTE_PUT)
 		add_error(out, &n, ERR_BUSY);
 	add_error(out, &n, ERR_IO);
-	if (r->flags & R_UNBUILT || r->body)
+	if (r->flags & (R_UNBUILT | R_OPENS) || r->body)
 		add_error(out, &n, ERR_UNBUILT);
 	return n;
 }

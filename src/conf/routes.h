@@ -44,7 +44,8 @@ enum {
 	R_BUSY = 1 << 3,    /* may be told to come again */
 	R_STATE = 1 << 4,   /* what is named may be in the wrong state */
 	R_STREAM = 1 << 5,  /* the answer goes on until the client leaves */
-	R_UNBUILT = 1 << 6, /* judged as any, then refused as not in this build */
+	R_OPENS = 1 << 6,   /* opens what the configuration names, with whatever that may answer */
+	R_UNBUILT = 1 << 7, /* judged as any, then refused as not in this build */
 };
 
 struct route {
