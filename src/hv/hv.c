@@ -147,6 +147,36 @@ int hv_vcpu_get_msrs(struct hv_vcpu *c, struct hv_msr *msrs, uint32_t count, str
 	return c->ops->get_msrs(c, msrs, count, e);
 }
 
+int hv_vcpu_get_regs(struct hv_vcpu *c, struct hv_x86_regs *r, struct err *e)
+{
+	return c->ops->get_regs(c, r, e);
+}
+
+int hv_vcpu_set_regs(struct hv_vcpu *c, const struct hv_x86_regs *r, struct err *e)
+{
+	return c->ops->set_regs(c, r, e);
+}
+
+int hv_vcpu_get_fpu(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e)
+{
+	return c->ops->get_fpu(c, f, e);
+}
+
+int hv_vcpu_set_fpu(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e)
+{
+	return c->ops->set_fpu(c, f, e);
+}
+
+int hv_vcpu_debug(struct hv_vcpu *c, const struct hv_debug *d, struct err *e)
+{
+	return c->ops->debug(c, d, e);
+}
+
+int hv_vcpu_debug_pass(struct hv_vcpu *c, enum hv_debug_cause cause, struct err *e)
+{
+	return c->ops->debug_pass(c, cause, e);
+}
+
 int hv_vcpu_lint(struct hv_vcpu *c, struct err *e)
 {
 	return c->ops->lint(c, e);

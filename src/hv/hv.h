@@ -28,15 +28,25 @@ enum hv_exit_kind {
 	HV_EXIT_RESET,	  /* triple fault or the guest's request through the hypervisor */
 	HV_EXIT_SHUTDOWN, /* the guest's power-off through the hypervisor */
 	HV_EXIT_CRASH,	  /* the hypervisor says the guest crashed */
+	HV_EXIT_DEBUG,	  /* what hv_vcpu_debug asked for; `cause` and `point` tell it */
 	HV_EXIT_FAIL,	  /* the hypervisor cannot go on; `why` says it */
+};
+
+enum hv_debug_cause {
+	HV_DEBUG_STEP,	/* one instruction is done */
+	HV_DEBUG_POINT, /* a point was met: that of number `point` */
+	HV_DEBUG_BREAK, /* a breakpoint instruction, ours or the guest's */
+	HV_DEBUG_GUEST, /* a debug exception of the guest's own making */
 };
 
 struct hv_exit {
 	enum hv_exit_kind kind;
+	enum hv_debug_cause cause;
+	uint8_t point;
 	bool write;
 	uint8_t size;	/* of one access: 1, 2, 4, 8 */
 	uint32_t count; /* string I/O: accesses, one after another in data */
-	uint64_t addr;	/* port or guest-physical address; vector for EOI */
+	uint64_t addr;	/* port or guest-physical address; vector for EOI; virtual for DEBUG */
 	uint8_t *
 		data; /* where to read what the guest wrote, or to put what it reads; until the next run */
 	char why[96];
@@ -74,6 +84,41 @@ struct hv_x86_start {
 struct hv_msr {
 	uint32_t index;
 	uint64_t value;
+};
+
+/* All that a debugger shows of a processor, but its FPU. Numbers are the processor's own: rax rcx
+ * rdx rbx rsp rbp rsi rdi r8..r15. */
+enum hv_x86_seg { HV_ES, HV_CS, HV_SS, HV_DS, HV_FS, HV_GS, HV_X86_SEGS };
+struct hv_x86_regs {
+	uint64_t gpr[16];
+	uint64_t rip, rflags;
+	struct hv_segment seg[HV_X86_SEGS], ldt, tss;
+	uint64_t gdt_base, idt_base;
+	uint16_t gdt_limit, idt_limit;
+	uint64_t cr0, cr2, cr3, cr4, cr8, efer;
+	uint64_t kernel_gs_base;
+};
+struct hv_x86_fpu {
+	uint8_t st[8][16]; /* from the top of the stack; 10 bytes each are used */
+	uint8_t xmm[16][16];
+	uint64_t ip, dp; /* of the last instruction and operand */
+	uint32_t mxcsr;
+	uint16_t cw, sw, op;
+	uint8_t used; /* a bit for each register, by its own number: it holds something */
+};
+
+/* What makes a vCPU leave the guest with HV_EXIT_DEBUG. Addresses are virtual. */
+#define HV_DEBUG_POINTS 4
+enum hv_point_kind { HV_POINT_EXECUTE, HV_POINT_WRITE, HV_POINT_ACCESS };
+struct hv_debug {
+	bool step;   /* after one instruction, without an interrupt in between if that can be had */
+	bool breaks; /* at breakpoint instructions, which the guest then does not see */
+	uint8_t points;
+	struct hv_point {
+		uint64_t addr; /* a multiple of size */
+		enum hv_point_kind kind;
+		uint8_t size; /* 1, 2, 4, 8; 1 for EXECUTE */
+	} point[HV_DEBUG_POINTS];
 };
 
 /* Opens the hypervisor: /dev/kvm. Sentences for no device and no right to it. */
@@ -137,6 +182,18 @@ MUST int hv_vcpu_msrs(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t cou
 /* Reads MSRs by their index into value; one that the hypervisor does not know gets index 0 and
  * value 0. */
 MUST int hv_vcpu_get_msrs(struct hv_vcpu *c, struct hv_msr *msrs, uint32_t count, struct err *e);
+/* Registers of a parked vCPU. What is set differs as a whole or not at all from what was read: the
+ * system's registers are left alone when they are as they were. */
+MUST int hv_vcpu_get_regs(struct hv_vcpu *c, struct hv_x86_regs *r, struct err *e);
+MUST int hv_vcpu_set_regs(struct hv_vcpu *c, const struct hv_x86_regs *r, struct err *e);
+MUST int hv_vcpu_get_fpu(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e);
+MUST int hv_vcpu_set_fpu(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e);
+/* For a parked vCPU: debugging as d says, in place of what was said before; NULL: none. While there
+ * are points, the guest's own debug registers have no effect. */
+MUST int hv_vcpu_debug(struct hv_vcpu *c, const struct hv_debug *d, struct err *e);
+/* The guest shall have the exception that came as HV_DEBUG_BREAK or HV_DEBUG_GUEST; what
+ * hv_vcpu_debug said goes on. For the vCPU's own thread. */
+MUST int hv_vcpu_debug_pass(struct hv_vcpu *c, enum hv_debug_cause cause, struct err *e);
 /* LINT0 = ExtINT, LINT1 = NMI. */
 MUST int hv_vcpu_lint(struct hv_vcpu *c, struct err *e);
 /* Its local APIC speaks x2APIC from the start, as firmware leaves it where ids are long. */

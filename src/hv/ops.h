@@ -44,6 +44,12 @@ struct hv_vcpu_ops {
 	int (*start)(struct hv_vcpu *c, const struct hv_x86_start *s, struct err *e);
 	int (*msrs)(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t count, struct err *e);
 	int (*get_msrs)(struct hv_vcpu *c, struct hv_msr *msrs, uint32_t count, struct err *e);
+	int (*get_regs)(struct hv_vcpu *c, struct hv_x86_regs *r, struct err *e);
+	int (*set_regs)(struct hv_vcpu *c, const struct hv_x86_regs *r, struct err *e);
+	int (*get_fpu)(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e);
+	int (*set_fpu)(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e);
+	int (*debug)(struct hv_vcpu *c, const struct hv_debug *d, struct err *e);
+	int (*debug_pass)(struct hv_vcpu *c, enum hv_debug_cause cause, struct err *e);
 	int (*lint)(struct hv_vcpu *c, struct err *e);
 	int (*x2apic)(struct hv_vcpu *c, struct err *e);
 	int (*synic)(struct hv_vcpu *c, struct err *e);

@@ -5,13 +5,11 @@
  */
 #pragma once
 
+#include <linux/kvm.h>
 #include <stdint.h>
 
+#include "base/mem.h"
 #include "hv/ops.h"
-
-struct kvm_run;
-struct kvm_cpuid2;
-struct kvm_msr_list;
 
 extern const struct hv_ops kvm_ops;
 
@@ -34,7 +32,15 @@ struct kvm_vcpu {
 	int fd;
 	struct kvm_run *run;
 	size_t run_size;
+	int vm_fd;		      /* the VM's */
+	struct kvm_guest_debug debug; /* as last set */
+	bool no_block;		      /* KVM cannot hold interrupts back during a step */
 };
+
+static inline struct kvm_vcpu *kvm_vcpu_of(struct hv_vcpu *c)
+{
+	return container_of(c, struct kvm_vcpu, vcpu);
+}
 
 /* What processors can do: kvm/cpuid.c. The first is asked anew at each call. */
 MUST int kvm_fetch_cpuid(struct kvm *k, struct err *e);
@@ -45,3 +51,13 @@ MUST int kvm_allow_amx(struct hv *h, struct err *e);
 
 /* The vCPU's half of hv_vm_ops: kvm/x86.c. */
 MUST int kvm_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e);
+struct kvm_segment kvm_segment_of(const struct hv_segment *s);
+
+/* What a debugger wants of a vCPU: kvm/regs.c. The last fills in why the vCPU stopped. */
+MUST int kvm_get_regs(struct hv_vcpu *c, struct hv_x86_regs *r, struct err *e);
+MUST int kvm_set_regs(struct hv_vcpu *c, const struct hv_x86_regs *r, struct err *e);
+MUST int kvm_get_fpu(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e);
+MUST int kvm_set_fpu(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e);
+MUST int kvm_debug(struct hv_vcpu *c, const struct hv_debug *d, struct err *e);
+MUST int kvm_debug_pass(struct hv_vcpu *c, enum hv_debug_cause cause, struct err *e);
+void kvm_debug_exit(const struct kvm_vcpu *v, struct hv_exit *x);

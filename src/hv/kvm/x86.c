@@ -26,14 +26,9 @@
 #define LVT_NMI 0x400
 #define LVT_MODE_AND_MASK 0x10700u
 
-static struct kvm_vcpu *vcpu_of(struct hv_vcpu *c)
-{
-	return container_of(c, struct kvm_vcpu, vcpu);
-}
-
 static void vcpu_free(struct hv_vcpu *c)
 {
-	struct kvm_vcpu *v = vcpu_of(c);
+	struct kvm_vcpu *v = kvm_vcpu_of(c);
 
 	munmap(v->run, v->run_size);
 	fd_close(&v->fd);
@@ -56,12 +51,12 @@ static int vcpu_cpuid(struct hv_vcpu *c, const struct hv_cpuid *table, uint32_t 
 			.ecx = table[i].ecx,
 			.edx = table[i].edx,
 		};
-	if (ioctl(vcpu_of(c)->fd, KVM_SET_CPUID2, k) < 0)
+	if (ioctl(kvm_vcpu_of(c)->fd, KVM_SET_CPUID2, k) < 0)
 		return err_os(e, ERR_IO, "set the vCPU's CPUID of %u entries", count);
 	return 0;
 }
 
-static struct kvm_segment segment(const struct hv_segment *s)
+struct kvm_segment kvm_segment_of(const struct hv_segment *s)
 {
 	return (struct kvm_segment){
 		.base = s->base,
@@ -86,9 +81,9 @@ static int start_sregs(struct kvm_vcpu *v, const struct hv_x86_start *s, struct 
 	/* read first: what is not said here (APIC base, LDT, CR8) stays as reset left it */
 	if (ioctl(v->fd, KVM_GET_SREGS, &r) < 0)
 		return err_os(e, ERR_IO, "read the boot vCPU's system registers");
-	r.cs = segment(&s->cs);
-	r.ds = r.es = r.fs = r.gs = r.ss = segment(&s->ds);
-	r.tr = segment(&s->tss);
+	r.cs = kvm_segment_of(&s->cs);
+	r.ds = r.es = r.fs = r.gs = r.ss = kvm_segment_of(&s->ds);
+	r.tr = kvm_segment_of(&s->tss);
 	r.gdt = (struct kvm_dtable){ .base = s->gdt_base, .limit = s->gdt_limit };
 	r.idt = (struct kvm_dtable){ .base = s->idt_base, .limit = s->idt_limit };
 	r.cr0 = s->cr0;
@@ -102,7 +97,7 @@ static int start_sregs(struct kvm_vcpu *v, const struct hv_x86_start *s, struct 
 
 static int vcpu_start(struct hv_vcpu *c, const struct hv_x86_start *s, struct err *e)
 {
-	struct kvm_vcpu *v = vcpu_of(c);
+	struct kvm_vcpu *v = kvm_vcpu_of(c);
 	struct kvm_fpu f = { .fcw = 0x37f, .mxcsr = 0x1f80 };
 	struct kvm_regs r = {
 		.rip = s->rip,
@@ -136,7 +131,7 @@ static int vcpu_msrs(struct hv_vcpu *c, const struct hv_msr *msrs, uint32_t coun
 				.index = msrs[done + i].index,
 				.data = msrs[done + i].value,
 			};
-		int n = ioctl(vcpu_of(c)->fd, KVM_SET_MSRS, k);
+		int n = ioctl(kvm_vcpu_of(c)->fd, KVM_SET_MSRS, k);
 
 		if (n < 0)
 			return err_os(e, ERR_IO, "set the vCPU's MSRs");
@@ -154,7 +149,7 @@ static int vcpu_get_msrs(struct hv_vcpu *c, struct hv_msr *msrs, uint32_t count,
 		k->nmsrs = count - done;
 		for (uint32_t i = 0; i < k->nmsrs; i++)
 			k->entries[i] = (struct kvm_msr_entry){ .index = msrs[done + i].index };
-		int n = ioctl(vcpu_of(c)->fd, KVM_GET_MSRS, k);
+		int n = ioctl(kvm_vcpu_of(c)->fd, KVM_GET_MSRS, k);
 
 		if (n < 0)
 			return err_os(e, ERR_IO, "read the vCPU's MSRs");
@@ -176,7 +171,7 @@ static void lvt_set(struct kvm_lapic_state *s, unsigned int reg, uint32_t mode)
 
 static int vcpu_lint(struct hv_vcpu *c, struct err *e)
 {
-	struct kvm_vcpu *v = vcpu_of(c);
+	struct kvm_vcpu *v = kvm_vcpu_of(c);
 	struct kvm_lapic_state s;
 
 	if (ioctl(v->fd, KVM_GET_LAPIC, &s) < 0)
@@ -190,7 +185,7 @@ static int vcpu_lint(struct hv_vcpu *c, struct err *e)
 
 static int vcpu_x2apic(struct hv_vcpu *c, struct err *e)
 {
-	struct kvm_vcpu *v = vcpu_of(c);
+	struct kvm_vcpu *v = kvm_vcpu_of(c);
 	struct kvm_sregs r;
 
 	if (ioctl(v->fd, KVM_GET_SREGS, &r) < 0)
@@ -205,21 +200,21 @@ static int vcpu_synic(struct hv_vcpu *c, struct err *e)
 {
 	struct kvm_enable_cap synic = { .cap = KVM_CAP_HYPERV_SYNIC };
 
-	if (ioctl(vcpu_of(c)->fd, KVM_ENABLE_CAP, &synic) < 0)
+	if (ioctl(kvm_vcpu_of(c)->fd, KVM_ENABLE_CAP, &synic) < 0)
 		return err_os(e, ERR_IO, "Hyper-V's interrupt controller of the vCPU");
 	return 0;
 }
 
 static uint32_t vcpu_tsc_khz(struct hv_vcpu *c)
 {
-	int khz = ioctl(vcpu_of(c)->fd, KVM_GET_TSC_KHZ, 0);
+	int khz = ioctl(kvm_vcpu_of(c)->fd, KVM_GET_TSC_KHZ, 0);
 
 	return khz > 0 ? (uint32_t)khz : 0;
 }
 
 static int vcpu_set_tsc_khz(struct hv_vcpu *c, uint32_t khz, struct err *e)
 {
-	if (ioctl(vcpu_of(c)->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0)
+	if (ioctl(kvm_vcpu_of(c)->fd, KVM_SET_TSC_KHZ, (unsigned long)khz) < 0)
 		return err_os(e, ERR_ABSENT, "time-stamp counter of %u kHz, where it has %u", khz,
 			      vcpu_tsc_khz(c));
 	return 0;
@@ -311,6 +306,12 @@ static void exit_hyperv(struct kvm_vcpu *v, struct hv_exit *x)
 	x->kind = HV_EXIT_INTR;
 }
 
+static void exit_debug(struct kvm_vcpu *v, struct hv_exit *x)
+{
+	x->kind = HV_EXIT_DEBUG;
+	kvm_debug_exit(v, x);
+}
+
 static void exit_internal(struct kvm_vcpu *v, struct hv_exit *x)
 {
 	static const char *const names[] = {
@@ -346,6 +347,7 @@ static void exit_unknown(struct kvm_vcpu *v, struct hv_exit *x)
 static void (*const exits[])(struct kvm_vcpu *, struct hv_exit *) = {
 	[KVM_EXIT_UNKNOWN] = exit_unknown,
 	[KVM_EXIT_IO] = exit_io,
+	[KVM_EXIT_DEBUG] = exit_debug,
 	[KVM_EXIT_HLT] = exit_halt,
 	[KVM_EXIT_MMIO] = exit_mmio,
 	[KVM_EXIT_IRQ_WINDOW_OPEN] = exit_intr,
@@ -378,7 +380,7 @@ static void run_failed(struct hv_exit *x, int error)
 
 static void vcpu_run(struct hv_vcpu *c, struct hv_exit *x)
 {
-	struct kvm_vcpu *v = vcpu_of(c);
+	struct kvm_vcpu *v = kvm_vcpu_of(c);
 
 	x->write = false;
 	x->size = 0;
@@ -399,7 +401,7 @@ static void vcpu_run(struct hv_vcpu *c, struct hv_exit *x)
 
 static void vcpu_interrupt(struct hv_vcpu *c, bool on)
 {
-	__atomic_store_n(&vcpu_of(c)->run->immediate_exit, on, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&kvm_vcpu_of(c)->run->immediate_exit, on, __ATOMIC_SEQ_CST);
 }
 
 static const struct hv_vcpu_ops vcpu_ops = {
@@ -408,6 +410,12 @@ static const struct hv_vcpu_ops vcpu_ops = {
 	.start = vcpu_start,
 	.msrs = vcpu_msrs,
 	.get_msrs = vcpu_get_msrs,
+	.get_regs = kvm_get_regs,
+	.set_regs = kvm_set_regs,
+	.get_fpu = kvm_get_fpu,
+	.set_fpu = kvm_set_fpu,
+	.debug = kvm_debug,
+	.debug_pass = kvm_debug_pass,
 	.lint = vcpu_lint,
 	.x2apic = vcpu_x2apic,
 	.synic = vcpu_synic,
@@ -436,6 +444,7 @@ int kvm_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struc
 	v->fd = fd_take(&fd);
 	v->run = run;
 	v->run_size = m->run_size;
+	v->vm_fd = m->fd;
 	*out = &v->vcpu;
 	return 0;
 }
