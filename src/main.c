@@ -27,7 +27,7 @@
 #include "conf/doc.h"
 #include "guard/seccomp.h"
 #include "mem/lost.h"
-#include "vm/vm.h"
+#include "vm/vmm.h"
 
 /* What the table of descriptors has room for from the start: hundreds of vCPUs and queues. */
 #define DESCRIPTORS 1024
@@ -37,8 +37,9 @@ struct program {
 	struct loop *loop;
 	struct loop_fd signals;
 	int signal_fd;
-	struct vm *vm;
-	bool ending; /* a signal has said so */
+	struct vmm *vmm;
+	struct err *why; /* the VM of the command line could not be booted */
+	bool ending;	 /* a signal has said so */
 	int status;
 };
 
@@ -54,7 +55,7 @@ static void on_signal(void *arg, uint32_t events)
 	(void)events;
 	while (read(p->signal_fd, &s, sizeof(s)) == (ssize_t)sizeof(s)) {
 		if (s.ssi_signo == SIGWINCH) {
-			vm_winch(p->vm);
+			vmm_winch(p->vmm);
 			continue;
 		}
 		log_info("signal %s: shutting down", strsignal((int)s.ssi_signo));
@@ -72,7 +73,7 @@ static bool is_ending(void *arg)
 	return p->ending;
 }
 
-static void on_vm_ended(void *arg, bool failed)
+static void on_rest(void *arg, bool failed)
 {
 	struct program *p = arg;
 
@@ -80,6 +81,23 @@ static void on_vm_ended(void *arg, bool failed)
 		p->status = 1;
 	if (failed || !p->cli.vmm.no_shutdown)
 		loop_stop(p->loop);
+}
+
+static void on_end(void *arg)
+{
+	struct program *p = arg;
+
+	loop_stop(p->loop);
+}
+
+static void on_booted(void *arg, const struct err *e)
+{
+	struct program *p = arg;
+
+	if (!e)
+		return;
+	*p->why = *e;
+	loop_stop(p->loop);
 }
 
 /* One that is closed would become that of a file which we open, and take the words meant for a
@@ -157,12 +175,48 @@ static int start_events(const struct event_monitor_conf *c, struct err *e)
 	return 0;
 }
 
+/* Can somebody bring a VM later, or talk while one is booted? */
+static bool has_doors(const struct program *p)
+{
+	return p->cli.vmm.api_socket;
+}
+
+static bool has_payload(const struct vm_conf *c)
+{
+	return c->payload.kernel || c->payload.firmware || c->payload.igvm;
+}
+
+/* The VM of the command line. With nobody to talk to meanwhile it is booted at once, which is
+ * quicker than a job. */
+static int make_vm(struct program *p, struct err *e)
+{
+	if (has_doors(p))
+		vmm_use_jobs(p->vmm);
+	if (has_doors(p) && !has_payload(&p->cli.vm))
+		return 0;
+	if (vmm_do_now(p->vmm, VMM_CREATE, &p->cli.vm, e) < 0)
+		return -1;
+	if (has_doors(p))
+		return vmm_do(p->vmm, VMM_BOOT, NULL, on_booted, p, NULL, e);
+	return vmm_do_now(p->vmm, VMM_BOOT, NULL, e);
+}
+
+static int check(const struct program *p, struct err *e)
+{
+	if (has_doors(p) && !has_payload(&p->cli.vm))
+		return 0;
+	return conf_check(&p->cli.vm, e);
+}
+
 static int run(struct program *p, struct err *e)
 {
-	const struct vm_up up = { .ended = on_vm_ended, .is_ending = is_ending, .arg = p };
+	const struct vmm_up up = {
+		.rest = on_rest, .end = on_end, .is_ending = is_ending, .arg = p
+	};
 
+	p->why = e;
 	if (conf_check_vmm(&p->cli.vmm, e) < 0 || start_words(&p->cli.vmm, e) < 0 ||
-	    conf_check(&p->cli.vm, e) < 0)
+	    check(p, e) < 0)
 		return -1;
 	raise_descriptor_limit();
 	widen_descriptor_table();
@@ -174,12 +228,11 @@ static int run(struct program *p, struct err *e)
 	event("vmm", "starting", NULL);
 	if (loop_new(&p->loop, "virga", e) < 0 || watch_signals(p, e) < 0)
 		return -1;
-	if (vm_new(&p->vm, &p->cli.vm, p->loop, &up, e) < 0)
-		return -1;
-	if (vm_boot(p->vm, e) < 0)
+	vmm_new(&p->vmm, p->loop, &up);
+	if (make_vm(p, e) < 0)
 		return p->ending ? 0 : -1;
 	loop_run(p->loop);
-	return 0;
+	return e->kind && !p->ending ? -1 : 0;
 }
 
 /* What was asked for in place of a VM. */
@@ -196,7 +249,7 @@ static int tell(const struct cli *c, const char *argv0)
 
 static void finish(struct program *p)
 {
-	vm_free(p->vm);
+	vmm_free(p->vmm);
 	if (p->loop)
 		event("vmm", "shutdown", NULL);
 	event_finish();

@@ -94,7 +94,7 @@ static void *thread_main(void *arg)
 
 	memcpy(my_name, t->name, sizeof(my_name));
 	prctl(PR_SET_NAME, t->name);
-	failed = filter_hook(t->profile);
+	failed = t->profile ? filter_hook(t->profile) : 0;
 	if (failed) {
 		log_error("start thread %s: load the system-call filter \"%s\": %s", t->name,
 			  t->profile, strerror(failed));

@@ -16,7 +16,7 @@
 struct thread {
 	pthread_t id;
 	char name[THREAD_NAME_MAX + 1];
-	const char *profile; /* name of a filter, e.g. "vcpu", "blk"; static */
+	const char *profile; /* name of a filter, e.g. "vcpu", "blk"; static. NULL = its maker's */
 	void (*fn)(void *arg);
 	void *arg;
 };
@@ -30,7 +30,7 @@ void thread_set_filter(thread_filter_fn *fn);
 MUST int thread_confine(const char *profile, struct err *e);
 
 /* Starts t (zeroed by the caller, at a stable address until thread_join). Names longer than 15
- * bytes are cut for the kernel. All signals but those of its own faults and the kick are blocked in
+ * bytes are cut for the kernel. With a profile it has that filter on top of its maker's. All signals but those of its own faults and the kick are blocked in
  * it. Does not wait until it runs. A filter that cannot be loaded ends the process: the control
  * thread has loaded its own by then, so nothing but a broken kernel is in the way. */
 MUST int thread_start(struct thread *t, const char *name, const char *profile,

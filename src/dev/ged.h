@@ -29,6 +29,8 @@ enum ged_event {
 #define GED_SLP_EN (1u << 5)
 #define GED_RESET_VALUE 1
 
+#define GED_ID "__ged" /* there is one */
+
 extern const struct fixed_class ged_class;
 
 void ged_raise(struct dev *ged, enum ged_event ev);

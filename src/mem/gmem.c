@@ -166,7 +166,7 @@ int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_arg
 	return lay_run(m, &part, 1, e) ? 0 : -1;
 }
 
-int gmem_prefault(const struct gmem *m, const struct prefault_stop *stop, struct err *e)
+int gmem_prefault(const struct gmem *m, struct work *w, struct err *e)
 {
 	struct prefault_range range[GMEM_PARTS_MAX];
 	unsigned int n = 0;
@@ -179,7 +179,7 @@ int gmem_prefault(const struct gmem *m, const struct prefault_stop *stop, struct
 			range[n++] = (struct prefault_range){ (unsigned char *)r->host, r->size,
 							      b->page };
 	}
-	return prefault(range, n, stop, e);
+	return prefault(range, n, w, e);
 }
 
 /* --- looking --- */

@@ -66,7 +66,7 @@ MUST int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backin
 		  struct err *e);
 void gmem_free(struct gmem *m);
 /* Touches the pages of the zones that ask for it; see mem/prefault. */
-MUST int gmem_prefault(const struct gmem *m, const struct prefault_stop *stop, struct err *e);
+MUST int gmem_prefault(const struct gmem *m, struct work *w, struct err *e);
 
 unsigned int gmem_regions(const struct gmem *m);
 const struct gmem_region *gmem_region(const struct gmem *m, unsigned int i);

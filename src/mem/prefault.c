@@ -33,6 +33,7 @@ struct job {
 	_Atomic uint64_t next; /* the turn that nobody has taken */
 	_Atomic int failed;    /* errno of the first that failed */
 	_Atomic bool stopped;
+	struct work *work; /* or NULL */
 	_Atomic unsigned int running;
 	int done; /* event: nobody is running */
 };
@@ -54,9 +55,12 @@ static int take_turn(const struct job *j, uint64_t n)
 
 	for (; n >= turns_of(r); r++)
 		n -= turns_of(r);
-	uint64_t from = n * turn_size(r);
+	uint64_t from = n * turn_size(r), size = min_u64(turn_size(r), r->size - from);
 
-	return madvise(r->host + from, min_u64(turn_size(r), r->size - from), MADV_POPULATE_WRITE);
+	if (madvise(r->host + from, size, MADV_POPULATE_WRITE) < 0)
+		return -1;
+	work_did(j->work, size);
+	return 0;
 }
 
 static void work(void *arg)
@@ -87,17 +91,17 @@ static unsigned int threads_for(uint64_t turns)
 	return (unsigned int)min_u64(min_u64(n, THREADS_MAX), turns);
 }
 
-static void wait_for(struct job *j, const struct prefault_stop *stop)
+static void wait_for(struct job *j)
 {
 	struct pollfd p = { .fd = j->done, .events = POLLIN };
 
 	while (poll(&p, 1, ASK_MS) <= 0)
-		if (!j->stopped && stop->fn && stop->fn(stop->arg))
+		if (!j->stopped && work_ask(j->work))
 			j->stopped = true;
 }
 
 /* A thread that does not start is work for the others, unless it was the first. */
-static int run(struct job *j, const struct prefault_stop *stop, struct err *e)
+static int run(struct job *j, struct err *e)
 {
 	struct thread thread[THREADS_MAX] = { 0 };
 	unsigned int want = threads_for(j->turns), n = 0;
@@ -114,7 +118,7 @@ static int run(struct job *j, const struct prefault_stop *stop, struct err *e)
 	}
 	if (atomic_fetch_sub(&j->running, 1) == 1)
 		fd_signal(j->done);
-	wait_for(j, stop);
+	wait_for(j);
 	for (unsigned int i = 0; i < n; i++)
 		thread_join(&thread[i]);
 	return n ? 0 : -1;
@@ -135,20 +139,21 @@ static int why(const struct job *j, struct err *e)
 	return errno ? err_os(e, ERR_IO, "prefault guest memory") : 0;
 }
 
-int prefault(const struct prefault_range *r, unsigned int count, const struct prefault_stop *stop,
-	     struct err *e)
+int prefault(const struct prefault_range *r, unsigned int count, struct work *w, struct err *e)
 {
-	struct job j = { .range = r, .done = -1 };
+	struct job j = { .range = r, .done = -1, .work = w };
 	int result;
 
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < count; i++) {
 		j.turns += turns_of(&r[i]);
+		work_expect(w, r[i].size);
+	}
 	if (!j.turns)
 		return 0;
 	j.done = fd_event(e);
 	if (j.done < 0)
 		return -1;
-	result = run(&j, stop, e);
+	result = run(&j, e);
 	fd_close(&j.done);
 	return result < 0 ? -1 : why(&j, e);
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/work.h"
 
 struct prefault_range {
 	unsigned char *host; /* page aligned */
@@ -18,13 +19,8 @@ struct prefault_range {
 	uint64_t page; /* what it consists of */
 };
 
-/* Asked on the caller's thread a hundred times a second: is it to be broken off? fn may be NULL. */
-struct prefault_stop {
-	bool (*fn)(void *arg);
-	void *arg;
-};
-
-/* Returns when all pages are there, with what was in them. Sentences: not enough memory or huge
- * pages, a host without the call, broken off (ERR_STATE). count 0 does nothing. */
-MUST int prefault(const struct prefault_range *r, unsigned int count,
-		  const struct prefault_stop *stop, struct err *e);
+/* Returns when all pages are there, with what was in them. The work, if any, is told of every turn
+ * and asked a hundred times a second. Sentences: not enough memory or huge pages, a host without
+ * the call, broken off (ERR_STATE). count 0 does nothing. */
+MUST int prefault(const struct prefault_range *r, unsigned int count, struct work *w,
+		  struct err *e);

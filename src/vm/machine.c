@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "core/rate.h"
+#include "dev/ged.h"
 #include "mem/gmem.h"
 #include "pci/pci.h"
 #include "vm/plug.h"
@@ -66,9 +67,9 @@ static void on_panic(void *arg, const char *how)
 	m->args.up.panic(m->args.up.arg, how);
 }
 
-static int build_memory(struct machine *m, struct err *e)
+static int build_memory(struct machine *m, struct work *w, struct err *e)
 {
-	if (ram_new(&m->mem, m->args.conf, hv_phys_bits(m->args.hv), &m->args.stop, e) < 0)
+	if (ram_new(&m->mem, m->args.conf, hv_phys_bits(m->args.hv), w, e) < 0)
 		return -1;
 	for (unsigned int i = 0; i < gmem_regions(m->mem); i++) {
 		const struct gmem_region *r = gmem_region(m->mem, i);
@@ -219,7 +220,7 @@ static int build_upper(struct machine *m, struct err *e)
 	return arch_finish(&m->payload, &m->board, m->args.conf, hv_phys_bits(m->args.hv), e);
 }
 
-int machine_new(struct machine **out, const struct machine_args *a, struct err *e)
+int machine_new(struct machine **out, const struct machine_args *a, struct work *w, struct err *e)
 {
 	struct machine *m = NEW(struct machine);
 	struct hv_vm_args hv;
@@ -227,7 +228,7 @@ int machine_new(struct machine **out, const struct machine_args *a, struct err *
 	m->args = *a;
 	board_init(&m->board);
 	arch_hv_args(&hv, a->conf);
-	if (hv_vm_new(&m->hv, a->hv, &hv, e) < 0 || build_memory(m, e) < 0 ||
+	if (hv_vm_new(&m->hv, a->hv, &hv, e) < 0 || build_memory(m, w, e) < 0 ||
 	    build_board(m, e) < 0 || build_upper(m, e) < 0) {
 		machine_free(m);
 		return -1;
@@ -277,6 +278,16 @@ uint32_t machine_vcpus(const struct machine *m)
 struct vcpu *machine_vcpu(struct machine *m, uint32_t i)
 {
 	return &m->vcpu[i];
+}
+
+int machine_power_button(struct machine *m, struct err *e)
+{
+	struct dev *ged = dev_find(&m->board, GED_ID);
+
+	if (!ged)
+		return err_set(e, ERR_UNBUILT, "this machine has no button");
+	ged_raise(ged, GED_POWER_BUTTON);
+	return 0;
 }
 
 void machine_free(struct machine *m)

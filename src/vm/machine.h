@@ -4,16 +4,17 @@
  * down as a whole. A reboot frees one and builds the next; what outlives it (config, terminals, the
  * open hypervisor) is vm/vm's.
  *
- * Control thread. Upward talk comes on any thread, when the machine has already halted itself: no
- * vCPU enters the guest again after a wish or an end was told.
+ * One thread at a time, the control thread or that of a job (vm/job.h); nothing here touches the
+ * control loop but by loop_post. Upward talk comes on any thread, when the machine has already
+ * halted itself: no vCPU enters the guest again after a wish or an end was told.
  */
 #pragma once
 
 #include "base/err.h"
+#include "base/work.h"
 #include "conf/conf.h"
 #include "core/dev.h"
 #include "hv/hv.h"
-#include "mem/prefault.h"
 #include "vm/chars.h"
 #include "vm/vcpu.h"
 
@@ -25,12 +26,13 @@ struct machine_args {
 	struct chars *chars;	    /* borrowed */
 	struct loop *ctl;	    /* the control loop, borrowed */
 	struct board_up up;
-	struct prefault_stop stop; /* asked while a long step of building is under way */
 	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why); /* arg is up.arg */
 };
 
-/* Builds everything; vCPUs are ready and not running. On failure nothing is left. */
-MUST int machine_new(struct machine **out, const struct machine_args *a, struct err *e);
+/* Builds everything; vCPUs are ready and not running. w (NULL is fine) is told of long steps, and
+ * asked during them whether to break off. On failure nothing is left. */
+MUST int machine_new(struct machine **out, const struct machine_args *a, struct work *w,
+		     struct err *e);
 /* Lets the vCPUs run. */
 MUST int machine_start(struct machine *m, struct err *e);
 /* A non-maskable interrupt for every vCPU. */
@@ -39,5 +41,7 @@ MUST int machine_nmi(struct machine *m, struct err *e);
 struct board *machine_board(struct machine *m);
 uint32_t machine_vcpus(const struct machine *m);
 struct vcpu *machine_vcpu(struct machine *m, uint32_t i);
+/* Tells the guest through ACPI that the power button was pressed. */
+MUST int machine_power_button(struct machine *m, struct err *e);
 /* Halts, takes the devices out the way they came, frees. NULL is fine. */
 void machine_free(struct machine *m);

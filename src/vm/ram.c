@@ -81,8 +81,8 @@ static int build(struct gmem *m, struct gmem_plan *p, const struct vm_conf *c, u
 	return gmem_clear(m, GPA(0), MIB(1));
 }
 
-int ram_new(struct gmem **out, const struct vm_conf *c, uint8_t phys_bits,
-	    const struct prefault_stop *stop, struct err *e)
+int ram_new(struct gmem **out, const struct vm_conf *c, uint8_t phys_bits, struct work *w,
+	    struct err *e)
 {
 	AUTO_FREE struct gmem_plan *p = NEW(struct gmem_plan);
 	struct gmem *m;
@@ -92,7 +92,7 @@ int ram_new(struct gmem **out, const struct vm_conf *c, uint8_t phys_bits,
 		return -1;
 	r = build(m, p, c, phys_bits, e);
 	if (r == 0)
-		r = gmem_prefault(m, stop, e);
+		r = gmem_prefault(m, w, e);
 	while (p->zones)
 		backing_close(&p->zone[--p->zones]);
 	if (r < 0) {

@@ -1,45 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VM: its config, its life, and the machine while there is one.
+ * The VM: its config, its life, and the machine while there is one. Which verb comes when, and
+ * whether its state is right for it, is vm/vmm's.
  *
- *	          vm_boot                 guest: power-off, vm_shutdown
- *	CREATED -----------> RUNNING -------------------------------------> SHUTDOWN
- *	                     |     ^                                            | vm_boot
- *	                     +-----+ guest: reset (machine freed and built again) +--> RUNNING
+ *	           boot                    shutdown, the guest's power-off
+ *	Created ----------> Running ------------------------------------------> Shutdown
+ *	                     |  ^ ^                                                | boot
+ *	                     |  | +------------------------------------------------+
+ *	               pause |  | resume, boot
+ *	                     v  |
+ *	                    Paused ---- shutdown ----> Shutdown
  *
- * Everything here is for the control thread; what the guest asks for arrives there as a message.
+ * A reset, the guest's own or somebody's, frees the machine and builds the next one from the same
+ * config. BreakPoint is a debugger's pause.
+ *
+ * One thread has the VM at a time: the control thread, or that of the job which it was handed to.
+ * What the guest asks for arrives in the control loop.
  */
 #pragma once
 
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "base/work.h"
 #include "conf/conf.h"
 
 struct loop;
+struct machine;
 struct vm;
 
-/* Upward talk to main: the VM came to rest. */
+/* What the guest wants, or cannot but have, the first wish first. The machine stands still then. */
+enum vm_asks { VM_ASKS_NOTHING, VM_ASKS_RESET, VM_ASKS_SHUTDOWN, VM_ASKS_FAIL };
+
+/* Upward talk. */
 struct vm_up {
-	/* the guest powered off, or the machine failed (why is set) */
-	void (*ended)(void *arg, bool failed);
-	/* asked while the VM is built, if that takes long: is the program to end? Then building
-	 * fails. */
-	bool (*is_ending)(void *arg);
+	/* in the control loop: vm_asks says what for */
+	void (*asked)(void *arg);
 	void *arg;
 };
 
-/* Takes conf over (also on failure) and leaves *conf empty. */
+/* Takes conf over (also on failure) and leaves *conf empty; it has been checked. Opens consoles,
+ * confines the calling thread as the config says. Control thread. */
 MUST int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct vm_up *up,
 		struct err *e);
-/* Builds the machine and lets it run. */
-MUST int vm_boot(struct vm *v, struct err *e);
-/* A non-maskable interrupt for every vCPU, as a person's button on a server; the VM runs. */
+/* Builds the machine and lets it run. What takes long tells w and asks it whether to go on; NULL is
+ * fine. After a failure the VM is as before. */
+MUST int vm_boot(struct vm *v, struct work *w, struct err *e);
+/* Tears the machine down and boots; after a failure the VM is shut down. */
+MUST int vm_reboot(struct vm *v, struct work *w, struct err *e);
+/* A non-maskable interrupt for every vCPU, as a person's button on a server. There is a machine. */
 MUST int vm_nmi(struct vm *v, struct err *e);
+/* The button that asks a guest to power off. There is a machine. */
+MUST int vm_power_button(struct vm *v, struct err *e);
 /* Tears the machine down; config and terminals stay. */
 void vm_shutdown(struct vm *v);
-/* Shuts down, restores terminals, frees. NULL is fine. */
+/* Shuts down, restores terminals, lets the hypervisor go: all that may take its time. Only vm_free
+ * and what is read may follow. */
+void vm_close(struct vm *v);
+/* Closes and frees. NULL is fine. Control thread. */
 void vm_free(struct vm *v);
+
+/* Any thread; a state changes when its verb has succeeded. */
 enum vm_state vm_state(const struct vm *v);
+/* The config does not change while a job has the VM. */
+const struct vm_conf *vm_conf(const struct vm *v);
+/* For who has the VM. NULL where there is none. */
+struct machine *vm_machine(const struct vm *v);
+enum vm_asks vm_asks(const struct vm *v);
 /* The terminal behind a console changed its size. */
 void vm_winch(struct vm *v);

@@ -112,7 +112,7 @@ static int add_ged(struct board *b, uint8_t phys_bits, struct err *e)
 
 	if (irq_pin_alloc(b->irqs, &ged.gsi, e))
 		return -1;
-	return add(b, &ged_class, "__ged", &ged, e);
+	return add(b, &ged_class, GED_ID, &ged, e);
 }
 
 static int add_ports(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,

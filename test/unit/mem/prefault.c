@@ -13,8 +13,6 @@
 #include "base/mem.h"
 #include "test.h"
 
-static const struct prefault_stop never;
-
 static unsigned char *pages(uint64_t size, int fd)
 {
 	unsigned char *p =
@@ -46,12 +44,12 @@ TEST(every_page_of_every_range_is_there_afterwards)
 
 	for (size_t i = 0; i < ARRAY_LEN(size); i++)
 		r[i] = (struct prefault_range){ pages(size[i], -1), size[i], KIB(4) };
-	assert_int_equal(prefault(r, ARRAY_LEN(size), &never, &e), 0);
+	assert_int_equal(prefault(r, ARRAY_LEN(size), NULL, &e), 0);
 	for (size_t i = 0; i < ARRAY_LEN(size); i++) {
 		assert_int_equal(resident(r[i].host, size[i]), size[i]);
 		munmap(r[i].host, size[i]);
 	}
-	assert_int_equal(prefault(r, 0, &never, &e), 0);
+	assert_int_equal(prefault(r, 0, NULL, &e), 0);
 }
 
 TEST(what_a_file_holds_stays)
@@ -65,7 +63,7 @@ TEST(what_a_file_holds_stays)
 	assert_int_equal(pwrite(fd, "kept", 4, KIB(4)), 4);
 	assert_int_equal(ftruncate(fd, KIB(16)), 0);
 	r = (struct prefault_range){ pages(KIB(16), fd), KIB(16), KIB(4) };
-	assert_int_equal(prefault(&r, 1, &never, &e), 0);
+	assert_int_equal(prefault(&r, 1, NULL, &e), 0);
 	assert_memory_equal(r.host + KIB(4), "kept", 4);
 	assert_int_equal(r.host[0], 0);
 	munmap(r.host, KIB(16));
@@ -83,7 +81,7 @@ TEST(pages_that_can_not_be_had_are_a_sentence)
 	unlink(path);
 	assert_int_equal(ftruncate(fd, KIB(8)), 0);
 	r = (struct prefault_range){ pages(KIB(16), fd), KIB(16), KIB(4) };
-	assert_int_equal(prefault(&r, 1, &never, &e), -1);
+	assert_int_equal(prefault(&r, 1, NULL, &e), -1);
 	assert_int_equal(e.kind, ERR_IO);
 	assert_non_null(strstr(err_frame(&e, 0), "run out of pages"));
 	munmap(r.host, KIB(16));
@@ -99,13 +97,15 @@ static bool at_once(void *arg)
 TEST(it_is_broken_off_when_asked)
 {
 	int asked = 0;
-	const struct prefault_stop stop = { at_once, &asked };
+	struct work w = { .is_ending = at_once, .arg = &asked };
 	struct prefault_range r = { pages(GIB(4), -1), GIB(4), KIB(4) };
 	struct err e = { 0 };
 
-	assert_int_equal(prefault(&r, 1, &stop, &e), -1);
+	assert_int_equal(prefault(&r, 1, &w, &e), -1);
 	assert_int_equal(e.kind, ERR_STATE);
 	assert_int_equal(asked, 1);
+	assert_int_equal(w.total, GIB(4));
+	assert_true(w.done < w.total);
 	assert_true(resident(r.host, GIB(4)) < GIB(4));
 	munmap(r.host, GIB(4));
 }

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The queue of verbs: a table of them, one order each, and one that is carried out now. An order is
+ * begun from the control loop's turn only, so that who asks never finds itself answered inside.
+ * See vmm.h.
+ */
+#include "vm/vmm.h"
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "conf/routes.h"
+
+struct verb {
+	const char *name;
+	/* says in which states it may be; NULL = the guest asks, so there is a machine */
+	const struct route *route;
+	bool is_long;
+	bool cancellable;
+	bool cancels; /* what can be cancelled */
+	bool quiets; /* when it has cancelled something, and there is nothing left to do, all is well */
+	/* who has the VM */
+	int (*run)(struct vmm *m, void *args, struct work *w, struct err *e);
+	/* control thread, before the answer; NULL = nothing */
+	void (*after)(struct vmm *m, int result);
+	/* control thread, after the answer; NULL = nothing */
+	void (*finally)(struct vmm *m, int result);
+};
+
+/* One verb that was asked for. */
+struct order {
+	struct link link;
+	const struct verb *verb;
+	void *args;
+	vmm_done_fn *done; /* or NULL */
+	void *arg;
+	struct job *job; /* of a long verb */
+	bool has_cancelled;
+	struct vmm *vmm;
+};
+
+struct vmm {
+	struct loop *ctl;
+	struct vmm_up up;
+	bool use_jobs;
+	struct vm *vm;
+	struct jobs jobs;
+	struct link orders; /* that wait */
+	unsigned int waiting;
+	struct order *now; /* a job has the VM for it */
+	struct loop_msg turn;
+	bool winched; /* while a job had the VM */
+};
+
+static void take_turn(void *arg);
+
+static void schedule(struct vmm *m)
+{
+	loop_post(m->ctl, &m->turn, take_turn, m);
+}
+
+/* --- what verbs do --- */
+
+static void on_asked(void *arg)
+{
+	schedule(arg);
+}
+
+static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	const struct vm_up up = { .asked = on_asked, .arg = m };
+
+	(void)w;
+	return vm_new(&m->vm, args, m->ctl, &up, e);
+}
+
+static int do_boot(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	return vm_boot(m->vm, w, e);
+}
+
+static int do_reboot(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	return vm_reboot(m->vm, w, e);
+}
+
+static int do_shutdown(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	(void)w;
+	(void)e;
+	vm_shutdown(m->vm);
+	return 0;
+}
+
+static int do_close(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	(void)w;
+	(void)e;
+	if (m->vm)
+		vm_close(m->vm);
+	return 0;
+}
+
+static void forget_vm(struct vmm *m, int result)
+{
+	(void)result;
+	vm_free(take(&m->vm));
+}
+
+static void end_program(struct vmm *m, int result)
+{
+	(void)result;
+	m->up.end(m->up.arg);
+}
+
+static int do_power_button(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	(void)w;
+	return vm_power_button(m->vm, e);
+}
+
+static int do_nmi(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	(void)w;
+	return vm_nmi(m->vm, e);
+}
+
+static int do_unbuilt(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)m;
+	(void)args;
+	(void)w;
+	return err_set(e, ERR_UNBUILT, "this is not in this build");
+}
+
+#define VERB(name_, route_) .name = name_, .route = &route_table[ROUTE_##route_]
+static const struct verb verbs[VMM_VERBS] = {
+	[VMM_CREATE] = { VERB("create", vm_create), .run = do_create },
+	[VMM_BOOT] = { VERB("boot", vm_boot), .is_long = true, .cancellable = true,
+		       .run = do_boot },
+	[VMM_SHUTDOWN] = { VERB("shutdown", vm_shutdown), .is_long = true, .cancels = true,
+			   .quiets = true, .run = do_shutdown },
+	[VMM_DELETE] = { VERB("delete", vm_delete), .is_long = true, .cancels = true,
+			 .run = do_close, .after = forget_vm },
+	[VMM_REBOOT] = { VERB("reboot", vm_reboot), .is_long = true, .cancellable = true,
+			 .run = do_reboot },
+	[VMM_PAUSE] = { VERB("pause", vm_pause), .run = do_unbuilt },
+	[VMM_RESUME] = { VERB("resume", vm_resume), .run = do_unbuilt },
+	[VMM_POWER_BUTTON] = { VERB("power-button", vm_power_button), .run = do_power_button },
+	[VMM_NMI] = { VERB("nmi", vm_nmi), .run = do_nmi },
+	[VMM_COREDUMP] = { VERB("coredump", vm_coredump), .is_long = true, .cancellable = true,
+			   .run = do_unbuilt },
+	[VMM_END] = { VERB("end", vmm_shutdown), .is_long = true, .cancels = true, .run = do_close,
+		      .after = forget_vm, .finally = end_program },
+};
+
+/* --- what the guest asks for --- */
+
+static void tell_failure(struct vmm *m, int result)
+{
+	if (result < 0)
+		m->up.rest(m->up.arg, true);
+}
+
+static void tell_rest(struct vmm *m, int result)
+{
+	(void)result;
+	m->up.rest(m->up.arg, false);
+}
+
+static void tell_end(struct vmm *m, int result)
+{
+	(void)result;
+	m->up.rest(m->up.arg, true);
+}
+
+static const struct verb guests_verbs[] = {
+	[VM_ASKS_RESET] = { .name = "reset",
+			    .is_long = true,
+			    .cancellable = true,
+			    .run = do_reboot,
+			    .finally = tell_failure },
+	[VM_ASKS_SHUTDOWN] = { .name = "power-off",
+			       .is_long = true,
+			       .run = do_shutdown,
+			       .finally = tell_rest },
+	[VM_ASKS_FAIL] = { .name = "failure",
+			   .is_long = true,
+			   .run = do_shutdown,
+			   .finally = tell_end },
+};
+
+/* --- judging --- */
+
+static int judge(const struct vmm *m, const struct verb *v, struct err *e)
+{
+	return v->route ? route_allowed(v->route, vmm_state(m), e) : 0;
+}
+
+/* --- orders --- */
+
+static struct order *order_new(struct vmm *m, const struct verb *v)
+{
+	struct order *o = NEW(struct order);
+
+	o->vmm = m;
+	o->verb = v;
+	if (v->is_long) {
+		o->job = job_new(&m->jobs, v->name);
+		o->job->cancellable = v->cancellable;
+	}
+	return o;
+}
+
+/* It is in nobody's hands any more; answers and frees. */
+static void order_finish(struct order *o, int result, const struct err *why)
+{
+	struct vmm *m = o->vmm;
+	const struct verb *v = o->verb;
+	char line[ERR_TEXT];
+
+	if (v->after)
+		v->after(m, result);
+	if (o->job)
+		job_finish(o->job, result, why);
+	if (o->done)
+		o->done(o->arg, result < 0 ? why : NULL);
+	else if (result < 0)
+		log_error("%s", err_line(why, line, sizeof(line)));
+	free(o);
+	if (v->finally)
+		v->finally(m, result);
+}
+
+/* Nothing was done for it. */
+static void order_refuse(struct order *o, const struct err *why)
+{
+	static const struct verb nothing = { .name = "nothing" };
+
+	o->verb = &nothing;
+	order_finish(o, -1, why);
+}
+
+static int run_job(void *arg, struct job *j, struct err *e)
+{
+	struct order *o = arg;
+
+	return o->verb->run(o->vmm, o->args, &j->work, e);
+}
+
+static void on_job_ended(void *arg, struct job *j)
+{
+	struct order *o = arg;
+	struct vmm *m = o->vmm;
+
+	m->now = NULL;
+	order_finish(o, j->result, &j->err);
+	if (m->winched)
+		vmm_winch(m);
+	schedule(m);
+}
+
+static int run_here(struct vmm *m, const struct order *o, struct err *e)
+{
+	struct work *w = o->job ? &o->job->work : NULL;
+
+	if (w) {
+		w->is_ending = m->up.is_ending;
+		w->arg = m->up.arg;
+	}
+	return o->verb->run(m, o->args, w, e);
+}
+
+/* Its turn has come. */
+static void order_begin(struct order *o)
+{
+	struct vmm *m = o->vmm;
+	struct err e = { 0 };
+
+	if (o->job && o->job->work.stopped) {
+		err_set(&e, ERR_STATE, "%s was cancelled before it began", o->verb->name);
+		order_refuse(o, &e);
+	} else if (judge(m, o->verb, &e) < 0) {
+		if (o->verb->quiets && o->has_cancelled)
+			order_finish(o, 0, NULL);
+		else
+			order_refuse(o, &e);
+	} else if (!o->job || !m->use_jobs) {
+		order_finish(o, run_here(m, o, &e), &e);
+	} else {
+		m->now = o;
+		if (job_start(o->job, run_job, on_job_ended, o, &e) == 0)
+			return;
+		m->now = NULL;
+		order_refuse(o, &e);
+	}
+}
+
+/* What the guest asks for comes first. */
+static struct order *next_order(struct vmm *m)
+{
+	struct link *at;
+
+	if (m->vm && vm_asks(m->vm) != VM_ASKS_NOTHING)
+		return order_new(m, &guests_verbs[vm_asks(m->vm)]);
+	at = list_take_first(&m->orders);
+	if (!at)
+		return NULL;
+	m->waiting--;
+	return container_of(at, struct order, link);
+}
+
+/* One at a time, so that what else is in the loop has its turn too. */
+static void take_turn(void *arg)
+{
+	struct vmm *m = arg;
+	struct order *o = m->now ? NULL : next_order(m);
+
+	if (!o)
+		return;
+	order_begin(o);
+	if (!m->now)
+		schedule(m);
+}
+
+/* --- asking --- */
+
+static bool cancel(struct order *o)
+{
+	if (!o->verb->cancellable)
+		return false;
+	work_stop(&o->job->work);
+	return true;
+}
+
+static bool cancel_all(struct vmm *m)
+{
+	bool any = m->now && cancel(m->now);
+
+	list_each (at, &m->orders)
+		any |= cancel(container_of(at, struct order, link));
+	return any;
+}
+
+int vmm_do(struct vmm *m, enum vmm_verb v, void *args, vmm_done_fn *done, void *arg,
+	   struct job **job, struct err *e)
+{
+	struct order *o;
+
+	if (m->waiting == VMM_WAITING_MAX)
+		return err_set(e, ERR_BUSY, "%d requests wait already: try again later",
+			       VMM_WAITING_MAX);
+	o = order_new(m, &verbs[v]);
+	o->args = args;
+	o->done = done;
+	o->arg = arg;
+	if (verbs[v].cancels)
+		o->has_cancelled = cancel_all(m);
+	list_add_tail(&m->orders, &o->link);
+	m->waiting++;
+	if (job)
+		*job = o->job;
+	schedule(m);
+	return 0;
+}
+
+int vmm_do_now(struct vmm *m, enum vmm_verb v, void *args, struct err *e)
+{
+	struct work w = { .is_ending = m->up.is_ending, .arg = m->up.arg };
+	int result;
+
+	if (judge(m, &verbs[v], e) < 0)
+		return -1;
+	result = verbs[v].run(m, args, &w, e);
+	if (verbs[v].after)
+		verbs[v].after(m, result);
+	return result;
+}
+
+static struct order *find_waiting(struct vmm *m, const struct job *j)
+{
+	list_each (at, &m->orders) {
+		struct order *o = container_of(at, struct order, link);
+
+		if (o->job == j)
+			return o;
+	}
+	return NULL;
+}
+
+int vmm_cancel(struct vmm *m, uint64_t id, struct err *e)
+{
+	struct job *j = job_find(&m->jobs, id);
+	struct order *o;
+
+	if (!j)
+		return err_set(e, ERR_ABSENT, "there is no job %llu", (unsigned long long)id);
+	o = m->now && m->now->job == j ? m->now : find_waiting(m, j);
+	if (!o)
+		return err_set(e, ERR_STATE, "job %llu has ended", (unsigned long long)id);
+	/* one that waits is answered when its turn comes */
+	if (o != m->now)
+		work_stop(&j->work);
+	else if (!cancel(o))
+		return err_set(e, ERR_STATE, "%s cannot be broken off", j->verb);
+	return 0;
+}
+
+/* --- reading --- */
+
+struct jobs *vmm_jobs(struct vmm *m)
+{
+	return &m->jobs;
+}
+
+const struct vm_conf *vmm_conf(const struct vmm *m)
+{
+	return m->vm ? vm_conf(m->vm) : NULL;
+}
+
+int vmm_state(const struct vmm *m)
+{
+	return m->vm ? (int)vm_state(m->vm) : ROUTE_NO_VM;
+}
+
+struct vm *vmm_vm(const struct vmm *m)
+{
+	return m->now ? NULL : m->vm;
+}
+
+struct machine *vmm_machine(const struct vmm *m)
+{
+	return vmm_vm(m) ? vm_machine(m->vm) : NULL;
+}
+
+void vmm_winch(struct vmm *m)
+{
+	m->winched = m->now != NULL;
+	if (vmm_vm(m))
+		vm_winch(m->vm);
+}
+
+/* --- beginning and end --- */
+
+void vmm_new(struct vmm **out, struct loop *ctl, const struct vmm_up *up)
+{
+	struct vmm *m = NEW(struct vmm);
+
+	m->ctl = ctl;
+	m->up = *up;
+	list_init(&m->orders);
+	jobs_init(&m->jobs, ctl);
+	*out = m;
+}
+
+void vmm_use_jobs(struct vmm *m)
+{
+	m->use_jobs = true;
+}
+
+void vmm_free(struct vmm *m)
+{
+	struct err e = { 0 };
+	struct link *at;
+
+	if (!m)
+		return;
+	cancel_all(m);
+	if (m->now)
+		job_join(m->now->job);
+	err_set(&e, ERR_STATE, "the program ends");
+	while ((at = list_take_first(&m->orders)))
+		order_refuse(container_of(at, struct order, link), &e);
+	loop_unpost(m->ctl, &m->turn);
+	vm_free(m->vm);
+	jobs_fini(&m->jobs);
+	free(m);
+}
