@@ -64,8 +64,8 @@ struct httpmsg {
 	size_t body_max, body_cap;
 	uint64_t left; /* of the body, or of the chunk */
 	uint32_t head_used, seen, line_len, text_len, text_cap;
-	uint32_t first[3]; /* where in text the words of the first line are */
-	char *text;	   /* lines of the head */
+	uint32_t first[3], first_len; /* where in text the words of the first line are */
+	char *text;		      /* lines of the head */
 };
 
 /* For a message whose body has at most body_max bytes. Frees nothing: m is new or was finished. */
