@@ -72,14 +72,11 @@ int fd_write_all(int fd, const void *buf, size_t len, struct err *e)
 }
 
 /* Reads on to the end; one byte past max tells that there is more. */
-int fd_slurp(const char *path, size_t max, char **out, size_t *len, struct err *e)
+int fd_slurp_open(int fd, const char *name, size_t max, char **out, size_t *len, struct err *e)
 {
-	AUTO_FD int fd = fd_open(path, O_RDONLY, 0, e);
 	AUTO_FREE char *buf = NULL;
 	size_t size = 0, used = 0;
 
-	if (fd < 0)
-		return -1;
 	for (;;) {
 		ssize_t n;
 
@@ -95,17 +92,24 @@ int fd_slurp(const char *path, size_t max, char **out, size_t *len, struct err *
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return err_os(e, ERR_IO, "read %s", path);
+			return err_os(e, ERR_IO, "read %s", name);
 		if (n == 0)
 			break;
 		used += (size_t)n;
 		if (used > max)
-			return err_set(e, ERR_BAD, "%s is larger than %zu bytes", path, max);
+			return err_set(e, ERR_BAD, "%s is larger than %zu bytes", name, max);
 	}
 	buf[used] = '\0';
 	*len = used;
 	*out = take(&buf);
 	return 0;
+}
+
+int fd_slurp(const char *path, size_t max, char **out, size_t *len, struct err *e)
+{
+	AUTO_FD int fd = fd_open(path, O_RDONLY, 0, e);
+
+	return fd < 0 ? -1 : fd_slurp_open(fd, path, max, out, len, e);
 }
 
 int fd_size(int fd, uint64_t *size, struct err *e)

@@ -33,6 +33,9 @@ MUST int fd_write_all(int fd, const void *buf, size_t len, struct err *e);
 /* A whole small file (at most max bytes) into memory that the caller frees; a zero byte is added
  * behind. */
 MUST int fd_slurp(const char *path, size_t max, char **out, size_t *len, struct err *e);
+/* The same from where an open descriptor stands, a pipe for one; name is for sentences. */
+MUST int fd_slurp_open(int fd, const char *name, size_t max, char **out, size_t *len,
+		       struct err *e);
 
 /* Size in bytes of a regular file or block device. */
 MUST int fd_size(int fd, uint64_t *size, struct err *e);
