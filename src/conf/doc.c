@@ -17,7 +17,6 @@
 #include "conf/page.h"
 
 #define PEER_NAME "cloud-hypervisor"
-#define PEER_VERSION "53.0.0" /* whose command line and API this is */
 
 static const char *const groups[] = { "Payload", "Machine", "Devices", "Consoles", "Program" };
 
@@ -265,7 +264,7 @@ const char *doc_program(const char *argv0)
 static void version_details(FILE *f)
 {
 	fputs("Version: virga " VIRGA_VERSION
-	      ", with the command line of Cloud Hypervisor v" PEER_VERSION "\n"
+	      ", with the command line of Cloud Hypervisor v" DOC_PEER_VERSION "\n"
 	      "Compiler: " __VERSION__ "\n"
 	      "Features: kvm, io_uring, seccomp, landlock\n",
 	      f);
@@ -275,7 +274,7 @@ void doc_version(FILE *f, const char *argv0, unsigned int verbosity)
 {
 	const char *name = doc_program(argv0);
 
-	fprintf(f, "%s v%s\n", name, strcmp(name, PEER_NAME) ? VIRGA_VERSION : PEER_VERSION);
+	fprintf(f, "%s v%s\n", name, strcmp(name, PEER_NAME) ? VIRGA_VERSION : DOC_PEER_VERSION);
 	if (verbosity)
 		version_details(f);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #define VIRGA_VERSION "0.1.0"
+#define DOC_PEER_VERSION "53.0.0" /* of Cloud Hypervisor, whose command line and API this is */
 
 enum doc_kind { DOC_HELP, DOC_MAN, DOC_MD, DOC_OPENAPI };
 

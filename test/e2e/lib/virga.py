@@ -28,6 +28,11 @@ def binary():
     return os.environ.get("VIRGA") or str(TOP / "out/bin/virga")
 
 
+def remote_binary():
+    """virga-remote, which lies beside the program under test."""
+    return str(Path(binary()).resolve().parent / "virga-remote")
+
+
 def size_kib(text):
     """KiB of a size as the command line writes it: 512M, 1G, 1073741824."""
     number, unit = re.fullmatch(r"(\d+)([KMGT]?)", text).groups()

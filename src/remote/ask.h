@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A command's words into the request that its row describes: path, JSON body, descriptors. It sends
+ * nothing. One thread.
+ */
+#pragma once
+
+#include "base/httpc.h"
+#include "conf/routes.h"
+
+struct ask {
+	char *path;
+	char *body; /* NULL: none */
+	size_t body_len;
+	unsigned int fd_count;
+	int fds[HTTPC_FDS_MAX]; /* the caller's caller's: they stay open */
+};
+
+/* Overwrites *out; the caller calls ask_free, also after a failure. ERR_BAD where the words are
+ * wrong. */
+MUST int ask_make(struct ask *out, const struct route *r, char *const *args, unsigned int count,
+		  struct err *e);
+void ask_free(struct ask *a);
