@@ -96,6 +96,7 @@ static bool bounce(struct blkq *q, struct blk_io *io)
 		.len = span - done,
 		.iov = &io->bounce,
 		.iovs = 1,
+		.keep = io->keep && io->leg != LEG_LOOK,
 	};
 	if (s->op == BLK_WRITE && io->op == BLK_ZERO)
 		memset((char *)q->bounce + skip, 0, part);
@@ -167,6 +168,7 @@ static bool next_step(struct blkq *q, struct blk_io *io)
 		return !i->device || i->logical == SECTOR || device_step(q, io);
 	io->step.iov = io->iov;
 	io->step.iovs = io->iovs;
+	io->step.keep = io->keep;
 	if (i->direct && ((x.off | x.len) % i->direct_off ||
 			  !step_aligned(io->iov, io->iovs, i->direct_mem, i->direct_off)))
 		return bounce(q, io);
@@ -261,6 +263,12 @@ static bool settle(struct blkq *q, struct blk_io *io, int64_t res)
 	return io->moved == io->len || io->status != BLK_OK;
 }
 
+/* Reads of the page cache's are not: the disk's answer ends them without a worker. */
+static bool takes_long(const struct blkq *q, const struct blk_step *s)
+{
+	return s->keep || !op_moves(s->op) || (s->op == BLK_WRITE && !q->img->direct);
+}
+
 static void run(struct blkq *q, struct blk_io *io)
 {
 	int64_t res;
@@ -269,13 +277,18 @@ static void run(struct blkq *q, struct blk_io *io)
 		if (!next_step(q, io))
 			return;
 		res = q->eng->start(q, io);
-		if (res == STEP_LATER)
+		if (res == STEP_LATER) {
+			io->lengthy = takes_long(q, &io->step);
+			q->lengthy += io->lengthy;
+			q->begun = true;
 			return;
+		}
 	} while (!settle(q, io, res));
 }
 
 void blkq_stepped(struct blkq *q, struct blk_io *io, int64_t res)
 {
+	q->lengthy -= io->lengthy;
 	if (!settle(q, io, res))
 		run(q, io);
 }
@@ -324,6 +337,7 @@ bool blkq_turn(struct blkq *q)
 	q->again = false;
 	if (!list_empty(&q->gate_wait))
 		try_gate(q);
+	q->begun = false;
 	q->eng->turn(q);
 	while (!q->bouncing && !list_empty(&q->bounce_wait)) {
 		struct link *l = list_take_first(&q->bounce_wait);
@@ -338,7 +352,8 @@ bool blkq_turn(struct blkq *q)
 		q->flying--;
 		io->done(io, io->status);
 	}
-	return q->again || !list_empty(&q->ended);
+	/* What a done function has begun waits for the next turn of the engine. */
+	return q->again || q->begun || !list_empty(&q->ended);
 }
 
 static bool turn_hook(void *arg)
@@ -365,6 +380,21 @@ void blkq_drain(struct blkq *q)
 bool blkq_busy(const struct blkq *q)
 {
 	return q->flying;
+}
+
+bool blkq_keeps(const struct blkq *q)
+{
+	return q->img->direct;
+}
+
+bool blkq_soon(const struct blkq *q)
+{
+	return !q->lengthy;
+}
+
+bool blkq_ready(const struct blkq *q)
+{
+	return q->flying && (q->again || q->begun || !list_empty(&q->ended) || q->eng->ended(q));
 }
 
 const char *blkq_engine_name(const struct blkq *q)

@@ -61,6 +61,8 @@ struct img_eng {
 	int64_t (*start)(struct blkq *q, struct blk_io *io);
 	/* Hands over what was begun and collects what has ended. */
 	void (*turn)(struct blkq *q);
+	/* Would turn collect something now? Asked in a circle, so without a system call. */
+	bool (*ended)(const struct blkq *q);
 	/* The same, and waits for at least one. */
 	void (*wait)(struct blkq *q);
 };
@@ -75,10 +77,12 @@ struct blkq {
 	struct loop_hook hook;
 	const struct img_eng *eng;
 	unsigned int depth;
-	unsigned int flying; /* submitted, done not yet called */
-	bool again;	     /* the engine could not hand over everything */
-	struct link ended;   /* their done is to be called */
-	void *bounce;	     /* O_DIRECT: one aligned buffer, for one request at a time */
+	unsigned int flying;  /* submitted, done not yet called */
+	unsigned int lengthy; /* steps begun that will not end soon */
+	bool begun;	      /* a step was begun that the engine may not have handed over */
+	bool again;	      /* the engine could not hand over everything */
+	struct link ended;    /* their done is to be called */
+	void *bounce;	      /* O_DIRECT: one aligned buffer, for one request at a time */
 	struct blk_io *bouncing;
 	struct link bounce_wait;
 	struct gate_place place; /* at the image's gate */

@@ -3,7 +3,8 @@
  * The engine over Linux's own asynchronous I/O, io_submit(2), for hosts that have no io_uring or
  * forbid it. The kernel does only direct I/O and flushes of files behind the caller's back; reads
  * and writes of the page cache it would do during io_submit, so they are done by plain calls here,
- * which cost less. What is begun is handed over once per turn of the loop; an eventfd tells its end.
+ * which cost less. What is begun is handed over once per turn of the loop; an eventfd wakes the loop
+ * for its end, which is seen in the ring that the kernel maps for us.
  *
  * The control thread makes the context; the queue's thread only uses it. linux/aio_abi.h.
  */
@@ -26,6 +27,12 @@
 #define FLYING_MAX 128
 #define EVENTS 32 /* taken by one call */
 
+/* What a context's id points to, the same in every kernel since 2002: its ring of events. */
+struct aio_ring {
+	unsigned int id, count, head, tail, magic;
+};
+#define RING_MAGIC 0xa10a10a1
+
 struct aio_slot {
 	struct iocb cb;
 	struct blk_io *io;
@@ -39,7 +46,6 @@ struct aio {
 	unsigned int slots_all;
 	unsigned int room;  /* slots free, the first of the list below */
 	unsigned int fresh; /* filled, not handed over, in order in batch */
-	bool rung;	    /* something has ended */
 	struct aio_slot *slots;
 	uint16_t *free_slots;
 	struct iocb **batch;
@@ -68,10 +74,8 @@ static long io_getevents(aio_context_t c, long least, long most, struct io_event
 
 static void aio_ready(void *arg, uint32_t events)
 {
-	struct blkq *q = arg;
-
+	(void)arg; /* blkq_turn collects at the end of this turn */
 	(void)events;
-	q->aio->rung = true; /* blkq_turn collects at the end of this turn */
 }
 
 static void aio_close(struct blkq *q)
@@ -138,6 +142,7 @@ static void fill(struct blkq *q, struct blk_io *io)
 		.aio_data = n,
 		.aio_lio_opcode = code[io->step.op],
 		.aio_fildes = (uint32_t)q->img->fd,
+		.aio_rw_flags = io->step.keep ? RWF_DSYNC : 0,
 		.aio_flags = IOCB_FLAG_RESFD,
 		.aio_resfd = (uint32_t)a->bell,
 	};
@@ -215,14 +220,20 @@ static bool submit(struct blkq *q)
 	return true;
 }
 
+static bool aio_ended(const struct blkq *q)
+{
+	const struct aio_ring *r = (const struct aio_ring *)(uintptr_t)q->aio->context;
+
+	return r->magic != RING_MAGIC || __atomic_load_n(&r->head, __ATOMIC_RELAXED) !=
+						 __atomic_load_n(&r->tail, __ATOMIC_RELAXED);
+}
+
 static void aio_turn(struct blkq *q)
 {
 	struct aio *a = q->aio;
 
-	if (a->rung) {
-		a->rung = false;
+	if (aio_ended(q))
 		collect(q, false);
-	}
 	refill(q);
 	while (a->fresh && submit(q))
 		refill(q);
@@ -243,5 +254,6 @@ const struct img_eng img_aio = {
 	.close = aio_close,
 	.start = aio_start,
 	.turn = aio_turn,
+	.ended = aio_ended,
 	.wait = aio_wait,
 };

@@ -61,7 +61,7 @@ int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf)
 		r = preadv2(i->fd, v, n, off, rwf);
 		break;
 	case BLK_WRITE:
-		r = pwritev2(i->fd, v, n, off, rwf);
+		r = pwritev2(i->fd, v, n, off, rwf | (io->step.keep ? RWF_DSYNC : 0));
 		break;
 	case BLK_FLUSH:
 		r = fdatasync(i->fd);
@@ -88,6 +88,12 @@ static void sync_none(struct blkq *q)
 	(void)q;
 }
 
+static bool sync_ended(const struct blkq *q)
+{
+	(void)q;
+	return false;
+}
+
 static int64_t sync_start(struct blkq *q, struct blk_io *io)
 {
 	return sync_step(q->img, io, 0);
@@ -99,5 +105,6 @@ const struct img_eng img_sync = {
 	.close = sync_none,
 	.start = sync_start,
 	.turn = sync_none,
+	.ended = sync_ended,
 	.wait = sync_none,
 };

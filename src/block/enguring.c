@@ -2,7 +2,8 @@
 /*
  * The io_uring engine: what the page cache can answer or take is done at once by one system call;
  * the rest goes on a ring, which is handed over once per turn of the loop. The loop watches an
- * eventfd that the kernel signals when something has ended; edge-triggered, so it is never read.
+ * eventfd that the kernel signals when something has ended; edge-triggered, so it is never read. It
+ * only wakes: what has ended is seen in the ring's own words, which a queue may look at without it.
  *
  * System-call filters do not see what a ring carries. So the maker of the queue makes the ring, on
  * its own thread, and binds it first: four operations, on the one file registered, and no further
@@ -30,7 +31,11 @@
 #define SLOW_MIN_NS 100000000ull
 #define SLOW_MAX_NS 2000000000ull
 
-/* Younger than the headers of some build hosts. Linux 6.1. */
+/* Younger than the headers of some build hosts. Linux 5.19, 6.1. */
+#ifndef IORING_SETUP_TASKRUN_FLAG
+#define IORING_SETUP_TASKRUN_FLAG (1U << 9)
+#define IORING_SQ_TASKRUN (1U << 2)
+#endif
 #ifndef IORING_SETUP_DEFER_TASKRUN
 #define IORING_SETUP_DEFER_TASKRUN (1U << 13)
 #endif
@@ -42,7 +47,6 @@ struct uring {
 	struct link waiting;		  /* no entry free */
 	unsigned int room;		  /* entries free */
 	unsigned int fresh;		  /* filled, not handed over */
-	bool rung;			  /* something has ended */
 	bool on;			  /* the ring has been switched on */
 	bool read_at_once, write_at_once; /* the file system knows RWF_NOWAIT */
 	uint64_t suspect_until;		  /* slow writes are looked at more closely until then */
@@ -61,7 +65,8 @@ static const struct io_uring_restriction bounds[] = {
 /* The best ring first; older kernels refuse flags they do not know. All of them start switched
  * off. */
 static const unsigned int kinds[] = {
-	IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+		IORING_SETUP_TASKRUN_FLAG,
 	IORING_SETUP_R_DISABLED,
 };
 
@@ -95,10 +100,8 @@ static int bind_ring(struct uring *u, int fd)
 
 static void ring_ready(void *arg, uint32_t events)
 {
-	struct blkq *q = arg;
-
+	(void)arg; /* blkq_turn collects at the end of this turn */
 	(void)events;
-	q->uring->rung = true; /* blkq_turn collects at the end of this turn */
 }
 
 static void uring_close(struct blkq *q)
@@ -164,6 +167,7 @@ static void fill(struct uring *u, struct blk_io *io)
 		break;
 	case BLK_WRITE:
 		io_uring_prep_writev(s, 0, v, n, io->step.off);
+		s->rw_flags = io->step.keep ? RWF_DSYNC : 0;
 		break;
 	case BLK_FLUSH:
 		io_uring_prep_fsync(s, 0, IORING_FSYNC_DATASYNC);
@@ -312,14 +316,22 @@ static bool enter(struct blkq *q, unsigned int wait)
 	return r > 0;
 }
 
+/* Either it is in the ring, or it waits for our next entering to be put there. */
+static bool uring_ended(const struct blkq *q)
+{
+	const struct io_uring *r = &q->uring->ring;
+
+	return io_uring_cq_ready(r) ||
+	       __atomic_load_n(r->sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN;
+}
+
 static void uring_turn(struct blkq *q)
 {
 	struct uring *u = q->uring;
 
 	/* Entering without a reason is a system call for nothing. */
-	if (!u->fresh && !u->rung)
+	if (!u->fresh && !uring_ended(q))
 		return;
-	u->rung = false;
 	/* An entry that the kernel refuses ends the batch before those behind it. */
 	while (enter(q, 0) && u->fresh)
 		;
@@ -338,5 +350,6 @@ const struct img_eng img_uring = {
 	.close = uring_close,
 	.start = uring_start,
 	.turn = uring_turn,
+	.ended = uring_ended,
 	.wait = uring_wait,
 };

@@ -55,6 +55,7 @@ struct blk_io {
 	struct kiov *iov;  /* stays valid until done; used up on the way */
 	unsigned int iovs;
 	bool unmap; /* BLK_ZERO: the host may take the space back, if the image gives any */
+	bool keep;  /* BLK_WRITE: ends when it is kept, as if a flush followed; see blkq_keeps */
 	void (*done)(struct blk_io *io, enum blk_status s);
 	void *priv;
 	/* The queue's, from submit until done. */
@@ -63,6 +64,7 @@ struct blk_io {
 	uint32_t tries;	   /* how often the host said "again" */
 	uint64_t moved;	   /* short reads and writes go on */
 	unsigned int gate; /* enum gate_way: how it went in */
+	bool lengthy;	   /* its step waits for a flush or for a worker of the kernel */
 	uint32_t looked;   /* bytes that LEG_LOOK has read */
 	uint64_t covers;   /* bytes of the disk that a step without payload is for */
 	enum blk_leg { LEG_WHOLE, LEG_LOOK, LEG_BACK } leg;
@@ -71,6 +73,7 @@ struct blk_io {
 		uint64_t off, len;
 		struct kiov *iov;
 		unsigned int iovs;
+		bool keep;
 	} step;
 	struct kiov bounce; /* when step goes through the queue's aligned buffer */
 };
@@ -92,4 +95,11 @@ bool blkq_turn(struct blkq *q);
 void blkq_drain(struct blkq *q);
 /* Is a request in flight, or its end not told yet? */
 bool blkq_busy(const struct blkq *q);
+/* Does it know blk_io.keep? A write with O_DIRECT does: it is one request of the kernel's then. */
+bool blkq_keeps(const struct blkq *q);
+/* May what is in flight end very soon? Not when one of them is a flush, say: whoever looks for its
+ * end may keep the processor from the kernel's worker that does it. */
+bool blkq_soon(const struct blkq *q);
+/* Would blkq_turn get on with something now? A glance at memory: for who looks before he sleeps. */
+bool blkq_ready(const struct blkq *q);
 const char *blkq_engine_name(const struct blkq *q);

@@ -20,6 +20,7 @@
 #include "base/bits.h"
 #include "base/counter.h"
 #include "base/log.h"
+#include "base/look.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "block/img.h"
@@ -33,8 +34,6 @@
 #define ID_BYTES VIRTIO_BLK_ID_BYTES
 #define BATCH 16 /* chains taken before the driver hears of those that are done */
 #define ROUNDS 8 /* batches served before the loop looks at anything else */
-#define POLL_MIN_NS 4000
-#define POLL_MAX_NS 32000 /* about what an exit and a wake cost */
 
 struct blk_state {
 	uint64_t sectors;
@@ -64,13 +63,13 @@ struct blk_queue {
 	struct blk_req *reqs; /* one per head, while the queue runs */
 	struct loop_hook hook;
 	bool awake;   /* there may be chains to take */
+	bool worked;  /* something was taken or has ended since the last look in vain */
 	bool pushed;  /* the driver has not heard yet */
 	bool dead;    /* the ring is broken */
 	bool limited; /* the limit is reached */
 	struct rate_user rate;
-	uint64_t now_ns;		 /* of this round; 0 = not asked yet */
-	uint64_t poll_ns;		 /* how long to look at the ring before sleeping */
-	uint64_t asleep_ns;		 /* since when */
+	uint64_t now_ns; /* of this round; 0 = not asked yet */
+	struct look look;
 	struct blk_way way[2];		 /* read, written */
 	uint64_t flushes, failed, waits; /* counters too */
 };
@@ -148,7 +147,8 @@ static void blk_done(struct blk_io *io, enum blk_status s)
 	struct blk_req *r = container_of(io, struct blk_req, io);
 	bool read = r->asked == BLK_READ;
 
-	if (s == BLK_OK && io->op != BLK_READ && io->op != BLK_FLUSH && write_through(r->q->b)) {
+	if (s == BLK_OK && io->op != BLK_READ && io->op != BLK_FLUSH && !io->keep &&
+	    write_through(r->q->b)) {
 		io->op = BLK_FLUSH;
 		blkq_submit(r->q->io, io);
 		return;
@@ -174,6 +174,7 @@ static void go(struct blk_req *r, enum blk_op op, uint64_t sector, uint64_t len)
 
 	io->op = r->asked = op;
 	io->len = len;
+	io->keep = op == BLK_WRITE && write_through(r->q->b) && blkq_keeps(r->q->io);
 	/* what does not fit lies behind the end of any disk */
 	if (mul_overflows(&io->off, sector, (uint64_t)SECTOR))
 		io->off = UINT64_MAX;
@@ -299,30 +300,21 @@ static int take_chains(struct blk_queue *q)
 }
 
 /* A driver that sends one request after another spares its exit, and we our wake, when we look at
- * the ring for a short time before we sleep. The time grows while drivers ring soon after we slept,
- * and starts anew when it was in vain. */
-static bool poll_ring(struct blk_queue *q)
+ * its ring for a short time before we sleep; and so does a disk that answers soon. */
+static bool poll_queue(struct blk_queue *q)
 {
-	uint64_t start, spent = 0;
+	uint64_t start = loop_now_ns(), now = start;
 
-	if (!q->poll_ns || blkq_busy(q->io))
+	if (!q->worked || !q->b->may_poll || !blkq_soon(q->io) || !look_pays(&q->look, start))
 		return false;
-	for (start = loop_now_ns(); spent < q->poll_ns; spent = loop_now_ns() - start)
-		if (take_chains(q) || q->dead || q->limited)
+	for (; now - start < LOOK_NS; now = loop_now_ns())
+		if (take_chains(q) || q->dead || q->limited || blkq_ready(q->io)) {
+			look_found(&q->look);
 			return true;
-	if (q->poll_ns == POLL_MAX_NS)
-		q->poll_ns = 0;
+		}
+	look_missed(&q->look, now);
+	q->worked = false;
 	return false;
-}
-
-static void poll_tune(struct blk_queue *q)
-{
-	uint64_t slept = loop_now_ns() - q->asleep_ns;
-
-	if (slept > POLL_MAX_NS || !q->b->may_poll)
-		q->poll_ns = 0;
-	else
-		q->poll_ns = q->poll_ns ? min_u64(q->poll_ns * 2, POLL_MAX_NS) : POLL_MIN_NS;
 }
 
 static void blk_kick(struct vqueue *vq)
@@ -331,10 +323,8 @@ static void blk_kick(struct vqueue *vq)
 
 	if (q->dead || vdev_is_broken(&q->b->v))
 		return;
-	if (!q->awake)
-		poll_tune(q);
 	vq_mute(&vq->q);
-	q->awake = true;
+	q->awake = q->worked = true;
 	if (!q->limited)
 		take_chains(q);
 }
@@ -349,6 +339,18 @@ static void blk_go(void *arg)
 		take_chains(q);
 }
 
+/* Who hears of an end mostly has more to ask. */
+static void tell_driver(struct blk_queue *q)
+{
+	vqueue_notify(q->vq);
+	q->pushed = false;
+	q->worked = true;
+	if (q->awake || q->dead)
+		return;
+	vq_mute(&q->vq->q);
+	q->awake = true;
+}
+
 /* Before the loop sleeps: what has ended goes to the driver before the next batch is taken, so that
  * the first of a long line does not wait for the last. */
 static bool blk_turn(void *arg)
@@ -359,18 +361,15 @@ static bool blk_turn(void *arg)
 		bool more = blkq_turn(q->io);
 
 		if (q->pushed)
-			vqueue_notify(q->vq);
-		q->pushed = false;
+			tell_driver(q);
 		q->now_ns = 0;
 		if (!q->awake || q->dead || q->limited)
 			return more;
-		if (take_chains(q) || poll_ring(q))
+		if (take_chains(q) || poll_queue(q))
 			continue;
 		q->awake = vq_listen(&q->vq->q);
-		if (q->awake)
-			continue;
-		q->asleep_ns = loop_now_ns();
-		return more;
+		if (!q->awake)
+			return more;
 	}
 	return true;
 }
@@ -380,8 +379,8 @@ static void blk_start(struct vqueue *vq)
 	struct blk_queue *q = vq->priv;
 
 	q->reqs = mem_array(vq->q.size, sizeof(q->reqs[0]));
-	q->dead = q->awake = q->pushed = q->limited = false;
-	q->poll_ns = 0;
+	q->dead = q->awake = q->worked = q->pushed = q->limited = false;
+	q->look = (struct look){ 0 };
 	loop_hook_add(vq->loop, &q->hook, blk_turn, q);
 }
 

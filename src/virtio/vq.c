@@ -345,11 +345,13 @@ bool vq_wants_interrupt(struct vq *q)
 	return (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 
-/* With EVENT_IDX there is nothing to do: avail_event stays where the last listening put it, behind
- * the driver. */
+/* With EVENT_IDX, avail_event goes behind the driver, who does not come by there again for 65535
+ * chains. */
 void vq_mute(struct vq *q)
 {
-	if (!q->event_idx)
+	if (q->event_idx)
+		gwin_st16(&q->used, avail_event_at(q), (uint16_t)(q->next_avail - 1));
+	else
 		gwin_st16(&q->used, USED_FLAGS, USED_F_NO_NOTIFY);
 }
 

@@ -146,6 +146,45 @@ TEST(direct_io_reads_and_writes)
 	read_and_write(disk_dir, true, BLKQ_SYNC);
 }
 
+/* Looked at from outside, as a device does that does not sleep yet. */
+static void kept(unsigned int engine)
+{
+	uint8_t *buf = aligned_alloc(4096, 4096), look[4096];
+	struct img_args a = { .direct = true };
+	uint64_t end = loop_now_ns() + 5000000000ull;
+	struct req q;
+	struct rig r;
+
+	rig_open(&r, disk_dir, &a, engine);
+	memset(buf, 0x5a, 4096);
+	assert_true(blkq_keeps(r.q));
+	assert_false(blkq_ready(r.q));
+	q = (struct req){ .io = { .op = BLK_WRITE, .off = 4096, .len = 4096, .keep = true } };
+	q.io.done = req_done;
+	q.iov[0] = kiov_of(buf, 4096);
+	q.io.iov = q.iov;
+	q.io.iovs = 1;
+	blkq_submit(r.q, &q.io);
+	blkq_turn(r.q);
+	while (!q.ended && loop_now_ns() < end)
+		if (blkq_ready(r.q))
+			blkq_turn(r.q);
+	assert_int_equal(q.ended, 1);
+	assert_int_equal(q.status, BLK_OK);
+	assert_false(blkq_ready(r.q));
+	assert_int_equal(pread(r.fd, look, 4096, 4096), 4096);
+	assert_memory_equal(buf, look, 4096);
+	free(buf);
+	rig_close(&r);
+}
+
+TEST(an_end_is_seen_without_sleeping)
+{
+	kept(BLKQ_URING);
+	kept(BLKQ_AIO);
+	kept(BLKQ_SYNC);
+}
+
 TEST(the_ring_works_on_memory_too)
 {
 	read_and_write(ram_dir, false, BLKQ_URING);
@@ -390,6 +429,7 @@ int main(void)
 		T(plain_calls_read_and_write),
 		T(aio_reads_and_writes),
 		T(direct_io_reads_and_writes),
+		T(an_end_is_seen_without_sleeping),
 		T(the_ring_works_on_memory_too),
 		T(memory_needs_no_ring),
 		T(direct_io_bounces_what_is_not_aligned),

@@ -40,7 +40,7 @@ struct world {
 	int64_t error; /* answers of steps that are of the kind below, */
 	int errors;    /* so many times */
 	enum blk_op failing;
-	unsigned int steps;
+	unsigned int steps, keeping;
 };
 
 /* The fake engine's own half of a queue is found by the queue. */
@@ -107,6 +107,8 @@ static int64_t fake_start(struct blkq *q, struct blk_io *io)
 
 	inspect(q->img, io);
 	h->w->steps++;
+	h->w->keeping += io->step.keep;
+	assert_true(!io->step.keep || (io->step.op == BLK_WRITE && q->img->direct));
 	if (!h->w->later)
 		return effect(h->w, io);
 	assert_true(h->laters < LATER_MAX);
@@ -130,6 +132,12 @@ static void fake_none(struct blkq *q)
 	(void)q;
 }
 
+static bool fake_ended(const struct blkq *q)
+{
+	(void)q;
+	return false;
+}
+
 static void fake_wait(struct blkq *q)
 {
 	if (host_of(q)->laters)
@@ -149,6 +157,7 @@ static const struct img_eng fake = {
 	.close = fake_none,
 	.start = fake_start,
 	.turn = fake_none,
+	.ended = fake_ended,
 	.wait = fake_wait,
 };
 
@@ -303,6 +312,104 @@ TEST(every_request_of_a_small_disk_moves_its_own_bytes_and_no_others)
 					}
 			world_end(&w);
 		}
+	free(buf);
+}
+
+/* In whole units, not aligned in memory, and parts of a unit, which look first. */
+TEST(a_write_that_is_to_be_kept_says_so_in_each_step_that_writes)
+{
+	static const struct {
+		size_t shift, off, len;
+		uint64_t most;
+		unsigned int steps;
+	} rows[] = {
+		{ 0, 0, 2048, 0, 1 },
+		{ 0, 0, 2048, 1024, 2 },
+		{ 1, 1024, 1024, 0, 1 },
+		{ 0, 512, 512, 0, 2 },
+	};
+	uint8_t *buf = aligned_alloc(4096, SIZE);
+	struct world w;
+	struct ask k;
+
+	world_begin(&w, 1024);
+	assert_true(blkq_keeps(w.q[0]));
+	memset(buf, 1, SIZE);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		for (int keep = 0; keep < 2; keep++) {
+			w.steps = w.keeping = 0;
+			w.most = rows[i].most;
+			ask_cut(&k, buf + rows[i].shift, 0, 0, rows[i].len);
+			k.io.keep = keep;
+			assert_int_equal(ask_one(&w, &k, BLK_WRITE, rows[i].off, rows[i].len),
+					 BLK_OK);
+			assert_int_equal(w.steps, rows[i].steps);
+			assert_int_equal(w.keeping, !keep ? 0 : i == 3 ? 1 : w.steps);
+		}
+	free(buf);
+	world_end(&w);
+}
+
+static void ask_flush(struct blk_io *io, enum blk_status s)
+{
+	struct ask *a = container_of(io, struct ask, io);
+
+	ask_done(io, s);
+	io->op = BLK_FLUSH;
+	io->done = ask_done;
+	blkq_submit(io->priv, &a->io);
+}
+
+/* The engine has had its turn before the done functions: it must get another one before any sleep. */
+TEST(what_a_done_function_begins_is_not_slept_over)
+{
+	uint8_t buf[512] = { 0 };
+	struct world w;
+	struct ask k;
+
+	world_begin(&w, 0);
+	ask_cut(&k, buf, 0, 0, 512);
+	k.io.op = BLK_WRITE;
+	k.io.len = 512;
+	k.io.done = ask_flush;
+	k.io.priv = w.q[0];
+	blkq_submit(w.q[0], &k.io);
+	w.later = true;
+	assert_true(blkq_turn(w.q[0]));
+	assert_int_equal(k.ended, 1);
+	assert_true(blkq_ready(w.q[0]));
+	assert_false(blkq_turn(w.q[0]));
+	assert_false(blkq_ready(w.q[0]));
+	blkq_drain(w.q[0]);
+	assert_int_equal(k.ended, 2);
+	world_end(&w);
+}
+
+TEST(nothing_ends_soon_while_a_flush_is_in_flight)
+{
+	uint8_t *buf = aligned_alloc(4096, SIZE);
+	struct ask read, write, flush;
+	struct world w;
+
+	for (uint32_t unit = 0; unit <= 512; unit += 512) {
+		world_begin(&w, unit);
+		w.later = true;
+		ask_cut(&read, buf, 0, 0, 512);
+		ask_go(w.q[0], &read, BLK_READ, 0, 512);
+		assert_true(blkq_soon(w.q[0]));
+		ask_cut(&write, buf, 0, 0, 512);
+		ask_go(w.q[0], &write, BLK_WRITE, 0, 512);
+		assert_int_equal(blkq_soon(w.q[0]), unit != 0);
+		flush = (struct ask){ 0 };
+		ask_go(w.q[0], &flush, BLK_FLUSH, 0, 0);
+		assert_false(blkq_soon(w.q[0]));
+		fake_end(w.q[0], 2);
+		assert_int_equal(blkq_soon(w.q[0]), unit != 0);
+		fake_end(w.q[0], 1);
+		assert_true(blkq_soon(w.q[0]));
+		blkq_drain(w.q[0]);
+		world_end(&w);
+	}
 	free(buf);
 }
 
@@ -584,6 +691,9 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(every_request_of_a_small_disk_moves_its_own_bytes_and_no_others),
+		T(a_write_that_is_to_be_kept_says_so_in_each_step_that_writes),
+		T(what_a_done_function_begins_is_not_slept_over),
+		T(nothing_ends_soon_while_a_flush_is_in_flight),
 		T(whatever_reaches_past_the_disk_never_reaches_the_engine),
 		T(payload_that_is_not_as_long_as_the_request_is_refused),
 		T(every_zeroing_of_a_small_disk_zeroes_its_own_bytes_and_no_others),

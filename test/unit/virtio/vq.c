@@ -473,6 +473,8 @@ TEST(muting_and_listening_by_flag_and_by_event)
 	assert_int_equal(mem_rd(&b.r, Q_USED(0), 2), 0);
 	assert_false(vq_listen(&b.q));
 	assert_int_equal(mem_rd(&b.r, Q_USED(0) + 4 + 16 * 8, 2), 1);
+	vq_mute(&b.q); /* the next chain would cross the event no more */
+	assert_int_equal(mem_rd(&b.r, Q_USED(0) + 4 + 16 * 8, 2), 0);
 	bed_fini(&b);
 }
 
