@@ -260,21 +260,31 @@ const char *doc_program(const char *argv0)
 	return strcmp(name, PEER_NAME) ? "virga" : PEER_NAME;
 }
 
+const char *const doc_features[] = { "kvm", "io_uring", "seccomp", "landlock", NULL };
+
 /* What the program was made with, for a report of trouble. */
 static void version_details(FILE *f)
 {
 	fputs("Version: virga " VIRGA_VERSION
 	      ", with the command line of Cloud Hypervisor v" DOC_PEER_VERSION "\n"
 	      "Compiler: " __VERSION__ "\n"
-	      "Features: kvm, io_uring, seccomp, landlock\n",
+	      "Features: ",
 	      f);
+	for (unsigned int i = 0; doc_features[i]; i++)
+		fprintf(f, "%s%s", i ? ", " : "", doc_features[i]);
+	fputc('\n', f);
+}
+
+const char *doc_version_of(const char *program)
+{
+	return strcmp(program, PEER_NAME) ? VIRGA_VERSION : DOC_PEER_VERSION;
 }
 
 void doc_version(FILE *f, const char *argv0, unsigned int verbosity)
 {
 	const char *name = doc_program(argv0);
 
-	fprintf(f, "%s v%s\n", name, strcmp(name, PEER_NAME) ? VIRGA_VERSION : DOC_PEER_VERSION);
+	fprintf(f, "%s v%s\n", name, doc_version_of(name));
 	if (verbosity)
 		version_details(f);
 }

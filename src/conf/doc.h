@@ -22,6 +22,10 @@ void doc_help(FILE *f);
 /* What the program is called: "cloud-hypervisor" where it was started under that name, else
  * "virga". */
 const char *doc_program(const char *argv0);
+/* The number of the version that the program has under that name. */
+const char *doc_version_of(const char *program);
+/* What the program was made with, NULL-ended. */
+extern const char *const doc_features[];
 /* The line that --version answers, and with verbosity more lines about the build. Started under the
  * name cloud-hypervisor, the program answers as that, for those who choose by the number what they
  * may say. */

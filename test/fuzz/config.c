@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A VM's configuration as JSON. What is taken is written out, read again and must be the same; then
- * it is copied and judged by the rules. The first byte says whether the rest is the text itself, or
- * instructions to write one.
+ * What clients of the REST API send: a VM's configuration as JSON, or the body of another request.
+ * What is taken is written out, read again and must be the same; then a configuration is copied and
+ * judged by the rules. The first byte says whether the rest is the text itself, or instructions to
+ * write one, and whose body it is.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@
 #include "base/str.h"
 #include "conf/check.h"
 #include "conf/conf.h"
+#include "conf/routes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -134,9 +136,9 @@ static void write_step(struct writer *w, uint8_t what, uint8_t row)
 		write_scalar(w, f, what);
 }
 
-static char *written(const uint8_t *data, size_t size)
+static char *written(const struct desc *d, const uint8_t *data, size_t size)
 {
-	struct writer w = { .d = { &vm_desc }, .close = { '}' }, .depth = 1 };
+	struct writer w = { .d = { d }, .close = { '}' }, .depth = 1 };
 
 	str_putc(&w.text, '{');
 	for (size_t i = 0; i + 1 < size; i += 2)
@@ -146,9 +148,58 @@ static char *written(const uint8_t *data, size_t size)
 	return str_take(&w.text);
 }
 
+/* The table of the n-th body, counted over and over. */
+static const struct desc *body(unsigned int n)
+{
+	const struct desc *all[ROUTE_COUNT];
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < ROUTE_COUNT; i++)
+		if (route_table[i].body)
+			all[count++] = route_table[i].body;
+	return all[n % count];
+}
+
+/* Of a body that is taken: its text is as that of what is read from it. */
+static char *body_text(const struct desc *d, const struct json *j)
+{
+	AUTO_FREE char *obj = mem_new(d->size);
+	struct json *out;
+	struct err e = { 0 };
+	char *text;
+
+	if (desc_from_json(d, obj, j, &e)) {
+		if (!e.count)
+			abort();
+		return NULL;
+	}
+	out = desc_to_json(d, obj);
+	text = json_text(out, JSON_LINE);
+	json_put(out);
+	desc_free(d, obj);
+	return text;
+}
+
+static void check_body(const struct desc *d, const struct json *j)
+{
+	AUTO_FREE char *first = body_text(d, j), *second = NULL;
+	struct json *again = NULL;
+	struct err e = { 0 };
+
+	if (!first)
+		return;
+	if (json_parse(&again, first, strlen(first), &e))
+		abort();
+	second = body_text(d, again);
+	if (!second || strcmp(first, second))
+		abort();
+	json_put(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	AUTO_FREE char *text = NULL;
+	const struct desc *d;
 	struct json *j = NULL;
 	struct vm_conf c = { 0 };
 	struct err e = { 0 };
@@ -156,11 +207,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!size)
 		return 0;
 	log_init(LOG_ERROR, 2);
-	text = data[0] & 1 ? written(data + 1, size - 1)
+	d = data[0] & 2 ? body(data[0] >> 2) : &vm_desc;
+	text = data[0] & 1 ? written(d, data + 1, size - 1)
 			   : mem_strn((const char *)data + 1, size - 1);
 	if (json_parse(&j, text, strlen(text), &e))
 		return 0;
-	if (!desc_from_json(&vm_desc, &c, j, &e)) {
+	if (d != &vm_desc) {
+		check_body(d, j);
+	} else if (!desc_from_json(&vm_desc, &c, j, &e)) {
 		forget_descriptors(&c);
 		check_again(&c);
 		if (conf_check_rules(&c, &e) && !e.count)
