@@ -144,7 +144,6 @@ static int watch_signals(struct program *p, struct err *e)
 	sigaddset(&set, SIGWINCH);
 	if (pthread_sigmask(SIG_BLOCK, &set, NULL))
 		return err_os(e, ERR_IO, "block signals");
-	signal(SIGPIPE, SIG_IGN);
 	p->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (p->signal_fd < 0)
 		return err_os(e, ERR_IO, "make a signal descriptor");
@@ -223,6 +222,7 @@ static int run(struct program *p, struct err *e)
 	lost_told();
 	if (seccomp_setup(p->cli.vmm.seccomp, e) < 0 || thread_confine("control", e) < 0)
 		return -1;
+	signal(SIGPIPE, SIG_IGN); /* readers of events, consoles and answers may go */
 	if (start_events(p->cli.vmm.event_monitor, e) < 0)
 		return -1;
 	event("vmm", "starting", NULL);

@@ -211,6 +211,172 @@ TEST(event_monitor_outlives_its_reader)
 	assert_int_equal(text[0], '{');
 }
 
+TEST(a_fifo_is_not_waited_for_and_its_first_reader_misses_nothing)
+{
+	static char text[4096];
+	char dir[] = "/tmp/virga-event-XXXXXX", path[64];
+	uint64_t begun = loop_now_ns();
+	struct err e = { 0 };
+	int reader;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(event_to_path(path, &e), 0);
+	assert_int_equal(event_start(&e), 0);
+	event("vmm", "starting", NULL);
+	event("vm", "booting", NULL);
+	assert_true(loop_now_ns() - begun < 500000000ull);
+	usleep(120000);
+	reader = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(read(reader, text, 1) == 1);
+	event("vm", "booted", NULL);
+	event_finish();
+	fcntl(reader, F_SETFL, O_NONBLOCK);
+	drain(reader, text + 1, sizeof(text) - 1);
+	close(reader);
+	unlink(path);
+	rmdir(dir);
+	assert_int_equal(text[0], '{');
+	assert_int_equal(times(text, "\"starting\"") + times(text, "\"booting\"") +
+				 times(text, "\"booted\""),
+			 3);
+	assert_int_equal(times(text, "\n\n"), 3);
+}
+
+TEST(event_monitor_ends_though_nobody_opened_the_fifo)
+{
+	char dir[] = "/tmp/virga-event-XXXXXX", path[64];
+	uint64_t begun = loop_now_ns();
+	struct err e = { 0 };
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(event_to_path(path, &e), 0);
+	assert_int_equal(event_start(&e), 0);
+	event("vmm", "starting", NULL);
+	event_finish();
+	assert_true(loop_now_ns() - begun < 2000000000ull);
+	unlink(path);
+	rmdir(dir);
+}
+
+/* --- subscribers --- */
+
+struct listener {
+	struct event_sub sub;
+	char text[1 << 16];
+	size_t used;
+	bool refuses;
+	unsigned int refused;
+};
+
+static bool hear(void *arg, const char *text, size_t len)
+{
+	struct listener *l = arg;
+
+	if (l->refuses) {
+		l->refused++;
+		return false;
+	}
+	assert_true(l->used + len < sizeof(l->text));
+	memcpy(l->text + l->used, text, len);
+	l->used += len;
+	l->text[l->used] = '\0';
+	return true;
+}
+
+static void turn(struct loop *l)
+{
+	loop_stop(l);
+	loop_run(l);
+}
+
+TEST(subscribers_hear_what_happens_from_then_on)
+{
+	static struct listener a, b;
+	struct err e = { 0 };
+	struct loop *l;
+
+	assert_int_equal(loop_new(&l, "test", &e), 0);
+	event("vm", "booting", NULL);
+	event_subscribe(&a.sub, l, hear, &a);
+	event("vm", "booted", NULL);
+	event_subscribe(&b.sub, l, hear, &b);
+	assert_int_equal(event_subscribers(), 2);
+	event("virtio-device", "activated", "_disk0");
+	turn(l);
+	event_unsubscribe(&a.sub);
+	event_unsubscribe(&a.sub);
+	event("vm", "pausing", NULL);
+	turn(l);
+	event_unsubscribe(&b.sub);
+	assert_int_equal(event_subscribers(), 0);
+	loop_free(l);
+
+	assert_null(strstr(a.text, "booting"));
+	assert_null(strstr(a.text, "pausing"));
+	assert_int_equal(times(a.text, "\n\n"), 2);
+	assert_non_null(strstr(a.text, "\"booted\",\"properties\":null}\n\n{"));
+	assert_null(strstr(b.text, "booted"));
+	assert_non_null(strstr(b.text, "{\"id\":\"_disk0\"}}\n\n"));
+	assert_int_equal(times(b.text, "\n\n"), 2);
+}
+
+TEST(a_subscriber_who_does_not_listen_is_told_how_much_he_lost)
+{
+	static struct listener slow, deaf;
+	unsigned int lost = 0, told;
+	struct err e = { 0 };
+	struct loop *l;
+	uint64_t before = event_losses();
+
+	assert_int_equal(loop_new(&l, "test", &e), 0);
+	event_subscribe(&slow.sub, l, hear, &slow);
+	event_subscribe(&deaf.sub, l, hear, &deaf);
+	/* more than a ring holds, in one turn of the loop */
+	for (int i = 0; i < 1000; i++)
+		event("vm", "paused", NULL);
+	deaf.refuses = true;
+	turn(l);
+	event("vm", "resumed", NULL);
+	turn(l);
+	deaf.refuses = false;
+	event("vm", "resumed", NULL);
+	turn(l);
+	event_unsubscribe(&slow.sub);
+	event_unsubscribe(&deaf.sub);
+	loop_free(l);
+
+	told = times(slow.text, "\"paused\"");
+	for (char *at = slow.text; (at = strstr(at, LOST)); at += strlen(LOST))
+		lost += (unsigned int)strtoul(at + strlen(LOST), NULL, 10);
+	assert_true(told > 50);
+	assert_int_equal(told + lost, 1000);
+	assert_int_equal(times(slow.text, "\"resumed\""), 2);
+	/* what the ring lost before, and what it refused itself, come in two sentences */
+	assert_int_equal(times(deaf.text, "\"paused\""), 0);
+	assert_int_equal(times(deaf.text, LOST), 1);
+	assert_int_equal(times(deaf.text, "\"resumed\""), 1);
+	assert_true(event_losses() > before);
+}
+
+TEST(every_event_is_counted_by_its_name)
+{
+	unsigned int n = event_kinds_count, i = 0;
+	uint64_t known, other = event_times(n);
+
+	while (strcmp(event_kinds[i].name, "rebooting") != 0)
+		i++;
+	known = event_times(i);
+	event("vm", "rebooting", NULL);
+	event("vm", "rebooting", NULL);
+	event("nobody", "rebooting", NULL);
+	assert_int_equal(event_times(i), known + 2);
+	assert_int_equal(event_times(n), other + 1);
+}
+
 TEST(event_refuses_a_descriptor_that_cannot_be_written)
 {
 	struct err e = { 0 };
@@ -231,6 +397,11 @@ int main(void)
 		T(event_never_waits_for_its_reader_and_counts_what_is_lost),
 		T(event_monitor_ends_though_nobody_reads),
 		T(event_monitor_outlives_its_reader),
+		T(a_fifo_is_not_waited_for_and_its_first_reader_misses_nothing),
+		T(event_monitor_ends_though_nobody_opened_the_fifo),
+		T(subscribers_hear_what_happens_from_then_on),
+		T(a_subscriber_who_does_not_listen_is_told_how_much_he_lost),
+		T(every_event_is_counted_by_its_name),
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as main does */
