@@ -50,6 +50,7 @@ struct vmm {
 	struct order *now; /* a job has the VM for it */
 	struct loop_msg turn;
 	bool winched; /* while a job had the VM */
+	struct report report;
 };
 
 static void take_turn(void *arg);
@@ -277,6 +278,17 @@ static int run_here(struct vmm *m, const struct order *o, struct err *e)
 	return o->verb->run(m, o->args, w, e);
 }
 
+/* For those who look while a job has the machine. */
+static void remember(struct vmm *m)
+{
+	struct machine *machine = vmm_machine(m);
+
+	if (!machine)
+		return;
+	report_look(&m->report, machine);
+	report_look_at_tree(&m->report, machine);
+}
+
 /* Its turn has come. */
 static void order_begin(struct order *o)
 {
@@ -294,6 +306,7 @@ static void order_begin(struct order *o)
 	} else if (!o->job || !m->use_jobs) {
 		order_finish(o, run_here(m, o, &e), &e);
 	} else {
+		remember(m);
 		m->now = o;
 		if (job_start(o->job, run_job, on_job_ended, o, &e) == 0)
 			return;
@@ -446,6 +459,34 @@ void vmm_winch(struct vmm *m)
 		vm_winch(m->vm);
 }
 
+/* The machine to look at; what was known of one that is gone for good is forgotten. */
+static struct machine *machine_now(struct vmm *m)
+{
+	struct machine *machine = vmm_machine(m);
+
+	if (!machine && !m->now)
+		report_fini(&m->report);
+	return machine;
+}
+
+const struct report *vmm_report(struct vmm *m)
+{
+	struct machine *machine = machine_now(m);
+
+	if (machine)
+		report_look(&m->report, machine);
+	return &m->report;
+}
+
+const struct json *vmm_tree(struct vmm *m)
+{
+	struct machine *machine = machine_now(m);
+
+	if (machine)
+		report_look_at_tree(&m->report, machine);
+	return report_tree(&m->report);
+}
+
 /* --- beginning and end --- */
 
 void vmm_new(struct vmm **out, struct loop *ctl, const struct vmm_up *up)
@@ -479,6 +520,7 @@ void vmm_free(struct vmm *m)
 		order_refuse(container_of(at, struct order, link), &e);
 	loop_unpost(m->ctl, &m->turn);
 	vm_free(m->vm);
+	report_fini(&m->report);
 	jobs_fini(&m->jobs);
 	free(m);
 }

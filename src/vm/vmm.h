@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "conf/conf.h"
 #include "vm/job.h"
+#include "vm/report.h"
 #include "vm/vm.h"
 
 struct loop;
@@ -95,5 +96,9 @@ int vmm_state(const struct vmm *m);
 struct machine *vmm_machine(const struct vmm *m);
 /* The same for the VM. */
 struct vm *vmm_vm(const struct vmm *m);
+/* Numbers of the machine and the tree of its devices as they are now; while a job has the machine, as
+ * they were before; empty and NULL without one. Until the next call. */
+const struct report *vmm_report(struct vmm *m);
+const struct json *vmm_tree(struct vmm *m);
 /* The size of the terminal's window has changed. */
 void vmm_winch(struct vmm *m);
