@@ -12,14 +12,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/futex.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
@@ -50,16 +48,6 @@ struct loop {
 
 /* The loop that the calling thread is in. */
 static _Thread_local struct loop *my_loop;
-
-static void futex_wait(int *word, int value)
-{
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
-}
-
-static void futex_wake(int *word)
-{
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-}
 
 uint64_t loop_now_ns(void)
 {
@@ -344,7 +332,7 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
 	}
 	check_rank(l);
 	while (!__atomic_load_n(&c.done, __ATOMIC_ACQUIRE))
-		futex_wait(&c.done, 0);
+		futex_wait(&c.done, 0, 0);
 }
 
 /* --- the turn --- */

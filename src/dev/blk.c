@@ -329,7 +329,7 @@ static void blk_kick(struct vqueue *vq)
 		take_chains(q);
 }
 
-/* The limit lets some more through, or the machine goes on. */
+/* The limit lets some more through. */
 static void blk_go(void *arg)
 {
 	struct blk_queue *q = arg;
@@ -623,43 +623,6 @@ static int blk_init(struct dev *d, struct err *e)
 	return 0;
 }
 
-static void queue_drain(void *arg)
-{
-	struct blk_queue *q = arg;
-
-	rate_leave(&q->rate); /* but it stays limited, until it goes on */
-	blkq_drain(q->io);
-	if (q->pushed)
-		vqueue_notify(q->vq);
-	q->pushed = false;
-}
-
-static void queue_resume(void *arg)
-{
-	struct blk_queue *q = arg;
-
-	if (q->limited)
-		blk_go(q);
-}
-
-static void blk_resume(struct dev *d)
-{
-	struct blk *b = blk_of(vdev_of(d));
-
-	for (uint16_t i = 0; i < b->v.nqueues; i++)
-		loop_call(b->queues[i].loop, queue_resume, &b->queues[i]);
-}
-
-static int blk_quiesce(struct dev *d, struct err *e)
-{
-	struct blk *b = blk_of(vdev_of(d));
-
-	(void)e;
-	for (uint16_t i = 0; i < b->v.nqueues; i++)
-		loop_call(b->queues[i].loop, queue_drain, &b->queues[i]);
-	return 0;
-}
-
 /* --- limits --- */
 
 int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e)
@@ -761,8 +724,8 @@ const struct virtio_class blk_class = {
 		.size = sizeof(struct blk),
 		.state_off = offsetof(struct blk, state),
 		.init = blk_init,
-		.quiesce = blk_quiesce,
-		.resume = blk_resume,
+		.quiesce = vdev_quiesce,
+		.resume = vdev_resume,
 		.fini = blk_fini,
 		.plug = &vpci_plug,
 		.profile = "blk",

@@ -111,6 +111,16 @@ int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
 	return vm->ops->msi(vm, addr, data);
 }
 
+int hv_clock(struct hv_vm *vm, uint64_t *ns, struct err *e)
+{
+	return vm->ops->clock(vm, ns, e);
+}
+
+int hv_set_clock(struct hv_vm *vm, uint64_t ns, struct err *e)
+{
+	return vm->ops->set_clock(vm, ns, e);
+}
+
 int hv_nmi(struct hv_vm *vm, uint32_t apic_id, struct err *e)
 {
 	return vm->ops->nmi(vm, apic_id, e);
@@ -200,6 +210,11 @@ uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c)
 int hv_vcpu_set_tsc_khz(struct hv_vcpu *c, uint32_t khz, struct err *e)
 {
 	return c->ops->set_tsc_khz(c, khz, e);
+}
+
+void hv_vcpu_paused(struct hv_vcpu *c)
+{
+	c->ops->paused(c);
 }
 
 void hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x)

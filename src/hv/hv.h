@@ -168,6 +168,10 @@ MUST int hv_set_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint
 		       struct err *e);
 /* Delivers one MSI now. 0, or -1 when the guest has nobody at that address. */
 int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data);
+/* The clock that the hypervisor shows to guests, in nanoseconds from the VM's beginning. Set while
+ * no vCPU runs, it goes on from there. */
+MUST int hv_clock(struct hv_vm *vm, uint64_t *ns, struct err *e);
+MUST int hv_set_clock(struct hv_vm *vm, uint64_t ns, struct err *e);
 /* A non-maskable interrupt for the vCPU with this APIC id, running or not. */
 MUST int hv_nmi(struct hv_vm *vm, uint32_t apic_id, struct err *e);
 
@@ -204,6 +208,9 @@ MUST int hv_vcpu_synic(struct hv_vcpu *c, struct err *e);
 uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c);
 /* Makes the guest's counter run at kHz; fails where the host's cannot be scaled to that. */
 MUST int hv_vcpu_set_tsc_khz(struct hv_vcpu *c, uint32_t khz, struct err *e);
+/* Tells a guest that uses the hypervisor's clock that this vCPU, which is parked, has stood still:
+ * nothing has hung. */
+void hv_vcpu_paused(struct hv_vcpu *c);
 /* Runs until an exit. Also completes the access of the exit before. */
 void hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x);
 /* Any thread, async-signal-safe: the next or present run returns at once with HV_EXIT_INTR, until

@@ -34,6 +34,8 @@ struct hv_vm_ops {
 			  struct err *e);
 	int (*msi)(struct hv_vm *vm, uint64_t addr, uint32_t data);
 	int (*nmi)(struct hv_vm *vm, uint32_t apic_id, struct err *e);
+	int (*clock)(struct hv_vm *vm, uint64_t *ns, struct err *e);
+	int (*set_clock)(struct hv_vm *vm, uint64_t ns, struct err *e);
 	int (*vcpu_new)(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e);
 };
 
@@ -57,6 +59,7 @@ struct hv_vcpu_ops {
 	int (*set_tsc_khz)(struct hv_vcpu *c, uint32_t khz, struct err *e);
 	void (*run)(struct hv_vcpu *c, struct hv_exit *x);
 	void (*interrupt)(struct hv_vcpu *c, bool on);
+	void (*paused)(struct hv_vcpu *c);
 };
 
 struct hv {

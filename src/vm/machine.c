@@ -22,6 +22,9 @@
 #include "vm/plug.h"
 #include "vm/ram.h"
 
+/* A vCPU that waits for a disk's answer in a register access may take so long to stand. */
+#define PARK_NS 10000000000ull
+
 /* Payloads up to so many bytes are loaded without a thread of their own. */
 #define LOAD_AT_ONCE KIB(256)
 
@@ -35,6 +38,8 @@ struct machine {
 	struct vcpu_team team;
 	struct vcpu *vcpu;
 	uint32_t vcpus;
+	bool has_clock; /* that of a pause */
+	uint64_t clock_ns;
 };
 
 /* The payload's own thread. */
@@ -278,6 +283,91 @@ uint32_t machine_vcpus(const struct machine *m)
 struct vcpu *machine_vcpu(struct machine *m, uint32_t i)
 {
 	return &m->vcpu[i];
+}
+
+/* --- standing still --- */
+
+int machine_park(struct machine *m, struct err *e)
+{
+	uint64_t until = loop_now_ns() + PARK_NS;
+
+	for (uint32_t i = 0; i < m->vcpus; i++)
+		vcpu_hold(&m->vcpu[i]);
+	for (uint32_t i = 0; i < m->vcpus; i++) {
+		if (vcpu_wait(&m->vcpu[i], until, e) < 0) {
+			machine_unpark(m);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+void machine_unpark(struct machine *m)
+{
+	for (uint32_t i = 0; i < m->vcpus; i++)
+		vcpu_release(&m->vcpu[i]);
+}
+
+static void resume_devices(struct board *b, const struct link *until)
+{
+	for (struct link *at = b->devs.next; at != until; at = at->next) {
+		struct dev *d = container_of(at, struct dev, link);
+
+		if (d->class->resume)
+			d->class->resume(d);
+	}
+}
+
+static int quiesce_devices(struct board *b, struct err *e)
+{
+	list_each (at, &b->devs) {
+		struct dev *d = container_of(at, struct dev, link);
+
+		if (!d->class->quiesce || d->class->quiesce(d, e) == 0)
+			continue;
+		resume_devices(b, at);
+		return err_in(e, "device %s", d->id);
+	}
+	return 0;
+}
+
+/* Guests with a clock of the hypervisor's are told, so that their watchdogs do not bite, and it
+ * stands meanwhile. Those without have none to lose. */
+static void stop_clock(struct machine *m)
+{
+	struct err e = { 0 };
+
+	m->has_clock = hv_clock(m->hv, &m->clock_ns, &e) == 0;
+	for (uint32_t i = 0; i < m->vcpus; i++)
+		hv_vcpu_paused(m->vcpu[i].hv);
+}
+
+static void start_clock(struct machine *m)
+{
+	char line[ERR_TEXT];
+	struct err e = { 0 };
+
+	if (m->has_clock && hv_set_clock(m->hv, m->clock_ns, &e) < 0)
+		log_warn("the guest's clock has gone on: %s", err_line(&e, line, sizeof(line)));
+}
+
+int machine_pause(struct machine *m, struct err *e)
+{
+	if (machine_park(m, e) < 0)
+		return -1;
+	if (quiesce_devices(&m->board, e) < 0) {
+		machine_unpark(m);
+		return -1;
+	}
+	stop_clock(m);
+	return 0;
+}
+
+void machine_resume(struct machine *m)
+{
+	start_clock(m);
+	resume_devices(&m->board, &m->board.devs);
+	machine_unpark(m);
 }
 
 int machine_power_button(struct machine *m, struct err *e)

@@ -37,6 +37,16 @@ MUST int machine_new(struct machine **out, const struct machine_args *a, struct 
 MUST int machine_start(struct machine *m, struct err *e);
 /* A non-maskable interrupt for every vCPU. */
 MUST int machine_nmi(struct machine *m, struct err *e);
+/* Makes every vCPU stand still, as vcpu_hold says, at most ten seconds long; after a failure none is
+ * held. Holds are counted. */
+MUST int machine_park(struct machine *m, struct err *e);
+void machine_unpark(struct machine *m);
+/* Parks, then lets the devices come to rest: nothing is executed, nothing is in flight, the clock
+ * stands. After a failure all goes on. */
+MUST int machine_pause(struct machine *m, struct err *e);
+/* The way back. The guest's clock goes on where it stood; only the counter of the processor has gone
+ * on. */
+void machine_resume(struct machine *m);
 /* For those who look: the board with its devices, and the vCPUs. */
 struct board *machine_board(struct machine *m);
 uint32_t machine_vcpus(const struct machine *m);

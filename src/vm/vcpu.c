@@ -9,7 +9,9 @@
 
 #include "base/counter.h"
 #include "base/desc.h"
+#include "base/futex.h"
 #include "base/log.h"
+#include "base/loop.h"
 
 static void on_io(struct vcpu *c, struct hv_exit *x)
 {
@@ -96,25 +98,119 @@ static const struct field counts_fields[] = {
 };
 const struct desc vcpu_counts_desc = DESC_OF(struct vcpu_counts, counts_fields, "vcpu counters");
 
+static enum hv_exit_kind run(struct vcpu *c)
+{
+	struct hv_exit x;
+
+	hv_vcpu_run(c->hv, &x);
+	exit_table[x.kind](c, &x);
+	return x.kind;
+}
+
+/* --- standing still --- */
+
+static bool is_held(const struct vcpu *c)
+{
+	return atomic_load(&c->still) >= VCPU_HOLD;
+}
+
+/* The hypervisor completes an access when the vCPU enters the guest again, and some take several
+ * exits; interrupted, it comes back before the first instruction. */
+static void settle(struct vcpu *c)
+{
+	hv_vcpu_interrupt(c->hv);
+	while (run(c) != HV_EXIT_INTR && !vcpus_halted(c->team))
+		;
+}
+
+/* Stands while somebody holds it. A hold that comes after the last look here finds the interruption
+ * cleared already, and the caller looks again before the guest is entered. */
+static void stand(struct vcpu *c)
+{
+	uint32_t w = VCPU_STANDS;
+
+	while (!atomic_compare_exchange_weak(&c->still, &w, 0)) {
+		if (w & VCPU_LEAVES)
+			break;
+		if (w >= VCPU_HOLD)
+			futex_wait(&c->still, w, 0);
+		w = VCPU_STANDS;
+	}
+	hv_vcpu_clear_interrupt(c->hv);
+}
+
+/* Tells those who wait. */
+static void come_to_stand(struct vcpu *c)
+{
+	atomic_fetch_or(&c->still, VCPU_STANDS);
+	futex_wake(&c->still);
+}
+
+void vcpu_hold(struct vcpu *c)
+{
+	uint32_t before = atomic_fetch_add(&c->still, VCPU_HOLD);
+
+	/* one that stands looks at the holds before it goes */
+	if (before & VCPU_STANDS)
+		return;
+	hv_vcpu_interrupt(c->hv);
+	thread_kick(&c->thread);
+}
+
+void vcpu_release(struct vcpu *c)
+{
+	if (atomic_fetch_sub(&c->still, VCPU_HOLD) < 2 * VCPU_HOLD)
+		futex_wake(&c->still);
+}
+
+bool vcpu_stands(const struct vcpu *c)
+{
+	return atomic_load(&c->still) & VCPU_STANDS;
+}
+
+int vcpu_wait(struct vcpu *c, uint64_t until_ns, struct err *e)
+{
+	for (;;) {
+		uint32_t w = atomic_load(&c->still);
+		uint64_t now;
+
+		if (w & VCPU_STANDS)
+			return 0;
+		now = loop_now_ns();
+		if (now >= until_ns)
+			return err_set(e, ERR_IO, "vCPU %" PRIu32 " does not come to a halt",
+				       c->index);
+		futex_wait(&c->still, w, until_ns - now);
+	}
+}
+
+/* --- the thread --- */
+
 static void vcpu_main(void *arg)
 {
 	struct vcpu *c = arg;
 	struct err e = { 0 };
-	struct hv_exit x;
 	char why[ERR_TEXT];
 
 	if (coresched_join(&c->team->cores, &e))
 		end(c, VCPU_FAIL, err_line(&e, why, sizeof(why)));
+	stand(c);
 	while (!vcpus_halted(c->team)) {
-		hv_vcpu_run(c->hv, &x);
-		exit_table[x.kind](c, &x);
+		if (!is_held(c)) {
+			run(c);
+			continue;
+		}
+		settle(c);
+		come_to_stand(c);
+		stand(c);
 	}
+	come_to_stand(c);
 }
 
 int vcpu_new(struct vcpu *c, struct hv_vm *vm, struct vcpu_team *team, uint32_t index,
 	     uint32_t apic_id, struct err *e)
 {
-	*c = (struct vcpu){ .team = team, .index = index };
+	*c = (struct vcpu){ .team = team, .index = index, .still = VCPU_STANDS };
 	if (hv_vcpu_new(&c->hv, vm, apic_id, e) < 0)
 		return err_in(e, "vCPU %" PRIu32, index);
 	return 0;
@@ -157,6 +253,8 @@ void vcpu_kick(struct vcpu *c)
 {
 	if (!c->started)
 		return;
+	atomic_fetch_or(&c->still, VCPU_LEAVES);
+	futex_wake(&c->still);
 	hv_vcpu_interrupt(c->hv);
 	thread_kick(&c->thread);
 }

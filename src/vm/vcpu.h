@@ -4,7 +4,13 @@
  * interrupt chip. When a device or the hypervisor says that the machine is to stop, vCPUs leave the
  * guest and end their threads.
  *
- * vcpu_new, vcpu_start and vcpu_free are for the control thread; vcpus_halt for any thread.
+ * A vCPU can be held: it leaves the guest, brings the access of its last exit to its end, and stands
+ * still until it is released. While it stands, hv_vcpu_* may be called for it by who holds it, and
+ * the guest sees nothing of it. Holds are counted, so that a pause, a debugger and a core dump do
+ * not undo each other; one vCPU can be let go for a step while the others stand.
+ *
+ * vcpu_new, vcpu_start, vcpu_wait and vcpu_free are for who has the machine; vcpus_halt, vcpu_hold,
+ * vcpu_release and vcpu_stands for any thread.
  */
 #pragma once
 
@@ -45,16 +51,29 @@ struct vcpu {
 	bool started;
 	struct thread thread;
 	struct vcpu_counts counts;
+	_Atomic uint32_t still; /* VCPU_STANDS, VCPU_LEAVES, and VCPU_HOLD for each hold */
 };
+enum { VCPU_STANDS = 1, VCPU_LEAVES = 2, VCPU_HOLD = 4 };
 
 MUST int vcpu_new(struct vcpu *c, struct hv_vm *vm, struct vcpu_team *team, uint32_t index,
 		  uint32_t apic_id, struct err *e);
 /* Starts the thread `vcpuN`, on the host CPUs that the list has for it; the guest runs from here
  * on. */
 MUST int vcpu_start(struct vcpu *c, const struct cpus_conf *conf, struct err *e);
+
+/* Asks it to stand still, and returns. A vCPU that has not been started stands, and will when it is.
+ * From its own thread: once its exit has been served. */
+void vcpu_hold(struct vcpu *c);
+void vcpu_release(struct vcpu *c);
+/* For who holds it: has it come to stand? It stays so until released. */
+bool vcpu_stands(const struct vcpu *c);
+/* For who holds it: waits until it stands, at most until then (CLOCK_MONOTONIC). Not on a vCPU's
+ * thread and not on a device's loop: it may be waiting for them. */
+MUST int vcpu_wait(struct vcpu *c, uint64_t until_ns, struct err *e);
+
 /* All vCPUs leave the guest after their present exit and enter it no more. */
 void vcpus_halt(struct vcpu_team *t);
 bool vcpus_halted(const struct vcpu_team *t);
-/* Makes a halted vCPU leave the guest now; then joins and frees it. */
+/* Makes a halted vCPU leave the guest now, or wherever it stands; then joins and frees it. */
 void vcpu_kick(struct vcpu *c);
 void vcpu_free(struct vcpu *c);

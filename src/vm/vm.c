@@ -128,6 +128,24 @@ int vm_reboot(struct vm *v, struct work *w, struct err *e)
 	return 0;
 }
 
+int vm_pause(struct vm *v, struct err *e)
+{
+	event("vm", "pausing", NULL);
+	if (machine_pause(v->machine, e) < 0)
+		return err_in(e, "pause the VM");
+	v->state = VM_PAUSED;
+	event("vm", "paused", NULL);
+	return 0;
+}
+
+void vm_resume(struct vm *v)
+{
+	event("vm", "resuming", NULL);
+	machine_resume(v->machine);
+	v->state = VM_RUNNING;
+	event("vm", "resumed", NULL);
+}
+
 int vm_nmi(struct vm *v, struct err *e)
 {
 	return machine_nmi(v->machine, e) < 0 ? err_in(e, "send an NMI") : 0;

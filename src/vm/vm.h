@@ -48,6 +48,10 @@ MUST int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const s
 MUST int vm_boot(struct vm *v, struct work *w, struct err *e);
 /* Tears the machine down and boots; after a failure the VM is shut down. */
 MUST int vm_reboot(struct vm *v, struct work *w, struct err *e);
+/* Nothing is executed and nothing is in flight until vm_resume; no vm_pause twice. After a failure
+ * it runs on. */
+MUST int vm_pause(struct vm *v, struct err *e);
+void vm_resume(struct vm *v);
 /* A non-maskable interrupt for every vCPU, as a person's button on a server. There is a machine. */
 MUST int vm_nmi(struct vm *v, struct err *e);
 /* The button that asks a guest to power off. There is a machine. */

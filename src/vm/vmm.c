@@ -118,6 +118,22 @@ static void end_program(struct vmm *m, int result)
 	m->up.end(m->up.arg);
 }
 
+static int do_pause(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	(void)w;
+	return vm_pause(m->vm, e);
+}
+
+static int do_resume(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	(void)w;
+	(void)e;
+	vm_resume(m->vm);
+	return 0;
+}
+
 static int do_power_button(struct vmm *m, void *args, struct work *w, struct err *e)
 {
 	(void)args;
@@ -151,8 +167,8 @@ static const struct verb verbs[VMM_VERBS] = {
 			 .run = do_close, .after = forget_vm },
 	[VMM_REBOOT] = { VERB("reboot", vm_reboot), .is_long = true, .cancellable = true,
 			 .run = do_reboot },
-	[VMM_PAUSE] = { VERB("pause", vm_pause), .run = do_unbuilt },
-	[VMM_RESUME] = { VERB("resume", vm_resume), .run = do_unbuilt },
+	[VMM_PAUSE] = { VERB("pause", vm_pause), .is_long = true, .run = do_pause },
+	[VMM_RESUME] = { VERB("resume", vm_resume), .is_long = true, .run = do_resume },
 	[VMM_POWER_BUTTON] = { VERB("power-button", vm_power_button), .run = do_power_button },
 	[VMM_NMI] = { VERB("nmi", vm_nmi), .run = do_nmi },
 	[VMM_COREDUMP] = { VERB("coredump", vm_coredump), .is_long = true, .cancellable = true,

@@ -9,7 +9,7 @@
  * meanwhile. Whether the VM's state is right is judged when a verb's turn comes, by the rows of
  * conf/routes.def.
  *
- *	a job			boot shutdown delete reboot pause coredump end
+ *	a job			boot shutdown delete reboot pause resume coredump end
  *	can be cancelled	boot reboot coredump
  *	cancels			shutdown delete end: what can be, running or waiting, when they come
  *

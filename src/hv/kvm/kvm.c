@@ -252,6 +252,25 @@ static int vm_nmi(struct hv_vm *vm, uint32_t apic_id, struct err *e)
 	return 0;
 }
 
+static int vm_clock(struct hv_vm *vm, uint64_t *ns, struct err *e)
+{
+	struct kvm_clock_data c = { 0 };
+
+	if (ioctl(vm_of(vm)->fd, KVM_GET_CLOCK, &c) < 0)
+		return err_os(e, ERR_IO, "read KVM's clock");
+	*ns = c.clock;
+	return 0;
+}
+
+static int vm_set_clock(struct hv_vm *vm, uint64_t ns, struct err *e)
+{
+	struct kvm_clock_data c = { .clock = ns };
+
+	if (ioctl(vm_of(vm)->fd, KVM_SET_CLOCK, &c) < 0)
+		return err_os(e, ERR_IO, "set KVM's clock");
+	return 0;
+}
+
 static const struct hv_vm_ops vm_ops = {
 	.free = vm_free,
 	.slot = vm_slot,
@@ -260,6 +279,8 @@ static const struct hv_vm_ops vm_ops = {
 	.set_routes = vm_set_routes,
 	.msi = vm_msi,
 	.nmi = vm_nmi,
+	.clock = vm_clock,
+	.set_clock = vm_set_clock,
 	.vcpu_new = kvm_vcpu_new,
 };
 

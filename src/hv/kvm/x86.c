@@ -404,6 +404,12 @@ static void vcpu_interrupt(struct hv_vcpu *c, bool on)
 	__atomic_store_n(&kvm_vcpu_of(c)->run->immediate_exit, on, __ATOMIC_SEQ_CST);
 }
 
+static void vcpu_paused(struct hv_vcpu *c)
+{
+	/* fails where the guest has no such clock */
+	(void)ioctl(kvm_vcpu_of(c)->fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 static const struct hv_vcpu_ops vcpu_ops = {
 	.free = vcpu_free,
 	.cpuid = vcpu_cpuid,
@@ -423,6 +429,7 @@ static const struct hv_vcpu_ops vcpu_ops = {
 	.set_tsc_khz = vcpu_set_tsc_khz,
 	.run = vcpu_run,
 	.interrupt = vcpu_interrupt,
+	.paused = vcpu_paused,
 };
 
 int kvm_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e)
