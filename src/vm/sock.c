@@ -10,12 +10,11 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/fd.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "vm/backlog.h"
@@ -37,9 +36,7 @@ struct client {
 
 struct sock {
 	struct outlet s; /* first member */
-	int fd;
-	char *path;
-	struct stat place; /* of the socket's file */
+	struct listener at;
 	struct loop_fd watch;
 	struct link clients;
 	uint32_t count;
@@ -210,7 +207,7 @@ static void out_turn(void *arg)
 		client_flush(c);
 		if (client_holds(c, now)) {
 			log_guest("console socket %s: a client that does not read is disconnected",
-				  k->path);
+				  k->at.path);
 			c->no_in = c->no_out = true;
 		}
 	}
@@ -303,7 +300,7 @@ static void client_add(struct sock *k, int fd)
 	k->count++;
 	if (k->lost)
 		log_guest("console socket %s: nobody read for a while, %llu bytes are lost",
-			  k->path, (unsigned long long)k->lost);
+			  k->at.path, (unsigned long long)k->lost);
 	k->lost = 0;
 	pthread_mutex_unlock(&k->s.lock);
 }
@@ -316,17 +313,17 @@ static void on_connection(void *arg, uint32_t events)
 	int fd;
 
 	(void)events;
-	while ((fd = accept4(k->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+	while ((fd = accept4(k->at.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
 		if (k->count < SOCK_CLIENTS_MAX) {
 			client_add(k, fd);
 			continue;
 		}
-		log_guest("console socket %s: more than %d clients are refused", k->path,
+		log_guest("console socket %s: more than %d clients are refused", k->at.path,
 			  SOCK_CLIENTS_MAX);
 		fd_close(&fd);
 	}
 	if (!outlet_would_block(errno) && errno != ECONNABORTED) {
-		log_warn("console socket %s: cannot accept: %s", k->path, strerror(errno));
+		log_warn("console socket %s: cannot accept: %s", k->at.path, strerror(errno));
 		loop_unwatch(&k->watch);
 		loop_timer_set(k->s.loop, &k->rest, loop_now_ns() + HOLD_NS, listen_on, k);
 	}
@@ -338,8 +335,8 @@ static void listen_on(void *arg)
 	struct sock *k = arg;
 	struct err e = { 0 };
 
-	if (loop_watch(k->s.loop, &k->watch, k->fd, EPOLLIN, on_connection, k, &e) < 0)
-		log_warn("console socket %s: nobody can connect", k->path);
+	if (loop_watch(k->s.loop, &k->watch, k->at.fd, EPOLLIN, on_connection, k, &e) < 0)
+		log_warn("console socket %s: nobody can connect", k->at.path);
 }
 
 /* --- life --- */
@@ -379,16 +376,6 @@ static void farewell(struct sock *k)
 	}
 }
 
-/* The file at the path may be another's by now. */
-static void unlink_own(const struct sock *k)
-{
-	struct stat s;
-
-	if (!lstat(k->path, &s) && s.st_dev == k->place.st_dev && s.st_ino == k->place.st_ino &&
-	    unlink(k->path))
-		log_debug("console socket %s stays: %s", k->path, strerror(errno));
-}
-
 static void sock_free(struct outlet *s)
 {
 	struct sock *k = sock_of(s);
@@ -396,12 +383,10 @@ static void sock_free(struct outlet *s)
 	farewell(k);
 	k->lost += k->kept.head - max_u64(k->given, k->kept.tail);
 	if (k->lost)
-		log_info("console socket %s: %llu bytes for which no client came", k->path,
+		log_info("console socket %s: %llu bytes for which no client came", k->at.path,
 			 (unsigned long long)k->lost);
 	backlog_clear(&k->kept);
-	fd_close(&k->fd);
-	unlink_own(k);
-	free(k->path);
+	listener_close(&k->at);
 	outlet_fini(s);
 	free(k);
 }
@@ -414,51 +399,17 @@ static const struct outlet_ops sock_ops = {
 	.free = sock_free,
 };
 
-/* Is there a socket at the path that nobody serves any more? */
-static bool is_stale(const struct sockaddr_un *a)
-{
-	AUTO_FD int fd = -1;
-	struct stat s;
-
-	if (lstat(a->sun_path, &s) || !S_ISSOCK(s.st_mode))
-		return false;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	return fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof(*a)) < 0 &&
-	       errno == ECONNREFUSED;
-}
-
-static int listen_at(const char *path, struct err *e)
-{
-	struct sockaddr_un a;
-	AUTO_FD int fd = fd_unix(&a, path, e);
-	int r;
-
-	if (fd < 0)
-		return -1;
-	r = bind(fd, (struct sockaddr *)&a, sizeof(a));
-	if (r < 0 && errno == EADDRINUSE && is_stale(&a) && !unlink(path))
-		r = bind(fd, (struct sockaddr *)&a, sizeof(a));
-	if (r < 0)
-		return err_os(e, ERR_IO, "listen at %s", path);
-	if (listen(fd, WAITING_MAX) < 0)
-		return err_os(e, ERR_IO, "listen at %s", path);
-	return fd_take(&fd);
-}
-
 int sock_new(struct outlet **out, const char *path, struct err *e)
 {
+	struct listener at = { .fd = -1 };
 	struct sock *k;
-	int fd = listen_at(path, e);
 
-	if (fd < 0)
+	if (listener_open(&at, path, WAITING_MAX, e) < 0)
 		return -1;
 	k = NEW(struct sock);
 	outlet_init(&k->s, &sock_ops);
 	list_init(&k->clients);
-	k->fd = fd;
-	k->path = mem_str(path);
-	if (lstat(path, &k->place))
-		log_debug("console socket %s: %s", path, strerror(errno));
+	k->at = at;
 	*out = &k->s;
 	return 0;
 }

@@ -371,7 +371,7 @@ TEST(a_dead_socket_is_replaced_and_nothing_else)
 	refused(dev.path, "in use");
 	end();
 	close(mkstemp(file));
-	refused(file, "in use");
+	refused(file, "no socket");
 	unlink(file);
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening sockets at paths. See listen.h. A socket file whose process is dead refuses connections:
+ * that is how it is known.
+ */
+#include "base/listen.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* Is what lies at the address a socket that nobody serves? Else e says what it is. */
+static bool is_dead(const struct sockaddr_un *a, struct err *e)
+{
+	struct sockaddr_un same;
+	AUTO_FD int fd = -1;
+	struct stat s;
+
+	if (lstat(a->sun_path, &s) == 0 && !S_ISSOCK(s.st_mode)) {
+		err_set(e, ERR_TAKEN, "listen at %s: what is there is no socket", a->sun_path);
+		return false;
+	}
+	fd = fd_unix(&same, a->sun_path, e);
+	if (fd < 0)
+		return false;
+	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN)
+		err_set(e, ERR_TAKEN, "listen at %s: it is in use by another process", a->sun_path);
+	else if (errno == ECONNREFUSED || errno == ENOENT)
+		return true;
+	else
+		err_os(e, ERR_IO, "listen at %s", a->sun_path);
+	return false;
+}
+
+int listener_open(struct listener *l, const char *path, int waiting, struct err *e)
+{
+	struct sockaddr_un a;
+	AUTO_FD int fd = fd_unix(&a, path, e);
+	int r;
+
+	if (fd < 0)
+		return -1;
+	r = bind(fd, (struct sockaddr *)&a, sizeof(a));
+	if (r < 0 && errno == EADDRINUSE) {
+		if (!is_dead(&a, e))
+			return -1;
+		if (unlink(path) < 0 && errno != ENOENT)
+			return err_os(e, ERR_IO, "remove the dead socket %s", path);
+		r = bind(fd, (struct sockaddr *)&a, sizeof(a));
+	}
+	if (r < 0 || listen(fd, waiting) < 0)
+		return err_os(e, ERR_IO, "listen at %s", path);
+	if (lstat(path, &l->place) < 0)
+		log_debug("socket %s: %s", path, strerror(errno));
+	l->fd = fd_take(&fd);
+	l->path = mem_str(path);
+	return 0;
+}
+
+void listener_close(struct listener *l)
+{
+	struct stat s;
+
+	fd_close(&l->fd);
+	if (!l->path)
+		return;
+	/* the file at the path may be another's by now */
+	if (!lstat(l->path, &s) && s.st_dev == l->place.st_dev && s.st_ino == l->place.st_ino &&
+	    unlink(l->path) < 0)
+		log_debug("socket %s stays: %s", l->path, strerror(errno));
+	free(take(&l->path));
+}
