@@ -96,7 +96,6 @@ static bool bounce(struct blkq *q, struct blk_io *io)
 		.len = span - done,
 		.iov = &io->bounce,
 		.iovs = 1,
-		.keep = io->keep && io->leg != LEG_LOOK,
 	};
 	if (s->op == BLK_WRITE && io->op == BLK_ZERO)
 		memset((char *)q->bounce + skip, 0, part);
@@ -168,7 +167,6 @@ static bool next_step(struct blkq *q, struct blk_io *io)
 		return !i->device || i->logical == SECTOR || device_step(q, io);
 	io->step.iov = io->iov;
 	io->step.iovs = io->iovs;
-	io->step.keep = io->keep;
 	if (i->direct && ((x.off | x.len) % i->direct_off ||
 			  !step_aligned(io->iov, io->iovs, i->direct_mem, i->direct_off)))
 		return bounce(q, io);
@@ -266,7 +264,7 @@ static bool settle(struct blkq *q, struct blk_io *io, int64_t res)
 /* Reads of the page cache's are not: the disk's answer ends them without a worker. */
 static bool takes_long(const struct blkq *q, const struct blk_step *s)
 {
-	return s->keep || !op_moves(s->op) || (s->op == BLK_WRITE && !q->img->direct);
+	return !op_moves(s->op) || (s->op == BLK_WRITE && !q->img->direct);
 }
 
 static void run(struct blkq *q, struct blk_io *io)
@@ -380,11 +378,6 @@ void blkq_drain(struct blkq *q)
 bool blkq_busy(const struct blkq *q)
 {
 	return q->flying;
-}
-
-bool blkq_keeps(const struct blkq *q)
-{
-	return q->img->direct;
 }
 
 bool blkq_soon(const struct blkq *q)

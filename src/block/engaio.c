@@ -142,7 +142,6 @@ static void fill(struct blkq *q, struct blk_io *io)
 		.aio_data = n,
 		.aio_lio_opcode = code[io->step.op],
 		.aio_fildes = (uint32_t)q->img->fd,
-		.aio_rw_flags = io->step.keep ? RWF_DSYNC : 0,
 		.aio_flags = IOCB_FLAG_RESFD,
 		.aio_resfd = (uint32_t)a->bell,
 	};

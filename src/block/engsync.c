@@ -61,7 +61,7 @@ int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf)
 		r = preadv2(i->fd, v, n, off, rwf);
 		break;
 	case BLK_WRITE:
-		r = pwritev2(i->fd, v, n, off, rwf | (io->step.keep ? RWF_DSYNC : 0));
+		r = pwritev2(i->fd, v, n, off, rwf);
 		break;
 	case BLK_FLUSH:
 		r = fdatasync(i->fd);

@@ -167,7 +167,6 @@ static void fill(struct uring *u, struct blk_io *io)
 		break;
 	case BLK_WRITE:
 		io_uring_prep_writev(s, 0, v, n, io->step.off);
-		s->rw_flags = io->step.keep ? RWF_DSYNC : 0;
 		break;
 	case BLK_FLUSH:
 		io_uring_prep_fsync(s, 0, IORING_FSYNC_DATASYNC);

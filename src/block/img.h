@@ -55,7 +55,6 @@ struct blk_io {
 	struct kiov *iov;  /* stays valid until done; used up on the way */
 	unsigned int iovs;
 	bool unmap; /* BLK_ZERO: the host may take the space back, if the image gives any */
-	bool keep;  /* BLK_WRITE: ends when it is kept, as if a flush followed; see blkq_keeps */
 	void (*done)(struct blk_io *io, enum blk_status s);
 	void *priv;
 	/* The queue's, from submit until done. */
@@ -73,7 +72,6 @@ struct blk_io {
 		uint64_t off, len;
 		struct kiov *iov;
 		unsigned int iovs;
-		bool keep;
 	} step;
 	struct kiov bounce; /* when step goes through the queue's aligned buffer */
 };
@@ -95,8 +93,6 @@ bool blkq_turn(struct blkq *q);
 void blkq_drain(struct blkq *q);
 /* Is a request in flight, or its end not told yet? */
 bool blkq_busy(const struct blkq *q);
-/* Does it know blk_io.keep? A write with O_DIRECT does: it is one request of the kernel's then. */
-bool blkq_keeps(const struct blkq *q);
 /* May what is in flight end very soon? Not when one of them is a flush, say: whoever looks for its
  * end may keep the processor from the kernel's worker that does it. */
 bool blkq_soon(const struct blkq *q);

@@ -147,7 +147,7 @@ TEST(direct_io_reads_and_writes)
 }
 
 /* Looked at from outside, as a device does that does not sleep yet. */
-static void kept(unsigned int engine)
+static void seen(unsigned int engine)
 {
 	uint8_t *buf = aligned_alloc(4096, 4096), look[4096];
 	struct img_args a = { .direct = true };
@@ -157,9 +157,8 @@ static void kept(unsigned int engine)
 
 	rig_open(&r, disk_dir, &a, engine);
 	memset(buf, 0x5a, 4096);
-	assert_true(blkq_keeps(r.q));
 	assert_false(blkq_ready(r.q));
-	q = (struct req){ .io = { .op = BLK_WRITE, .off = 4096, .len = 4096, .keep = true } };
+	q = (struct req){ .io = { .op = BLK_WRITE, .off = 4096, .len = 4096 } };
 	q.io.done = req_done;
 	q.iov[0] = kiov_of(buf, 4096);
 	q.io.iov = q.iov;
@@ -180,9 +179,9 @@ static void kept(unsigned int engine)
 
 TEST(an_end_is_seen_without_sleeping)
 {
-	kept(BLKQ_URING);
-	kept(BLKQ_AIO);
-	kept(BLKQ_SYNC);
+	seen(BLKQ_URING);
+	seen(BLKQ_AIO);
+	seen(BLKQ_SYNC);
 }
 
 TEST(the_ring_works_on_memory_too)

@@ -40,7 +40,7 @@ struct world {
 	int64_t error; /* answers of steps that are of the kind below, */
 	int errors;    /* so many times */
 	enum blk_op failing;
-	unsigned int steps, keeping;
+	unsigned int steps;
 };
 
 /* The fake engine's own half of a queue is found by the queue. */
@@ -107,8 +107,6 @@ static int64_t fake_start(struct blkq *q, struct blk_io *io)
 
 	inspect(q->img, io);
 	h->w->steps++;
-	h->w->keeping += io->step.keep;
-	assert_true(!io->step.keep || (io->step.op == BLK_WRITE && q->img->direct));
 	if (!h->w->later)
 		return effect(h->w, io);
 	assert_true(h->laters < LATER_MAX);
@@ -313,41 +311,6 @@ TEST(every_request_of_a_small_disk_moves_its_own_bytes_and_no_others)
 			world_end(&w);
 		}
 	free(buf);
-}
-
-/* In whole units, not aligned in memory, and parts of a unit, which look first. */
-TEST(a_write_that_is_to_be_kept_says_so_in_each_step_that_writes)
-{
-	static const struct {
-		size_t shift, off, len;
-		uint64_t most;
-		unsigned int steps;
-	} rows[] = {
-		{ 0, 0, 2048, 0, 1 },
-		{ 0, 0, 2048, 1024, 2 },
-		{ 1, 1024, 1024, 0, 1 },
-		{ 0, 512, 512, 0, 2 },
-	};
-	uint8_t *buf = aligned_alloc(4096, SIZE);
-	struct world w;
-	struct ask k;
-
-	world_begin(&w, 1024);
-	assert_true(blkq_keeps(w.q[0]));
-	memset(buf, 1, SIZE);
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		for (int keep = 0; keep < 2; keep++) {
-			w.steps = w.keeping = 0;
-			w.most = rows[i].most;
-			ask_cut(&k, buf + rows[i].shift, 0, 0, rows[i].len);
-			k.io.keep = keep;
-			assert_int_equal(ask_one(&w, &k, BLK_WRITE, rows[i].off, rows[i].len),
-					 BLK_OK);
-			assert_int_equal(w.steps, rows[i].steps);
-			assert_int_equal(w.keeping, !keep ? 0 : i == 3 ? 1 : w.steps);
-		}
-	free(buf);
-	world_end(&w);
 }
 
 static void ask_flush(struct blk_io *io, enum blk_status s)
@@ -691,7 +654,6 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(every_request_of_a_small_disk_moves_its_own_bytes_and_no_others),
-		T(a_write_that_is_to_be_kept_says_so_in_each_step_that_writes),
 		T(what_a_done_function_begins_is_not_slept_over),
 		T(nothing_ends_soon_while_a_flush_is_in_flight),
 		T(whatever_reaches_past_the_disk_never_reaches_the_engine),

@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,15 +35,6 @@ int fdatasync(int fd)
 {
 	(void)fd;
 	return __atomic_add_fetch(&syncs, 1, __ATOMIC_RELAXED) ? 0 : -1;
-}
-
-/* And how often a write asked for that by itself. */
-static int safe_writes;
-ssize_t pwritev2(int fd, const struct iovec *v, int n, off_t off, int flags)
-{
-	if (flags & RWF_DSYNC)
-		__atomic_add_fetch(&safe_writes, 1, __ATOMIC_RELAXED);
-	return syscall(SYS_pwritev2, fd, v, n, off, 0, flags);
 }
 
 struct bench {
@@ -418,24 +407,6 @@ TEST(with_write_through_each_change_is_made_safe_before_it_is_told)
 	bench_end(&b);
 }
 
-TEST(a_direct_write_is_made_safe_by_itself)
-{
-	struct bench b;
-	struct rig *r = &b.r;
-	int before = syncs, safe = safe_writes;
-
-	bench_conf(&b);
-	b.conf.disable_io_uring = b.conf.disable_aio = b.conf.direct = true;
-	bench_start(&b, ALL & ~BITF(VIRTIO_BLK_F_FLUSH));
-	assert_int_equal(ask(r, 0, VIRTIO_BLK_T_OUT, 0, 4096, false), VIRTIO_BLK_S_OK);
-	assert_int_equal(safe_writes - safe, 1);
-	assert_int_equal(syncs - before, 0);
-	drv_start(r, ALL);
-	assert_int_equal(ask(r, 0, VIRTIO_BLK_T_OUT, 0, 4096, false), VIRTIO_BLK_S_OK);
-	assert_int_equal(safe_writes - safe, 1);
-	bench_end(&b);
-}
-
 TEST(sparse_off_takes_all_space_and_gives_none_back)
 {
 	struct bench b;
@@ -632,7 +603,6 @@ int main(void)
 		T(discard_and_write_zeroes_make_zeros),
 		T(the_driver_may_turn_write_through_on_and_a_reset_turns_it_off),
 		T(with_write_through_each_change_is_made_safe_before_it_is_told),
-		T(a_direct_write_is_made_safe_by_itself),
 		T(sparse_off_takes_all_space_and_gives_none_back),
 		T(a_queue_is_pinned_where_the_config_says),
 		T(each_queue_serves_on_its_own),
