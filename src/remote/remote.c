@@ -6,8 +6,10 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
+#include "base/loop.h"
 #include "conf/doc.h"
 #include "remote/ask.h"
 #include "remote/complete.h"
@@ -50,6 +52,20 @@ static int judge(const struct words *w, struct err *e)
 	return 0;
 }
 
+/* A server that is being started makes its socket in a moment. */
+static int reach(struct httpc **out, const struct words *w, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = 10 * 1000 * 1000 };
+	uint64_t until = loop_now_ns() + w->wait * 1000000000ull;
+
+	while (httpc_open(out, w->api_socket, w->timeout * 1000, e) < 0) {
+		if (e->kind != ERR_ABSENT || loop_now_ns() >= until)
+			return -1;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 static int command(const struct words *w, const struct ask *a, int *status, struct err *e)
 {
 	const struct httpc_ask ask = {
@@ -67,7 +83,7 @@ static int command(const struct words *w, const struct ask *a, int *status, stru
 	struct httpc *c = NULL;
 	int failed;
 
-	if (httpc_open(&c, w->api_socket, w->timeout * 1000, e) < 0)
+	if (reach(&c, w, e) < 0)
 		return -1;
 	failed = httpc_call(c, &ask, &answer, e);
 	if (!failed)

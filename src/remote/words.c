@@ -23,6 +23,8 @@ static const struct field fields[] = {
 	  .doc = "use the system bus in place of the session bus"),
 	S(struct words, async, .opt = "async", .group = "How",
 	  .doc = "start a command that may take long, print its job and do not wait for it"),
+	S(struct words, wait, .opt = "wait", .group = "How", .what = "<seconds>", .max = 1000000,
+	  .doc = "how long the socket may not be there yet"),
 	S(struct words, timeout, .opt = "timeout", .group = "How", .what = "<seconds>",
 	  .max = 1000000, .doc = "how long the program may be silent, 0 for as long as it likes"),
 };

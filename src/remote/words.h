@@ -25,7 +25,7 @@ struct words {
 	uint64_t set;
 	char *api_socket;
 	bool async;
-	uint32_t timeout;
+	uint32_t wait, timeout;
 	char *dbus_service_name, *dbus_object_path;
 	bool dbus_system_bus;
 

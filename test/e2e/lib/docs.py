@@ -27,7 +27,7 @@ GENERATED = {"options.md"}
 RUN_MODES = ("native", "rig", "network")
 COMMENT = re.compile(r"<!-- (before|guest|expect): (.*) -->$")
 # What a line of no command fence may not look like, for nobody would run it.
-COMMAND = re.compile(r"^\s*(\$ |# )?(sudo )?(\./dev \w|(\S*/)?(virga|cloud-hypervisor)(-remote|-backend)? "
+COMMAND = re.compile(r"^\s*(\$ |# )?(sudo )?(\./dev \w|([^\s=]*/)?(virga|cloud-hypervisor)(-remote|-backend)? "
                      r"(--?\w|\\$))")
 INLINE = re.compile(r"`(\S*/)?virga (?=[^`]*--(kernel|firmware))[^`]*`")
 SHELL = ("sh", "bash", "shell", "console", "shell-session")
