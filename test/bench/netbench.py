@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part `net` of bench.py: frames and bits a second through tap, stream and passt, and what a gigabit costs.
 
-The tiny guest sends or counts as fast as it can, with the whole ring in flight, and polls. Processor time is
-that of all threads but vCPUs, from the moment the guest starts to its end, as /proc tells it.
+The tiny guest sends or counts as fast as it can, and polls; the whole ring is in flight unless a depth is named.
+Processor time is that of all threads but vCPUs, from the moment the guest starts to its end, as /proc tells it.
+
+Programs take turns figure by figure, in changing order, and a ratio is the median of those of the turns: what the
+machine does meanwhile hits all alike.
 """
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -18,9 +22,15 @@ from lib.passt import ADDRESS, GATEWAY, Passt, number, why_no_passt
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 VCPU = ("vcpu", "CPU ")
 # (figure, words of the guest, length of frames): what is measured over each kind of link.
-TAP = [("tx", "", 60), ("tx", "", 1514), ("tx gso", "gso", 65000), ("rx", "rx", 60), ("rx", "rx", 1514)]
-STREAM = [("tx", "", 60), ("tx", "", 1514), ("tx", "", 65000), ("rx", "rx", 60), ("rx", "rx", 1514), ("rx", "rx", 65000)]
-PASST = [("tx udp", "", 1514), ("tx udp", "", 60042)]
+SHALLOW = [(f"tx depth {n}", f"depth={n}", length) for n in (1, 8) for length in (60, 1514)]
+TAP = [("tx", "", 60), ("tx", "", 1514), *SHALLOW, ("tx gso", "gso", 65000), ("tx gso depth 1", "gso depth=1", 65000),
+       ("rx", "rx", 60), ("rx", "rx", 1514)]
+STREAM = [("tx", "", 60), ("tx", "", 1514), *SHALLOW, ("tx", "", 65000), ("tx depth 1", "depth=1", 65000),
+          ("rx", "rx", 60), ("rx", "rx", 1514), ("rx", "rx", 65000)]
+PASST = [("tx udp", "", 1514), ("tx udp", "", 60042), ("tx udp depth 1", "depth=1", 1514), ("rx udp", "rx", 1514),
+         ("rx udp", "rx", 60042)]
+PORT = 7001  # the guest's, forwarded
+UDP_HEADERS = 14 + 20 + 8
 
 
 def qemu_net(program):
@@ -89,20 +99,6 @@ class Run:
         return int(found.group(1)), int(found.group(2)) * 1000, share
 
 
-def note(r, program, link, figure, length, run, load, first):
-    got = run.result()
-    if not got:
-        if first:
-            r.fail(f"net, {program.name}, {link} {figure} {length}: {run.text[-300:]}")
-        return
-    frames, bits, share = got
-    name = f"{link} {figure} {length}"
-    r.add("net", program.name, name, frames / 1000, "kpps", load)
-    r.add("net", program.name, f"{name} speed", bits / 1e9, "Gbit/s", load)
-    if bits:
-        r.add("net", program.name, f"{name} cost", share / (bits / 1e9), "cpu s/Gbit", load)
-
-
 class Peers:
     """Programs at the other end, ended with the measurement they are for."""
 
@@ -123,51 +119,71 @@ class Peers:
         self.running = []
 
 
-def measure_tap(r, tools, program, seconds, load, first):
-    for figure, words, length in TAP:
-        ns, peers = NetNs(), Peers(tools)
-        try:
-            ns.make_tap("tap0")
-            ns.ip("link", "set", "tap0", "txqueuelen", "1000")
-            argv = program.argv(tools["guest"], f"netbench secs10={int(seconds * 10)} len={length} {words}")
-            inside = ["ip", "netns", "exec", ns.name]
-            load.take()
-            run = Run([*inside, *argv, *link_args(program, tap="tap0")],
-                      lambda: peers.start("packets", "tap0", length, prefix=inside))
-            note(r, program, "tap", figure, length, run, load.take(), first)
-        finally:
-            peers.stop()
-            ns.close()
-
-
-def measure_stream(r, tools, program, seconds, load, first, work):
-    for figure, words, length in STREAM:
-        path, peers = f"{work}/peer.sock", Peers(tools)
-        try:
-            peers.start(*(("source", path, length) if words else ("sink", path)))
-            while not os.path.exists(path):
-                time.sleep(0.01)
-            time.sleep(0.05)
-            argv = program.argv(tools["guest"], f"netbench secs10={int(seconds * 10)} len={length} {words}")
-            load.take()
-            run = Run([*argv, *link_args(program, stream=path)], peers.go)
-            note(r, program, "stream", figure, length, run, load.take(), first)
-        finally:
-            peers.stop()
-            os.unlink(path)
-
-
-def measure_passt(r, tools, program, seconds, load, first, work):
-    passt = Passt(work)
+def measure_tap(tools, program, seconds, work, figure):
+    _, words, length = figure
+    ns, peers = NetNs(), Peers(tools)
     try:
-        for figure, words, length in PASST:
-            argv = program.argv(tools["guest"], f"netbench secs10={int(seconds * 10)} len={length} {words} "
-                                f"me={number(ADDRESS)} peer={number(GATEWAY)}")
-            load.take()
-            run = Run([*argv, *link_args(program, stream=passt.socket)])
-            note(r, program, "passt", figure, length, run, load.take(), first)
+        ns.make_tap("tap0")
+        ns.ip("link", "set", "tap0", "txqueuelen", "1000")
+        argv = program.argv(tools["guest"], f"netbench secs10={int(seconds * 10)} len={length} {words}")
+        inside = ["ip", "netns", "exec", ns.name]
+        return Run([*inside, *argv, *link_args(program, tap="tap0")],
+                   lambda: peers.start("packets", "tap0", length, prefix=inside))
     finally:
+        peers.stop()
+        ns.close()
+
+
+def measure_stream(tools, program, seconds, work, figure):
+    _, words, length = figure
+    path, peers = f"{work}/peer.sock", Peers(tools)
+    try:
+        peers.start(*(("source", path, length) if words == "rx" else ("sink", path)))
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        time.sleep(0.05)
+        argv = program.argv(tools["guest"], f"netbench secs10={int(seconds * 10)} len={length} {words}")
+        return Run([*argv, *link_args(program, stream=path)], peers.go)
+    finally:
+        peers.stop()
+        os.unlink(path)
+
+
+def measure_passt(tools, program, seconds, work, figure):
+    _, words, length = figure
+    passt, peers = Passt(work, "--udp-ports", PORT), Peers(tools)
+    try:
+        argv = program.argv(tools["guest"], f"netbench secs10={int(seconds * 10)} len={length} {words} "
+                            f"me={number(ADDRESS)} peer={number(GATEWAY)} port={PORT}")
+        inside = ["ip", "netns", "exec", passt.ns.name]
+        return Run([*argv, *link_args(program, stream=passt.socket)],
+                   lambda: peers.start("datagrams", PORT, length - UDP_HEADERS, prefix=inside))
+    finally:
+        peers.stop()
         passt.close()
+
+
+LINKS = [("tap", TAP, measure_tap), ("stream", STREAM, measure_stream), ("passt", PASST, measure_passt)]
+
+
+def turn(r, tools, programs, seconds, work, load, link, figure, measure, first):
+    """One figure of every program: frames a second by name, of those that could."""
+    rates = {}
+    for program in programs:
+        load.take()
+        run = measure(tools, program, seconds, work, figure)
+        share, got = load.take(), run.result()
+        name = f"{link} {figure[0]} {figure[2]}"
+        if not got:
+            if first:
+                r.fail(f"net, {program.name}, {name}: {run.text[-300:]}")
+            continue
+        rates[program.name], bits, used = got
+        r.add("net", program.name, name, got[0] / 1000, "kpps", share)
+        r.add("net", program.name, f"{name} speed", bits / 1e9, "Gbit/s", share)
+        if bits:
+            r.add("net", program.name, f"{name} cost", used / (bits / 1e9), "cpu s/Gbit", share)
+    return rates
 
 
 def part_net(r, tools, programs, rounds, work, seconds, new_load):
@@ -178,19 +194,14 @@ def part_net(r, tools, programs, rounds, work, seconds, new_load):
     no_passt = why_no_passt()
     if no_passt:
         r.fail(f"net: {no_passt}")
+    ratios, ours = {}, programs[0].name
     for n in range(rounds):
-        for program in programs:
-            load = new_load()
-            measure_tap(r, tools, program, seconds, load, n == 0)
-            measure_stream(r, tools, program, seconds, load, n == 0, work)
-            if not no_passt:
-                measure_passt(r, tools, program, seconds, load, n == 0, work)
+        for link, figures, measure in LINKS:
+            for figure in figures if link != "passt" or not no_passt else []:
+                order = programs if n % 2 == 0 else programs[::-1]
+                rates = turn(r, tools, order, seconds, work, new_load(), link, figure, measure, n == 0)
+                for theirs in [p.name for p in programs[1:] if {ours, p.name} <= rates.keys()]:
+                    ratios.setdefault((f"{link} {figure[0]} {figure[2]}", theirs), []).append(rates[ours] / rates[theirs])
         print(f"bench: net, round {n + 1} of {rounds}", file=sys.stderr, flush=True)
-    ours, theirs = programs[0].name, next((p.name for p in programs[1:]), None)
-    if not theirs:
-        return
-    for link, loads in (("tap", TAP), ("stream", STREAM)):
-        for figure, _, length in loads:
-            name = f"{link} {figure} {length}"
-            r.ratio(f"net: {name}, frames a second, virga / {theirs}", r.median("net", ours, name),
-                    r.median("net", theirs, name), 1.0, most=False)
+    for (name, theirs), values in ratios.items():
+        r.budget(f"net: {name}, frames a second, virga / {theirs}", round(statistics.median(values), 3), 1.0, most=False)

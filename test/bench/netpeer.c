@@ -8,6 +8,7 @@
  *	                                 it has been told SIGUSR1: not every VMM gets through its
  *	                                 start in a flood
  *	netpeer sink PATH                takes what such streams bring
+ *	netpeer datagrams PORT LENGTH    to a port of this host, as fast as it takes them
  *
  * Frames are of ethertype 0x88b5, to everybody. Streams carry four bytes of length, most
  * significant first, and the frame.
@@ -15,6 +16,7 @@
 #include <arpa/inet.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +69,26 @@ static void packets(const char *name, unsigned int len)
 			usleep(50); /* its queue is full, or nobody has it open */
 }
 
+static void datagrams(unsigned int port, unsigned int len)
+{
+	struct sockaddr_in a = {
+		.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+	struct iovec v = { frames, len };
+	struct mmsghdr m[BATCH] = { 0 };
+
+	if (s < 0 || connect(s, (struct sockaddr *)&a, sizeof(a)))
+		die("datagrams");
+	for (int i = 0; i < BATCH; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v, .msg_iovlen = 1 };
+	for (;;)
+		if (sendmmsg(s, m, BATCH, 0) < 0)
+			usleep(50);
+}
+
 static void stream(const char *path, unsigned int len)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -116,6 +138,9 @@ int main(int argc, char **argv)
 		stream(argv[2], len);
 	if (argc == 3 && !strcmp(argv[1], "sink"))
 		stream(argv[2], 0);
-	fprintf(stderr, "usage: netpeer packets IFNAME LENGTH | source PATH LENGTH | sink PATH\n");
+	if (argc == 4 && len >= 1 && len <= 65507 && !strcmp(argv[1], "datagrams"))
+		datagrams((unsigned int)atoi(argv[2]), len);
+	fprintf(stderr, "usage: netpeer packets IFNAME LENGTH | source PATH LENGTH | sink PATH |"
+			" datagrams PORT LENGTH\n");
 	return 2;
 }

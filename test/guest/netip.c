@@ -3,7 +3,7 @@
  * As much of IPv4 as a datagram needs, over virtio-net with mergeable buffers: ARP both ways, UDP
  * without checksums. And frames as fast as they go, for measuring. Polled; runs on CPU 0.
  * Settings: me=, peer= (addresses as numbers), port= (ours), to= (theirs), len=, secs10=, listen,
- * again, nomerge; of netbench: rx, gso.
+ * again, nomerge; of netbench: rx, gso, depth= (frames in flight).
  * Specification: virtio 1.3 §5.1, RFC 768, 791, 826.
  */
 #include "drivers.h"
@@ -332,9 +332,12 @@ static void put_gso(struct card *c, uint64_t at)
 static void bench_tx(struct card *c, uint32_t len, uint64_t tenths)
 {
 	struct vq *q = c->tx;
-	uint64_t start, done = 0, at = ether(c, c->me ? 0x0800 : 0x88b5);
-	uint32_t depth = q->size, flying = 0, unused;
+	uint64_t start, done = 0, depth = q->size, at = ether(c, c->me ? 0x0800 : 0x88b5);
+	uint32_t flying = 0, unused;
 
+	word("depth", &depth);
+	if (depth > q->size)
+		depth = q->size;
 	memset((void *)q->buf, 0, HEADER);
 	if (word("gso", NULL) || c->me)
 		put_ip(c, ether(c, 0x0800), c->peer, c->to, len - PAYLOAD);
