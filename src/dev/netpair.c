@@ -6,13 +6,17 @@
  */
 #include "dev/netpair.h"
 
+#include <sched.h>
+
 #include "base/bits.h"
 #include "base/counter.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "dev/netframe.h"
 
-#define BATCH 64 /* frames moved before the driver hears of them */
+#define BATCH 64      /* frames moved before the driver hears of them */
+#define RING_LOOKS 64 /* for each at the link, which takes a call */
+#define ROUNDS 8      /* batches moved before the loop looks at anything else */
 /* From a back end's going to the first knock, and between two. */
 #define KNOCK_NS 250000000ull
 
@@ -287,11 +291,54 @@ static void link_ready(void *arg, uint32_t events)
 	link_watch(p);
 }
 
-static void notify(struct net_way *w)
+static void notify(struct net_pair *p, struct net_way *w)
 {
 	if (w->vq && w->pushed)
 		vqueue_notify(w->vq);
+	p->worked |= w->pushed;
 	w->pushed = false;
+}
+
+/* A driver that sends one frame after another spares its exit, and we our wake, when we look for
+ * more for a short time before we sleep; and so does a network that answers soon. */
+static bool look(struct net_pair *p)
+{
+	uint64_t start = loop_now_ns(), now = start;
+
+	if (!p->worked || !p->may_look || !look_pays(&p->look, start))
+		return false;
+	for (; now - start < LOOK_NS; now = loop_now_ns()) {
+		bool found = false;
+
+		for (int i = 0; i < RING_LOOKS && !found; i++)
+			found = vq_waits(&p->tx.vq->q);
+		if (!found && p->events & EPOLLIN) {
+			rx_serve(p);
+			found = p->rx.pushed || p->rx_more;
+		}
+		if (!found)
+			continue;
+		look_found(&p->look);
+		return true;
+	}
+	look_missed(&p->look, now);
+	p->worked = false;
+	return false;
+}
+
+/* Is there anything to send, now or within a moment? */
+static bool tx_more(struct net_pair *p)
+{
+	if (!p->tx.vq || !p->tx.awake || tx_waits(p))
+		return false;
+	if (tx_serve(p))
+		return true;
+	if (tx_waits(p) || p->tx.pushed)
+		return false;
+	if (!p->rx_more && !p->rx.pushed && look(p))
+		return true;
+	p->tx.awake = vq_listen(&p->tx.vq->q);
+	return p->tx.awake;
 }
 
 /* Before the loop sleeps: what was moved goes to the driver first, then the next batches are
@@ -300,16 +347,21 @@ static bool pair_turn(void *arg)
 {
 	struct net_pair *p = arg;
 
-	notify(&p->rx);
-	notify(&p->tx);
-	if (vdev_is_broken(p->v))
-		return false;
-	if (p->rx_more && p->rx.vq)
-		rx_serve(p);
-	if (p->tx.vq && p->tx.awake && !tx_waits(p) && !tx_serve(p) && !tx_waits(p))
-		p->tx.awake = vq_listen(&p->tx.vq->q);
-	/* Chains taken just now are to be told of. */
-	return p->rx_more || p->rx.pushed || p->tx.pushed || (p->tx.awake && !tx_waits(p));
+	for (int i = 0; i < ROUNDS; i++) {
+		bool more;
+
+		notify(p, &p->rx);
+		notify(p, &p->tx);
+		if (vdev_is_broken(p->v))
+			return false;
+		if (p->rx_more && p->rx.vq)
+			rx_serve(p);
+		more = tx_more(p);
+		/* Chains taken just now are to be told of. */
+		if (!more && !p->rx_more && !p->rx.pushed && !p->tx.pushed)
+			return false;
+	}
+	return true;
 }
 
 /* --- queues coming and going --- */
@@ -344,9 +396,9 @@ void netpair_start(struct net_pair *p, struct vqueue *vq, uint32_t mtu)
 	link_refresh(p);
 }
 
-static void way_stop(struct net_way *w)
+static void way_stop(struct net_pair *p, struct net_way *w)
 {
-	notify(w);
+	notify(p, w);
 	rate_leave(&w->rate);
 	w->limited = false;
 	w->vq = NULL;
@@ -355,10 +407,10 @@ static void way_stop(struct net_way *w)
 void netpair_stop(struct net_pair *p, struct vqueue *vq)
 {
 	if (vq == p->tx.vq) {
-		way_stop(&p->tx);
+		way_stop(p, &p->tx);
 	} else if (vq == p->rx.vq) {
 		netrx_stop(&p->in);
-		way_stop(&p->rx);
+		way_stop(p, &p->rx);
 		p->rx_more = false;
 		link_refresh(p);
 	}
@@ -379,6 +431,15 @@ void netpair_init(struct net_pair *p, struct vdev *v, unsigned int index,
 	netrx_init(&p->in);
 }
 
+/* With one processor, looking at the ring only keeps the driver from filling it. */
+static bool cpu_to_spare(void)
+{
+	cpu_set_t set;
+
+	/* fails where there are more of them than the set holds */
+	return sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > 1;
+}
+
 int netpair_run(struct net_pair *p, struct rate *rx, struct rate *tx, const char *name,
 		struct err *e)
 {
@@ -386,6 +447,7 @@ int netpair_run(struct net_pair *p, struct rate *rx, struct rate *tx, const char
 
 	if (loop_new(&p->loop, name, e))
 		return -1;
+	p->may_look = cpu_to_spare();
 	if (p->link.ops->knock)
 		p->knock = retry_new(p->v->dev.board->ctl, KNOCK_NS, knock, p);
 	rate_join(&p->rx.rate, rx, p->loop, rx_go, p);

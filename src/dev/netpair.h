@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/look.h"
 #include "base/loop.h"
 #include "base/retry.h"
 #include "core/rate.h"
@@ -45,6 +46,9 @@ struct net_pair {
 	struct loop_hook hook;
 	struct loop_msg refresh; /* whether it is in use has changed */
 	struct net_way rx, tx;
+	struct look look;
+	bool may_look; /* the host has a processor to spare for it */
+	bool worked;   /* something was moved since the last look in vain */
 	struct netrx in;
 	bool rx_more;	   /* a batch has ended, and the link may have more */
 	bool tx_blocked;   /* the link takes no more */

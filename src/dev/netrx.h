@@ -40,7 +40,8 @@ struct netrx {
 	uint32_t bytes;	     /* in all buffers held */
 	uint32_t first, end; /* held buffers: held[first..end) */
 	uint32_t piece_first, piece_end; /* their pieces: pieces[..) */
-	uint8_t header[12];		 /* of the frame that is coming or parked */
+	uint32_t front_len;		 /* of the frame that is coming or parked */
+	uint8_t *front;			 /* its first bytes, header included */
 	struct netrx_held *held;	 /* NETRX_HELD_MAX */
 	struct kiov *pieces;		 /* NETRX_PIECES_MAX */
 	struct kiov *scratch;		 /* what the link is given */

@@ -28,6 +28,8 @@ enum {			/* bytes moved, or */
 
 struct link_ops {
 	const char *name;
+	/* rx copies from memory that it has just read, and asks nothing of the kernel. */
+	bool rx_copies;
 	/* The guest's offloads that the back end must know (TUN_F_* bits of linux/if_tun.h). NULL:
 	 * it carries bare frames, so none can be offered. */
 	int (*offload)(struct nlink *l, uint32_t tun_bits);

@@ -234,6 +234,7 @@ static void stream_close(struct nlink *l)
 
 static const struct link_ops stream_ops = {
 	.name = "stream",
+	.rx_copies = true,
 	.tx = stream_tx,
 	.rx = stream_rx,
 	.flush = stream_flush,
@@ -244,6 +245,7 @@ static const struct link_ops stream_ops = {
 
 static const struct link_ops passed_ops = {
 	.name = "passed stream",
+	.rx_copies = true,
 	.tx = stream_tx,
 	.rx = stream_rx,
 	.flush = stream_flush,

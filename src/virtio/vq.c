@@ -291,6 +291,11 @@ enum vq_result vq_pop(struct vq *q, struct chain *c)
 	return VQ_CHAIN;
 }
 
+bool vq_waits(struct vq *q)
+{
+	return q->live && (q->bad || gwin_ld16_acquire(&q->avail, AVAIL_IDX) != q->next_avail);
+}
+
 static void land(struct vq *q, uint16_t head)
 {
 	assert(head < q->size && bit_get(q->in_flight, head));

@@ -89,6 +89,8 @@ void vq_fini(struct vq *q);
 /* The next chain, its storage valid until it is pushed. A queue that the driver left out is
  * empty. */
 enum vq_result vq_pop(struct vq *q, struct chain *c);
+/* Is there one, or is the ring broken? It may be gone when popped, if the driver lies. */
+bool vq_waits(struct vq *q);
 /* Gives the chain back with the bytes written into it. The head must be in flight. */
 void vq_push(struct vq *q, uint16_t head, uint32_t written);
 /* The same in two halves, for what belongs together: the driver sees nothing of what was filled

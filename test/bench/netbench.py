@@ -19,7 +19,6 @@ import time
 from lib.netns import NetNs, why_no_netns
 from lib.passt import ADDRESS, GATEWAY, Passt, number, why_no_passt
 
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 VCPU = ("vcpu", "CPU ")
 # (figure, words of the guest, length of frames): what is measured over each kind of link.
 SHALLOW = [(f"tx depth {n}", f"depth={n}", length) for n in (1, 8) for length in (60, 1514)]
@@ -51,11 +50,11 @@ def busy_seconds(pid):
     total = 0
     try:
         for tid in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{tid}/stat", encoding="ascii", errors="replace") as f:
-                line = f.read()
-            name, rest = line[line.index("(") + 1:line.rindex(")")], line[line.rindex(")") + 2:].split()
+            with open(f"/proc/{pid}/task/{tid}/comm", encoding="ascii", errors="replace") as f:
+                name = f.read()
             if not name.startswith(VCPU):
-                total += (int(rest[11]) + int(rest[12])) * TICK_S
+                with open(f"/proc/{pid}/task/{tid}/schedstat", encoding="ascii") as f:
+                    total += int(f.read().split()[0]) / 1e9
     except (OSError, ValueError):
         return None
     return total
@@ -181,7 +180,7 @@ def turn(r, tools, programs, seconds, work, load, link, figure, measure, first):
         rates[program.name], bits, used = got
         r.add("net", program.name, name, got[0] / 1000, "kpps", share)
         r.add("net", program.name, f"{name} speed", bits / 1e9, "Gbit/s", share)
-        if bits:
+        if bits and used > 0:
             r.add("net", program.name, f"{name} cost", used / (bits / 1e9), "cpu s/Gbit", share)
     return rates
 
