@@ -19,6 +19,8 @@ struct look {
 	uint64_t rest_until_ns, rest_ns;
 };
 
+/* Has this thread more than one processor? With one, a look only keeps the other side from working. */
+bool look_can(void);
 /* May the caller look now, for LOOK_NS at most? Tell then how it went by one of the two below. */
 bool look_pays(const struct look *l, uint64_t now_ns);
 void look_found(struct look *l);

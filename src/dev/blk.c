@@ -12,7 +12,6 @@
 #include "dev/blk.h"
 
 #include <linux/virtio_blk.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -583,15 +582,6 @@ static int open_image(struct blk *b, const struct disk_conf *c, struct img_info 
 	return 0;
 }
 
-/* With one processor, looking at the ring only keeps the driver from filling it. */
-static bool cpu_to_spare(void)
-{
-	cpu_set_t set;
-
-	/* fails where there are more of them than the set holds */
-	return sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > 1;
-}
-
 static int blk_init(struct dev *d, struct err *e)
 {
 	const struct disk_conf *c = d->conf;
@@ -607,7 +597,7 @@ static int blk_init(struct dev *d, struct err *e)
 	serial = c->serial ? c->serial : i.default_serial;
 	memcpy(b->serial, serial, strnlen(serial, sizeof(b->serial)));
 	b->v.offered = features(c, &i);
-	b->may_poll = cpu_to_spare();
+	b->may_poll = look_can();
 	if (!c->rate_limit_group)
 		b->rate = rate_new(NULL, c->rate_limiter_config);
 	if (take_state(b, &i, e) || make_queues(b, c, e)) {

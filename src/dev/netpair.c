@@ -6,8 +6,6 @@
  */
 #include "dev/netpair.h"
 
-#include <sched.h>
-
 #include "base/bits.h"
 #include "base/counter.h"
 #include "base/fd.h"
@@ -431,15 +429,6 @@ void netpair_init(struct net_pair *p, struct vdev *v, unsigned int index,
 	netrx_init(&p->in);
 }
 
-/* With one processor, looking at the ring only keeps the driver from filling it. */
-static bool cpu_to_spare(void)
-{
-	cpu_set_t set;
-
-	/* fails where there are more of them than the set holds */
-	return sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > 1;
-}
-
 int netpair_run(struct net_pair *p, struct rate *rx, struct rate *tx, const char *name,
 		struct err *e)
 {
@@ -447,7 +436,7 @@ int netpair_run(struct net_pair *p, struct rate *rx, struct rate *tx, const char
 
 	if (loop_new(&p->loop, name, e))
 		return -1;
-	p->may_look = cpu_to_spare();
+	p->may_look = look_can();
 	if (p->link.ops->knock)
 		p->knock = retry_new(p->v->dev.board->ctl, KNOCK_NS, knock, p);
 	rate_join(&p->rx.rate, rx, p->loop, rx_go, p);

@@ -23,9 +23,10 @@ VCPU = ("vcpu", "CPU ")
 # (figure, words of the guest, length of frames): what is measured over each kind of link.
 SHALLOW = [(f"tx depth {n}", f"depth={n}", length) for n in (1, 8) for length in (60, 1514)]
 TAP = [("tx", "", 60), ("tx", "", 1514), *SHALLOW, ("tx gso", "gso", 65000), ("tx gso depth 1", "gso depth=1", 65000),
-       ("rx", "rx", 60), ("rx", "rx", 1514)]
+       ("rx", "rx", 60), ("rx", "rx", 1514), ("there and back", "rr", 60), ("there and back", "rr", 1514)]
 STREAM = [("tx", "", 60), ("tx", "", 1514), *SHALLOW, ("tx", "", 65000), ("tx depth 1", "depth=1", 65000),
-          ("rx", "rx", 60), ("rx", "rx", 1514), ("rx", "rx", 65000)]
+          ("rx", "rx", 60), ("rx", "rx", 1514), ("rx", "rx", 65000),
+          ("there and back", "rr", 60), ("there and back", "rr", 1514)]
 PASST = [("tx udp", "", 1514), ("tx udp", "", 60042), ("tx udp depth 1", "depth=1", 1514), ("rx udp", "rx", 1514),
          ("rx udp", "rx", 60042)]
 PORT = 7001  # the guest's, forwarded
@@ -127,7 +128,8 @@ def measure_tap(tools, program, seconds, work, figure):
         argv = program.argv(tools["guest"], f"netbench secs10={int(seconds * 10)} len={length} {words}")
         inside = ["ip", "netns", "exec", ns.name]
         return Run([*inside, *argv, *link_args(program, tap="tap0")],
-                   lambda: peers.start("packets", "tap0", length, prefix=inside))
+                   lambda: peers.start(*(("mirror", "tap0") if words == "rr" else ("packets", "tap0", length)),
+                                       prefix=inside))
     finally:
         peers.stop()
         ns.close()
@@ -137,7 +139,7 @@ def measure_stream(tools, program, seconds, work, figure):
     _, words, length = figure
     path, peers = f"{work}/peer.sock", Peers(tools)
     try:
-        peers.start(*(("source", path, length) if words == "rx" else ("sink", path)))
+        peers.start(*{"rx": ("source", path, length), "rr": ("echo", path)}.get(words, ("sink", path)))
         while not os.path.exists(path):
             time.sleep(0.01)
         time.sleep(0.05)

@@ -4,10 +4,12 @@
  * until it is killed.
  *
  *	netpeer packets IFNAME LENGTH    into an interface, from a packet socket
+ *	netpeer mirror IFNAME            sends back what comes out of an interface
  *	netpeer source PATH LENGTH       down the streams of a unix socket that it listens on, once
  *	                                 it has been told SIGUSR1: not every VMM gets through its
  *	                                 start in a flood
  *	netpeer sink PATH                takes what such streams bring
+ *	netpeer echo PATH                and sends it back
  *	netpeer datagrams PORT LENGTH    to a port of this host, as fast as it takes them
  *
  * Frames are of ethertype 0x88b5, to everybody. Streams carry four bytes of length, most
@@ -18,6 +20,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +48,7 @@ static void die(const char *what)
 	exit(1);
 }
 
-static void packets(const char *name, unsigned int len)
+static int packet_socket(const char *name)
 {
 	struct sockaddr_ll a = {
 		.sll_family = AF_PACKET,
@@ -53,12 +56,32 @@ static void packets(const char *name, unsigned int len)
 		.sll_ifindex = (int)if_nametoindex(name),
 		.sll_halen = 6,
 	};
-	int s = socket(AF_PACKET, SOCK_RAW, 0), on = 1;
-	struct iovec v = { frames, len };
-	struct mmsghdr m[BATCH] = { 0 };
+	int s = socket(AF_PACKET, SOCK_RAW, 0);
 
 	if (s < 0 || bind(s, (struct sockaddr *)&a, sizeof(a)))
 		die(name);
+	return s;
+}
+
+static void mirror(const char *name)
+{
+	int s = packet_socket(name), on = 1;
+
+	setsockopt(s, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on));
+	for (;;) {
+		ssize_t n = recv(s, frames, LENGTH_MAX, 0);
+
+		if (n > 0)
+			send(s, frames, (size_t)n, 0);
+	}
+}
+
+static void packets(const char *name, unsigned int len)
+{
+	int s = packet_socket(name), on = 1;
+	struct iovec v = { frames, len };
+	struct mmsghdr m[BATCH] = { 0 };
+
 	/* past the queue that shapes, where the kernel has that */
 	setsockopt(s, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
 	frame_put(frames, len);
@@ -89,7 +112,7 @@ static void datagrams(unsigned int port, unsigned int len)
 			usleep(50);
 }
 
-static void stream(const char *path, unsigned int len)
+static void stream(const char *path, unsigned int len, bool echo)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int s = socket(AF_UNIX, SOCK_STREAM, 0), c;
@@ -120,7 +143,7 @@ static void stream(const char *path, unsigned int len)
 			ssize_t n = len ? send(c, frames + at, total - at, MSG_NOSIGNAL)
 					: read(c, frames, sizeof(frames));
 
-			if (n <= 0)
+			if (n <= 0 || (echo && send(c, frames, (size_t)n, MSG_NOSIGNAL) != n))
 				break;
 			at = (at + (size_t)n) % (total ? total : 1);
 		}
@@ -135,12 +158,17 @@ int main(int argc, char **argv)
 	if (argc == 4 && len >= 14 && len <= LENGTH_MAX && !strcmp(argv[1], "packets"))
 		packets(argv[2], len);
 	if (argc == 4 && len >= 14 && len <= LENGTH_MAX && !strcmp(argv[1], "source"))
-		stream(argv[2], len);
+		stream(argv[2], len, false);
 	if (argc == 3 && !strcmp(argv[1], "sink"))
-		stream(argv[2], 0);
+		stream(argv[2], 0, false);
+	if (argc == 3 && !strcmp(argv[1], "echo"))
+		stream(argv[2], 0, true);
+	if (argc == 3 && !strcmp(argv[1], "mirror"))
+		mirror(argv[2]);
 	if (argc == 4 && len >= 1 && len <= 65507 && !strcmp(argv[1], "datagrams"))
 		datagrams((unsigned int)atoi(argv[2]), len);
-	fprintf(stderr, "usage: netpeer packets IFNAME LENGTH | source PATH LENGTH | sink PATH |"
-			" datagrams PORT LENGTH\n");
+	fprintf(stderr,
+		"usage: netpeer packets IFNAME LENGTH | mirror IFNAME | source PATH LENGTH |"
+		" sink PATH | echo PATH | datagrams PORT LENGTH\n");
 	return 2;
 }

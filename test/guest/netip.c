@@ -3,7 +3,7 @@
  * As much of IPv4 as a datagram needs, over virtio-net with mergeable buffers: ARP both ways, UDP
  * without checksums. And frames as fast as they go, for measuring. Polled; runs on CPU 0.
  * Settings: me=, peer= (addresses as numbers), port= (ours), to= (theirs), len=, secs10=, listen,
- * again, nomerge; of netbench: rx, gso, depth= (frames in flight).
+ * again, nomerge; of netbench: rx, rr, gso, depth= (frames in flight).
  * Specification: virtio 1.3 §5.1, RFC 768, 791, 826.
  */
 #include "drivers.h"
@@ -413,6 +413,43 @@ static void bench_rx(struct card *c, uint64_t tenths)
 	told_rate("rx", frames, bytes - frames * HEADER, ns);
 }
 
+/* One frame goes, its echo comes; and again. One that is lost, as the first are while the other end
+ * is not there yet, is sent anew. */
+static void bench_rr(struct card *c, uint32_t len, uint64_t tenths)
+{
+	struct vq *tx = c->tx, *rx = c->rx;
+	uint64_t start = rdtsc(), first = 0, done = 0;
+	uint32_t unused;
+
+	memset((void *)tx->buf, 0, HEADER);
+	ether(c, 0x88b5);
+	vq_desc(tx, 0, (struct desc){ tx->buf, HEADER + len, 0, 0 });
+	print("R3 LISTENING\n");
+	while (!lapse(start, (first ? 0 : PATIENCE_US) + tenths * 100000)) {
+		uint64_t sent = rdtsc();
+
+		vq_put(tx, 0);
+		vq_publish(tx);
+		while (tx->used[1] == tx->last_used && !lapse(sent, PATIENCE_US))
+			cpu_relax();
+		vq_take(tx, &unused);
+		while (rx->used[1] == rx->last_used && !lapse(sent, 20000))
+			cpu_relax();
+		if (rx->used[1] == rx->last_used)
+			continue;
+		barrier();
+		vq_put(rx, (uint16_t)vq_take(rx, &unused));
+		vq_publish(rx);
+		done++;
+		if (first)
+			continue;
+		print("R3 GO\n");
+		first = start = rdtsc();
+		done = 0;
+	}
+	told_rate("rr", done, done * len, tsc_ns(rdtsc() - start));
+}
+
 void net_bench(void)
 {
 	static struct card c;
@@ -422,7 +459,9 @@ void net_bench(void)
 	word("len", &len);
 	if (!check(card_start(&c), "netbench starts") || (c.me && !meet_peer(&c)))
 		return;
-	if (word("rx", NULL))
+	if (word("rr", NULL))
+		bench_rr(&c, (uint32_t)len, tenths);
+	else if (word("rx", NULL))
 		bench_rx(&c, tenths);
 	else
 		bench_tx(&c, (uint32_t)len, tenths);
