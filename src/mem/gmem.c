@@ -26,6 +26,7 @@ struct gmem {
 	struct gmem_region region[GMEM_PARTS_MAX]; /* sorted by base */
 	struct backing zone[GMEM_PARTS_MAX];	   /* gmem_add brings one for each region */
 	struct run run[GMEM_PARTS_MAX];		   /* sorted by base */
+	struct work *work;			   /* of loading, or NULL */
 };
 
 _Static_assert(sizeof(struct kiov) == sizeof(struct iovec), "kiov is what the kernel takes");
@@ -166,6 +167,11 @@ int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_arg
 	return lay_run(m, &part, 1, e) ? 0 : -1;
 }
 
+void gmem_tell(struct gmem *m, struct work *w)
+{
+	m->work = w;
+}
+
 int gmem_prefault(const struct gmem *m, struct work *w, struct err *e)
 {
 	struct prefault_range range[GMEM_PARTS_MAX];
@@ -299,15 +305,25 @@ static int put_zeros(void *arg, unsigned char *host, uint64_t n)
 struct load {
 	int fd;
 	uint64_t off;
+	struct work *work;
 	struct err *e;
 };
+
+#define LOAD_PART MIB(8) /* some milliseconds */
 
 static int load_piece(void *arg, unsigned char *host, uint64_t n)
 {
 	struct load *l = arg;
+	uint64_t part;
 
-	if (fd_read_at(l->fd, host, n, l->off, l->e) < 0)
-		return -1;
+	for (uint64_t at = 0; at < n; at += part) {
+		part = min_u64(n - at, LOAD_PART);
+		if (work_is_stopped(l->work))
+			return err_set(l->e, ERR_STATE, "loading was broken off");
+		if (fd_read_at(l->fd, host + at, part, l->off + at, l->e))
+			return -1;
+		work_did(l->work, part);
+	}
 	l->off += n;
 	return 0;
 }
@@ -345,12 +361,13 @@ int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len)
 
 int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off, struct err *e)
 {
-	struct load l = { fd, off, e };
+	struct load l = { fd, off, m->work, e };
 
 	if (len && !gmem_ok(m, a, len))
 		return err_set(e, ERR_BAD,
 			       "0x%" PRIx64 " bytes at 0x%" PRIx64 " do not fit into guest memory",
 			       len, a.v);
+	work_expect(m->work, len);
 	return each_piece(m, a, len, load_piece, &l);
 }
 

@@ -65,6 +65,8 @@ MUST int gmem_lay(struct gmem *m, struct gmem_plan *p, struct err *e);
 MUST int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_args *b,
 		  struct err *e);
 void gmem_free(struct gmem *m);
+/* Who is told of gmem_load's work from now on, borrowed; NULL: nobody. Before threads load. */
+void gmem_tell(struct gmem *m, struct work *w);
 /* Touches the pages of the zones that ask for it; see mem/prefault. */
 MUST int gmem_prefault(const struct gmem *m, struct work *w, struct err *e);
 
@@ -85,7 +87,8 @@ MUST int gmem_write(const struct gmem *m, gpa_t a, const void *from, size_t len)
 MUST int gmem_zero(const struct gmem *m, gpa_t a, uint64_t len);
 /* The same, which leaves out pages that nobody can have written to: new RAM that is no file's. */
 MUST int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len);
-/* Reads [off, off+len) of a file straight into RAM. */
+/* Reads [off, off+len) of a file straight into RAM. The work of gmem_tell hears of the bytes, and
+ * can break it off (ERR_STATE). */
 MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
 		   struct err *e);
 

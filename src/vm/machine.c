@@ -11,6 +11,7 @@
 
 #include "arch/arch.h"
 #include "base/bits.h"
+#include "base/futex.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -27,6 +28,7 @@
 
 /* Payloads up to so many bytes are loaded without a thread of their own. */
 #define LOAD_AT_ONCE KIB(256)
+#define ASK_NS 10000000ull
 
 struct machine {
 	struct machine_args args;
@@ -48,6 +50,7 @@ struct loader {
 	struct machine *m;
 	struct err err;
 	int result;
+	_Atomic uint32_t has_ended;
 };
 
 static void on_wish(void *arg, enum board_wish w)
@@ -130,6 +133,18 @@ static void load(void *arg)
 	struct loader *l = arg;
 
 	l->result = arch_load(&l->m->payload, l->m->mem, &l->m->args.conf->payload, &l->err);
+	l->has_ended = 1;
+	futex_wake(&l->has_ended);
+}
+
+/* Asks meanwhile whether to break off. */
+static void wait_for_loader(struct loader *l, struct work *w)
+{
+	while (!l->has_ended) {
+		work_ask(w);
+		futex_wait(&l->has_ended, 0, ASK_NS);
+	}
+	thread_join(&l->thread);
 }
 
 static int build_devices(struct machine *m, struct err *e)
@@ -201,12 +216,13 @@ static bool is_small(const struct payload_conf *c)
 
 /* Devices and vCPUs are made while the payload loads; then the tables and registers that need
  * both. */
-static int build_upper(struct machine *m, struct err *e)
+static int build_upper(struct machine *m, struct work *w, struct err *e)
 {
 	struct loader l = { .m = m };
 	bool small = is_small(&m->args.conf->payload);
 	int made;
 
+	gmem_tell(m->mem, w);
 	if (small)
 		load(&l);
 	else if (thread_start(&l.thread, "payload_loader", "loader", load, &l, e) < 0)
@@ -215,7 +231,8 @@ static int build_upper(struct machine *m, struct err *e)
 	if (made == 0)
 		made = build_vcpus(m, e);
 	if (!small)
-		thread_join(&l.thread);
+		wait_for_loader(&l, w);
+	gmem_tell(m->mem, NULL);
 	if (l.result < 0) {
 		*e = l.err;
 		return -1;
@@ -234,7 +251,7 @@ int machine_new(struct machine **out, const struct machine_args *a, struct work 
 	board_init(&m->board);
 	arch_hv_args(&hv, a->conf);
 	if (hv_vm_new(&m->hv, a->hv, &hv, e) < 0 || build_memory(m, w, e) < 0 ||
-	    build_board(m, e) < 0 || build_upper(m, e) < 0) {
+	    build_board(m, e) < 0 || build_upper(m, w, e) < 0) {
 		machine_free(m);
 		return -1;
 	}

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -484,10 +485,36 @@ TEST(huge_pages_that_the_host_has_not_are_refused_at_once)
 	gmem_free(m);
 }
 
+TEST(loading_tells_its_bytes_and_can_be_broken_off)
+{
+	int fd = memfd_create("file", 0);
+	struct gmem *m = three_pieces();
+	struct work w = { 0 };
+	struct err e = { 0 };
+	uint8_t last = 0;
+
+	assert_int_equal(pwrite(fd, "x", 1, KIB(12) - 1), 1);
+	gmem_tell(m, &w);
+	assert_int_equal(gmem_load(m, GPA(0), KIB(12), fd, 0, &e), 0);
+	assert_int_equal(gmem_read(m, GPA(KIB(12) - 1), &last, 1), 0);
+	assert_int_equal(last, 'x');
+	assert_int_equal(w.total, KIB(12));
+	assert_int_equal(w.done, KIB(12));
+	work_stop(&w);
+	assert_int_equal(gmem_load(m, GPA(0), KIB(4), fd, 0, &e), -1);
+	assert_int_equal(e.kind, ERR_STATE);
+	assert_int_equal(w.done, KIB(12));
+	gmem_tell(m, NULL);
+	assert_int_equal(gmem_load(m, GPA(0), KIB(4), fd, 0, &e), 0);
+	gmem_free(m);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(ok_says_exactly_what_lies_in_ram),
+		T(loading_tells_its_bytes_and_can_be_broken_off),
 		T(copies_span_adjoining_regions),
 		T(a_copy_that_leaves_ram_writes_nothing),
 		T(regions_do_not_overlap),
