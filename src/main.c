@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/api.h"
+#include "api/apisock.h"
 #include "base/err.h"
 #include "base/event.h"
 #include "base/fd.h"
@@ -38,8 +40,11 @@ struct program {
 	struct loop_fd signals;
 	int signal_fd;
 	struct vmm *vmm;
-	struct err *why; /* the VM of the command line could not be booted */
-	bool ending;	 /* a signal has said so */
+	struct apisock *sock;
+	struct api *api;
+	const char *name; /* under which we were started */
+	struct err *why;  /* the VM of the command line could not be booted */
+	bool ending;	  /* a signal has said so */
 	int status;
 };
 
@@ -174,6 +179,19 @@ static int start_events(const struct event_monitor_conf *c, struct err *e)
 	return 0;
 }
 
+/* From here on clients can connect; they are answered once the loop runs. */
+static int start_api(struct program *p, struct err *e)
+{
+	struct api_args a = { .ctl = p->loop, .vmm = p->vmm, .program = p->name };
+
+	if (!p->cli.vmm.api_socket)
+		return 0;
+	if (apisock_new(&p->sock, p->cli.vmm.api_socket, e) < 0)
+		return err_in(e, "--api-socket");
+	a.fd = apisock_fd(p->sock);
+	return api_new(&p->api, &a, e);
+}
+
 /* Can somebody bring a VM later, or talk while one is booted? */
 static bool has_doors(const struct program *p)
 {
@@ -229,6 +247,8 @@ static int run(struct program *p, struct err *e)
 	if (loop_new(&p->loop, "virga", e) < 0 || watch_signals(p, e) < 0)
 		return -1;
 	vmm_new(&p->vmm, p->loop, &up);
+	if (start_api(p, e) < 0)
+		return -1;
 	if (make_vm(p, e) < 0)
 		return p->ending ? 0 : -1;
 	loop_run(p->loop);
@@ -250,6 +270,8 @@ static int tell(const struct cli *c, const char *argv0)
 static void finish(struct program *p)
 {
 	vmm_free(p->vmm);
+	api_free(p->api);
+	apisock_free(p->sock);
 	if (p->loop)
 		event("vmm", "shutdown", NULL);
 	event_finish();
@@ -261,7 +283,7 @@ static void finish(struct program *p)
 
 int main(int argc, char **argv)
 {
-	struct program p = { .signal_fd = -1 };
+	struct program p = { .signal_fd = -1, .name = doc_program(argv[0]) };
 	struct err e = { 0 };
 
 	umask(077);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/event.h"
 #include "base/http.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -19,12 +20,16 @@
 #include "base/work.h"
 #include "conf/check.h"
 #include "conf/doc.h"
+#include "vm/report.h"
 #include "vm/vmm.h"
 
 #define SERVER "Cloud Hypervisor API" /* as clients know it */
 
 struct api {
+	struct loop *ctl;
 	struct vmm *vmm;
+	struct report report; /* what was last known of the machine */
+	struct link streams;
 	struct http_server *http;
 	const char *program;
 	struct api_count counts[ROUTE_COUNT];
@@ -44,6 +49,15 @@ struct call {
 struct handler {
 	void (*fn)(struct call *c);
 	enum vmm_verb verb;
+};
+
+/* A client that hears of events. */
+struct stream {
+	struct link link;
+	struct api *api;
+	struct http_req *req;
+	struct event_sub sub;
+	struct loop_msg gone;
 };
 
 static void call_free(struct call *c)
@@ -129,15 +143,42 @@ static void do_ping(struct call *c)
 	desc_free(&ping_desc, &p);
 }
 
+/* What is to be looked at, or NULL: then a job has it, and what was last known is told; or it is no
+ * more, and nothing is. */
+static struct machine *machine(struct api *a)
+{
+	struct machine *m = vmm_machine(a->vmm);
+	int state = vmm_state(a->vmm);
+
+	if (!m && state != VM_RUNNING && state != VM_PAUSED && state != VM_BREAKPOINT)
+		report_fini(&a->report);
+	return m;
+}
+
 static void do_info(struct call *c)
 {
-	const struct vm_conf *conf = vmm_conf(c->api->vmm);
-	const struct info_conf info = {
+	struct api *a = c->api;
+	const struct vm_conf *conf = vmm_conf(a->vmm);
+	struct machine *m = machine(a);
+	struct info_conf info = {
 		.config = (struct vm_conf *)(uintptr_t)conf,
-		.state = (enum vm_state)vmm_state(c->api->vmm),
+		.state = (enum vm_state)vmm_state(a->vmm),
+		.memory_actual_size = report_memory(conf),
 	};
 
+	if (m)
+		report_look_at_tree(&a->report, m);
+	info.device_tree = (struct json *)(uintptr_t)report_tree(&a->report);
 	answer_json(c, 200, NULL, desc_to_json(&info_desc, &info));
+}
+
+static void do_counters(struct call *c)
+{
+	struct machine *m = machine(c->api);
+
+	if (m)
+		report_look(&c->api->report, m);
+	answer_json(c, 200, NULL, report_counters(&c->api->report));
 }
 
 static struct json *job_json(const struct job *j)
@@ -191,6 +232,49 @@ static void do_job_cancel(struct call *c)
 		answer_error(c, &e);
 	else
 		answer_nothing(c);
+}
+
+/* --- events --- */
+
+static bool on_event(void *arg, const char *text, size_t len)
+{
+	struct stream *s = arg;
+
+	return http_chunk(s->req, text, len);
+}
+
+static void stream_end(void *arg)
+{
+	struct stream *s = arg;
+
+	event_unsubscribe(&s->sub);
+	loop_unpost(s->api->ctl, &s->gone);
+	http_stream_end(s->req);
+	list_drop(&s->link);
+	free(s);
+}
+
+/* Perhaps in the midst of an event, so the rest comes later. */
+static void on_gone(void *arg, struct http_req *r)
+{
+	struct stream *s = r->user;
+	struct api *a = arg;
+
+	if (s)
+		loop_post(a->ctl, &s->gone, stream_end, s);
+}
+
+static void do_events(struct call *c)
+{
+	struct stream *s = NEW(struct stream);
+
+	s->api = c->api;
+	s->req = take(&c->req);
+	s->req->user = s;
+	list_add_tail(&c->api->streams, &s->link);
+	http_stream(s->req, 200, c->route->media);
+	count(c, 200);
+	event_subscribe(&s->sub, c->api->ctl, on_event, s);
 }
 
 /* --- verbs --- */
@@ -249,6 +333,7 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_vmm_ping] = { do_ping },
 	[ROUTE_vmm_shutdown] = { do_verb, VMM_END },
 	[ROUTE_vm_info] = { do_info },
+	[ROUTE_vm_counters] = { do_counters },
 	[ROUTE_vm_create] = { do_verb, VMM_CREATE },
 	[ROUTE_vm_delete] = { do_verb, VMM_DELETE },
 	[ROUTE_vm_boot] = { do_verb, VMM_BOOT },
@@ -262,6 +347,7 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_jobs] = { do_jobs },
 	[ROUTE_job] = { do_job },
 	[ROUTE_job_cancel] = { do_job_cancel },
+	[ROUTE_events] = { do_events },
 };
 
 static const struct handler *handler_of(const struct route *r)
@@ -338,12 +424,14 @@ int api_new(struct api **out, const struct api_args *a, struct err *e)
 		.server = SERVER,
 		.body_max = API_BODY_MAX,
 		.request = on_request,
+		.gone = on_gone,
 		.arg = api,
 	};
 
 	for (unsigned int i = 0; i < ROUTE_COUNT; i++)
 		assert(handlers[i].fn || route_table[i].flags & R_UNBUILT);
-	*api = (struct api){ .vmm = a->vmm, .program = a->program };
+	*api = (struct api){ .ctl = a->ctl, .vmm = a->vmm, .program = a->program };
+	list_init(&api->streams);
 	if (http_server_new(&api->http, a->ctl, &h, e) < 0) {
 		free(api);
 		return err_in(e, "the REST API");
@@ -356,7 +444,10 @@ void api_free(struct api *a)
 {
 	if (!a)
 		return;
+	list_each (at, &a->streams)
+		stream_end(container_of(at, struct stream, link));
 	http_server_free(a->http);
+	report_fini(&a->report);
 	free(a);
 }
 

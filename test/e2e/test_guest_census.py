@@ -17,6 +17,7 @@ import time
 
 import pytest
 
+from lib.api import Api
 from lib.census import STRACE, Rows, options, said
 from lib.guest import guest_file, pattern_disk, report_of
 from lib.virga import binary
@@ -97,6 +98,11 @@ SCENES = {
     "seccomp errno": ("told", ["--seccomp", "errno"], {}),
     "seccomp false": ("told", ["--seccomp", "false"], {}),
     "seccomp true": ("told", ["--seccomp", "true"], {}),
+    "api": ("park", ["--api-socket", "path={work}/api", "--disk", DISK, "--event-monitor", "path={work}/events"],
+            {"quiet": True, "asks": ["GET vmm.ping", "GET vm.info", "GET vm.counters", "PUT vm.add-net", "PUT vm.pause",
+                                     "PUT vm.resume", "PUT vm.reboot", "PUT vm.power-button", "PUT vm.shutdown",
+                                     "PUT vm.boot", "PUT vm.delete", "GET jobs", "PUT vmm.shutdown"]}),
+    "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
     "derailed": ("derail", [], {"status": 1}),
 }
@@ -221,12 +227,23 @@ def talk(vm, where, work):
     os.close(terminal)
 
 
+def ask(path, requests):
+    """Be a client of the REST API, who passes descriptors too."""
+    with Api(path) as api, open("/dev/null", "rb") as null:
+        api.send_raw(b"nonsense\r\n\r\n")
+        assert api.answer().code == 400
+        for request in requests:
+            passed = [null.fileno()] if request.endswith("add-net") else []
+            answer = api.ask(*request.split(), body={"tap": "x"} if passed else None, fds=passed)
+            assert answer.code in (200, 204, 501), f"{request}: {answer}"
+
+
 def usual(words, args, more, work):
     """The arguments of a scene behind those that it does not say itself."""
     base = {"--kernel": guest_file(more.get("kernel", "guest.elf")), "--cmdline": words,
             "--cpus": f"boot={more.get('cpus', 1)}", "--memory": "size=128M", "--serial": f"file={work}/serial",
             "--console": "off"}
-    if "--firmware" in args:
+    if words is None:
         del base["--kernel"], base["--cmdline"]
     return [word for option, value in base.items() if option not in args for word in (option, value)] + args
 
@@ -242,11 +259,17 @@ def play(scene, virga, work, ns, played, files):
         program = ns.wrap(STRACE[0], work)
     if "taps" in more:
         before += ["python3", f"{HERE}/lib/with_taps.py", "vt9", "10.9.9.1/24", str(more["taps"])]
+    if "listener" in more:
+        before += ["python3", f"{HERE}/lib/with_listener.py", f"{work}/api"]
     vm = virga(*usual(words, args, more, work), program=program, before=[*before, binary()], overhead=False,
                tty=more.get("tty", False))
     vm.serial_path = None if "--serial" in args else f"{work}/serial"
     if "client" in more:
         talk(vm, more["client"], work)
+    if "asks" in more:
+        ask(f"{work}/api", more["asks"])
+    if "listener" in more:
+        os.unlink(f"{work}/api")
     if "end" in more:
         until_said(vm, more["end"])
         if more.get("tty"):

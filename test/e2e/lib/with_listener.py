@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listen on a unix socket, and become a program that finds it as descriptor 3. Its file is left to the test.
+
+usage: with_listener.py PATH PROGRAM [ARGS...]
+"""
+import os
+import socket
+import sys
+
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1])
+s.listen()
+fd = s.detach()
+if fd != 3:
+    os.dup2(fd, 3)
+os.set_inheritable(3, True)
+os.execv(sys.argv[2], sys.argv[2:])
