@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/scm.h"
 #include "base/str.h"
 
 #define INTERIM_MAX 8 /* answers of 100 to 199 before the one that counts */
@@ -35,6 +36,8 @@ struct httpc *httpc_take(int fd, unsigned int timeout_ms)
 {
 	struct httpc *c = NEW(struct httpc);
 
+	/* what cannot be sent at once is waited for together with an early answer */
+	fcntl(fd, F_SETFL, O_NONBLOCK);
 	c->fd = fd;
 	c->timeout_ms = timeout_ms ? (int)(timeout_ms & INT32_MAX) : -1;
 	httpmsg_init(&c->msg, HTTPMSG_ANSWER, HTTPC_BODY_MAX);
@@ -95,31 +98,11 @@ static int await(struct httpc *c, short events, struct err *e)
 	return p.revents;
 }
 
-/* The next bytes; the descriptors go with the first of them. Returns how many the socket took. */
-static ssize_t push(struct httpc *c, const char *data, size_t len, size_t done)
-{
-	const struct httpc_ask *a = c->ask;
-	char control[CMSG_SPACE(sizeof(int) * HTTPC_FDS_MAX)] __attribute__((aligned(8)));
-	struct iovec v = { (char *)(uintptr_t)data + done, len - done };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
-
-	if (a->fd_count && !done) {
-		struct cmsghdr *h = (struct cmsghdr *)(void *)control;
-
-		*h = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int) * a->fd_count),
-				       .cmsg_level = SOL_SOCKET,
-				       .cmsg_type = SCM_RIGHTS };
-		memcpy(CMSG_DATA(h), a->fds, sizeof(int) * a->fd_count);
-		m.msg_control = control;
-		m.msg_controllen = CMSG_SPACE(sizeof(int) * a->fd_count);
-	}
-	return sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 static int send_all(struct httpc *c, const char *data, size_t len, struct err *e)
 {
 	for (size_t done = 0; done < len;) {
-		ssize_t n = push(c, data, len, done);
+		ssize_t n = scm_send(c->fd, data + done, len - done, c->ask->fds,
+				     done ? 0 : c->ask->fd_count);
 		int ready;
 
 		if (n >= 0) {

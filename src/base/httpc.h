@@ -12,9 +12,10 @@
 
 #include "base/err.h"
 #include "base/httpmsg.h"
+#include "base/scm.h"
 
 #define HTTPC_BODY_MAX (64u << 20) /* bytes of an answer that is kept */
-#define HTTPC_FDS_MAX 253	   /* with one request, what the kernel takes */
+#define HTTPC_FDS_MAX SCM_FDS_MAX  /* with one request */
 
 struct httpc;
 
