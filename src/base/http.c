@@ -19,6 +19,7 @@
 #include "base/httpconn.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #define GRACE_NS (HTTP_SECOND_NS / 4) /* a client that lets us wait no longer keeps its place */
 #define WAIT_NS HTTP_SECOND_NS	      /* newcomers wait for a place before they are told */
@@ -61,6 +62,8 @@ void http_answer(struct http_req *r, const struct http_reply *a)
 	struct httpreq *q = request_of(r);
 	struct httpconn *c = q->conn;
 
+	if (q->answered)
+		q->answered(q->answered_arg, a);
 	if (c) {
 		c->r = NULL;
 		httpconn_put(c, a, !strcmp(r->method, "HEAD"));
@@ -135,6 +138,55 @@ void http_stream_end(struct http_req *r)
 	httpreq_free(q);
 	if (c)
 		httpconn_send(c);
+}
+
+/* --- requests that are brought --- */
+
+/* Read as if it had come over a connection, so that nothing gets in that could not come so. */
+static bool read_brought(struct httpreq *q, const struct http_brought *b)
+{
+	AUTO_STR struct str head = { 0 };
+
+	str_add(&head, "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n",
+		b->method, b->path, b->body_len);
+	if (httpmsg_feed(&q->msg, str_text(&head), head.len) < head.len)
+		return false;
+	if (b->body_len && q->msg.stage == HTTPMSG_BODY)
+		httpmsg_feed(&q->msg, b->body, b->body_len);
+	return q->msg.stage == HTTPMSG_WHOLE;
+}
+
+static bool copy_fds(struct httpreq *q, const struct http_brought *b)
+{
+	for (unsigned int i = 0; i < b->fd_count; i++) {
+		int fd = i < HTTP_FDS_MAX ? fcntl(b->fds[i], F_DUPFD_CLOEXEC, 3) : -1;
+
+		if (fd < 0)
+			return false;
+		q->fds.fds[q->fds.count++] = fd;
+	}
+	return true;
+}
+
+void http_bring(struct http_server *s, const struct http_brought *b)
+{
+	struct httpreq *q = NEW(struct httpreq);
+	bool good;
+
+	q->s = s;
+	q->answered = b->answered;
+	q->answered_arg = b->arg;
+	httpmsg_init(&q->msg, HTTPMSG_REQUEST, s->a.body_max);
+	good = read_brought(q, b) && copy_fds(q, b);
+	s->held += q->msg.body_cap;
+	httpreq_ready(q);
+	if (good)
+		s->a.request(s->a.arg, &q->r);
+	else
+		http_refuse(&q->r, 400, "%s",
+			    q->msg.stage == HTTPMSG_BAD
+				    ? q->msg.why
+				    : "the request or its descriptors are none");
 }
 
 /* --- newcomers --- */
@@ -276,13 +328,17 @@ int http_server_new(struct http_server **out, struct loop *l, const struct http_
 		    struct err *e)
 {
 	struct http_server *s = NEW(struct http_server);
-	int flags = fcntl(a->fd, F_GETFL);
+	int flags = a->fd < 0 ? 0 : fcntl(a->fd, F_GETFL);
 
 	s->loop = l;
 	s->a = *a;
 	s->has_place = accept_again;
 	list_init(&s->conns);
 	list_init(&s->requests);
+	if (a->fd < 0) {
+		*out = s;
+		return 0;
+	}
 	if (flags < 0 || fcntl(a->fd, F_SETFL, flags | O_NONBLOCK) < 0) {
 		err_os(e, ERR_IO, "listen on descriptor %d", a->fd);
 		free(s);

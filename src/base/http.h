@@ -47,7 +47,7 @@ struct http_req {
 };
 
 struct http_args {
-	int fd;		    /* listening socket, borrowed; becomes non-blocking */
+	int fd; /* listening socket, borrowed; becomes non-blocking; -1: there is none */
 	const char *server; /* name in answers; lives as long as the server */
 	size_t body_max;    /* bytes of a request's body */
 	/* A request has come. It is answered in this call or later. */
@@ -100,3 +100,19 @@ void http_stream(struct http_req *r, unsigned int code, const char *type);
 bool http_chunk(struct http_req *r, const char *data, size_t len);
 /* Nothing follows; what waits is still sent. */
 void http_stream_end(struct http_req *r);
+
+/* A request that came another way than over a connection of the server's. */
+struct http_brought {
+	const char *method, *path;
+	const char *body; /* NULL: none */
+	size_t body_len;
+	const int *fds; /* borrowed: the request gets copies */
+	unsigned int fd_count;
+	/* Called once with the answer, whose texts live as long as the call; not when the server is
+	 * freed before. */
+	void (*answered)(void *arg, const struct http_reply *a);
+	void *arg;
+};
+/* Hands it to the server's user as if a client had sent it; its answer is not to be a stream. What no
+ * client could send is answered with 400. */
+void http_bring(struct http_server *s, const struct http_brought *b);

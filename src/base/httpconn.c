@@ -33,6 +33,20 @@ void httpreq_free(struct httpreq *q)
 	free(q);
 }
 
+void httpreq_ready(struct httpreq *q)
+{
+	q->r = (struct http_req){ .method = q->msg.method,
+				  .path = q->msg.path,
+				  .query = q->msg.query,
+				  .body = q->msg.body ? q->msg.body : "",
+				  .body_len = q->msg.body_len,
+				  .fds = q->fds.fds,
+				  .fd_count = q->fds.count,
+				  .came_ns = loop_now_ns() };
+	list_add_tail(&q->s->requests, &q->link);
+	q->s->counts.requests++;
+}
+
 /* --- watching and ending --- */
 
 void httpconn_drop(struct httpconn *c)
@@ -213,16 +227,7 @@ static void conn_serve(struct httpconn *c)
 	c->keep = q->msg.keep;
 	c->r = q;
 	c->stage = SERVES;
-	q->r = (struct http_req){ .method = q->msg.method,
-				  .path = q->msg.path,
-				  .query = q->msg.query,
-				  .body = q->msg.body ? q->msg.body : "",
-				  .body_len = q->msg.body_len,
-				  .fds = q->fds.fds,
-				  .fd_count = q->fds.count,
-				  .came_ns = loop_now_ns() };
-	list_add_tail(&s->requests, &q->link);
-	s->counts.requests++;
+	httpreq_ready(q);
 	s->a.request(s->a.arg, &q->r);
 }
 

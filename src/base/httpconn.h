@@ -35,6 +35,9 @@ struct httpreq {
 	struct httpmsg msg;
 	struct scm_fds fds;
 	bool chunked; /* the stream has chunks */
+	/* of a request that was brought, in place of conn */
+	void (*answered)(void *arg, const struct http_reply *a);
+	void *answered_arg;
 };
 
 struct httpconn {
@@ -94,5 +97,7 @@ void httpconn_send(struct httpconn *c);
 
 /* A JSON array of one sentence; the caller frees it. */
 char *httpconn_sentence(const char *text);
+/* The message is whole: the request may be shown to the server's user. */
+void httpreq_ready(struct httpreq *q);
 /* Closes descriptors that nobody took. */
 void httpreq_free(struct httpreq *q);

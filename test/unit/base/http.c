@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -708,6 +709,71 @@ TEST(http_ends_a_request_that_does_not_end)
 	end(&f);
 }
 
+struct brought {
+	unsigned int times, code;
+	char body[200];
+};
+
+static void on_answered(void *arg, const struct http_reply *a)
+{
+	struct brought *b = arg;
+
+	b->times++;
+	b->code = a->code;
+	snprintf(b->body, sizeof(b->body), "%.*s", (int)a->len, a->body ? a->body : "");
+}
+
+TEST(http_serves_requests_that_are_brought)
+{
+	struct fixture f;
+	struct brought b = { 0 };
+	struct http_brought r = { .method = "PUT",
+				  .path = "/echo",
+				  .body = "{}",
+				  .body_len = 2,
+				  .answered = on_answered,
+				  .arg = &b };
+	unsigned int before;
+	uint64_t n;
+	int fd;
+
+	begin(&f);
+	http_bring(f.server, &r);
+	assert_int_equal(b.times, 1);
+	assert_int_equal(b.code, 200);
+	assert_string_equal(b.body, "PUT  {}");
+	r.path = "/park";
+	r.body = NULL;
+	r.body_len = 0;
+	http_bring(f.server, &r);
+	assert_int_equal(b.times, 1);
+	http_refuse(f.parked[0], 500, "no");
+	assert_int_equal(b.times, 2);
+	assert_int_equal(b.code, 500);
+	assert_string_equal(b.body, "[\"no\"]");
+	fd = eventfd(0, EFD_CLOEXEC);
+	before = open_fds();
+	r.path = "/fds";
+	r.fds = &fd;
+	r.fd_count = 1;
+	http_bring(f.server, &r);
+	assert_string_equal(b.body, "1");
+	assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
+	assert_int_equal(open_fds(), before);
+	close(fd);
+	http_bring(f.server, &r); /* a descriptor that is none */
+	assert_int_equal(b.code, 400);
+	r.fd_count = 0;
+	r.path = "no path";
+	http_bring(f.server, &r);
+	assert_int_equal(b.code, 400);
+	r.path = "/park";
+	http_bring(f.server, &r); /* and is never answered */
+	n = b.times;
+	end(&f);
+	assert_int_equal(b.times, n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -730,6 +796,7 @@ int main(void)
 		T(http_gives_a_newcomer_the_place_of_the_idle),
 		T(http_survives_clients_that_die_at_any_byte),
 		T(http_ends_a_request_that_does_not_end),
+		T(http_serves_requests_that_are_brought),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
