@@ -451,6 +451,11 @@ void api_free(struct api *a)
 	free(a);
 }
 
+void api_bring(struct api *a, const struct http_brought *b)
+{
+	http_bring(a->http, b);
+}
+
 const struct api_count *api_counts(const struct api *a, enum route_id route)
 {
 	return &a->counts[route];

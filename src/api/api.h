@@ -20,12 +20,13 @@
 #define API_BODY_MAX (4u << 20)
 
 struct api;
-struct http_counts; /* base/http.h */
+struct http_brought; /* base/http.h */
+struct http_counts;
 struct http_req;
 struct vmm;
 
 struct api_args {
-	int fd;		     /* listening socket, borrowed */
+	int fd;		     /* listening socket, borrowed; -1: requests are only brought */
 	struct loop *ctl;    /* the control loop */
 	struct vmm *vmm;     /* borrowed */
 	const char *program; /* what the program is called: see doc_program */
@@ -39,6 +40,9 @@ void api_free(struct api *a);
 
 /* One request, as if it had come from a client: it is answered now or later. Tests call this. */
 void api_request(struct api *a, struct http_req *r);
+
+/* A request that came another way than over the socket; see base/http.h. */
+void api_bring(struct api *a, const struct http_brought *b);
 
 /* How requests went, per row of conf/routes.def. */
 struct api_count {
