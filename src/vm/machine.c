@@ -123,9 +123,7 @@ static int build_board(struct machine *m, struct err *e)
 	pci.irqs = b->irqs;
 	if (pci_host_new(&b->pci, &pci, e) < 0)
 		return -1;
-	if (loop_new(&b->io, "io", e) < 0)
-		return -1;
-	return loop_start(b->io, "io", e);
+	return loop_new(&b->io, "io", e);
 }
 
 static void load(void *arg)
@@ -259,18 +257,28 @@ int machine_new(struct machine **out, const struct machine_args *a, struct work 
 	return 0;
 }
 
+/* The thread stands until the registers are set, which takes about as long as its own start. */
 static int start_vcpu(struct machine *m, uint32_t i, struct err *e)
 {
-	if (arch_vcpu(m->cpus, m->vcpu[i].hv, i, &m->payload, e) < 0)
+	struct vcpu *c = &m->vcpu[i];
+
+	vcpu_hold(c);
+	if (vcpu_start(c, &m->args.conf->cpus, e) < 0)
+		return -1;
+	if (arch_vcpu(m->cpus, c->hv, i, &m->payload, e) < 0)
 		return err_in(e, "vCPU %" PRIu32, i);
-	return vcpu_start(&m->vcpu[i], &m->args.conf->cpus, e);
+	vcpu_release(c);
+	return 0;
 }
 
 /* The guest begins with the first vCPU, and the others are set up beside it: they exist, so that an
  * INIT which comes before one has its thread waits there. */
 int machine_start(struct machine *m, struct err *e)
 {
+	/* Before its loop has a thread, so that nobody waits for one. */
 	tty_attach(m->args.chars->tty, m->board.io);
+	if (loop_start(m->board.io, "io", e) < 0)
+		return -1;
 	for (uint32_t i = 0; i < m->vcpus && !vcpus_halted(&m->team); i++) {
 		if (start_vcpu(m, i, e) < 0)
 			return -1;
