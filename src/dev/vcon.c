@@ -13,6 +13,8 @@
 
 #include "base/bits.h"
 #include "base/counter.h"
+#include "base/look.h"
+#include "base/loop.h"
 #include "virtio/vpci.h"
 
 #define VCON_F_SIZE 1ull
@@ -42,6 +44,9 @@ struct vcon {
 	struct vcon_state state;
 	bool rx_hungry;	       /* input was refused: ask for it when buffers come */
 	struct loop_msg again; /* the next turn of tx */
+	struct look look;      /* for output that follows at once */
+	bool may_look;
+	bool worked; /* output went out since the last look in vain */
 	struct vcon_counters n;
 };
 
@@ -106,9 +111,28 @@ static enum tx_more tx_serve(struct vcon *s, struct vq *q)
 			return blocked ? TX_BLOCKED : TX_MORE;
 		}
 		s->state.tx_done = 0;
+		s->worked = true;
 		vq_push(q, c.head, 0);
 	}
 	return TX_MORE;
+}
+
+/* A driver that waits for one piece to be out before it gives the next spares its exit, and we our
+ * wake. */
+static bool tx_follows(struct vcon *s, const struct vq *q)
+{
+	uint64_t start = loop_now_ns(), now = start;
+
+	if (!s->worked || !s->may_look || !look_pays(&s->look, start))
+		return false;
+	for (; now - start < LOOK_NS; now = loop_now_ns())
+		if (vq_waiting(q)) {
+			look_found(&s->look);
+			return true;
+		}
+	look_missed(&s->look, now);
+	s->worked = false;
+	return false;
 }
 
 static void tx_turn(void *arg)
@@ -122,6 +146,8 @@ static void tx_turn(void *arg)
 	vq_mute(&q->q);
 	more = tx_serve(s, &q->q);
 	vqueue_notify(q);
+	if (more == TX_EMPTY && tx_follows(s, &q->q))
+		more = TX_MORE;
 	if (more == TX_BAD)
 		vdev_broken(&s->v, "output that is none");
 	else if (more == TX_MORE || (more == TX_EMPTY && vq_listen(&q->q)))
@@ -218,6 +244,7 @@ static int vcon_init(struct dev *d, struct err *e)
 	for (int i = 0; i < VCON_QUEUES; i++)
 		s->v.queues[i].loop = d->board->io;
 	s->rx_hungry = true;
+	s->may_look = look_can();
 	s->chr->arg = s;
 	s->chr->input = vcon_input;
 	s->chr->writable = tx_turn;
