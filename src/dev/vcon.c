@@ -119,14 +119,14 @@ static enum tx_more tx_serve(struct vcon *s, struct vq *q)
 
 /* A driver that waits for one piece to be out before it gives the next spares its exit, and we our
  * wake. */
-static bool tx_follows(struct vcon *s, const struct vq *q)
+static bool tx_follows(struct vcon *s, struct vq *q)
 {
 	uint64_t start = loop_now_ns(), now = start;
 
 	if (!s->worked || !s->may_look || !look_pays(&s->look, start))
 		return false;
 	for (; now - start < LOOK_NS; now = loop_now_ns())
-		if (vq_waiting(q)) {
+		if (vq_waits(q)) {
 			look_found(&s->look);
 			return true;
 		}

@@ -291,15 +291,9 @@ enum vq_result vq_pop(struct vq *q, struct chain *c)
 	return VQ_CHAIN;
 }
 
-<<<<<<< HEAD
 bool vq_waits(struct vq *q)
 {
 	return q->live && (q->bad || gwin_ld16_acquire(&q->avail, AVAIL_IDX) != q->next_avail);
-=======
-bool vq_waiting(const struct vq *q)
-{
-	return q->live && gwin_ld16(&q->avail, AVAIL_IDX) != q->next_avail;
->>>>>>> aaeafe3 (Look for the console's next output before sleeping)
 }
 
 static void land(struct vq *q, uint16_t head)

@@ -100,8 +100,6 @@ void vq_flush(struct vq *q);
 /* Puts back the chain popped last, as if not popped (throttled or no room). Several go back one by
  * one, the last first. */
 void vq_unpop(struct vq *q, uint16_t head);
-/* Is there a chain to pop? A glance: for who looks before he sleeps. */
-bool vq_waiting(const struct vq *q);
 /* After pushing a batch: does the driver want an interrupt? (EVENT_IDX or NO_INTERRUPT) Yes once,
  * unasked, after a setup that went on where the queue was: one too many is harmless, one too few is
  * a guest that waits for ever. */

@@ -473,11 +473,11 @@ TEST(muting_and_listening_by_flag_and_by_event)
 	assert_int_equal(mem_rd(&b.r, Q_USED(0), 2), 0);
 	assert_false(vq_listen(&b.q));
 	assert_int_equal(mem_rd(&b.r, Q_USED(0) + 4 + 16 * 8, 2), 1);
-	assert_false(vq_waiting(&b.q));
+	assert_false(vq_waits(&b.q));
 	put_one(&b, 1, BUF, 4, 0);
-	assert_true(vq_waiting(&b.q));
+	assert_true(vq_waits(&b.q));
 	vq_pop(&b.q, &c);
-	assert_false(vq_waiting(&b.q));
+	assert_false(vq_waits(&b.q));
 	vq_mute(&b.q); /* the next chain would cross the event no more */
 	assert_int_equal(mem_rd(&b.r, Q_USED(0) + 4 + 16 * 8, 2), 1);
 	bed_fini(&b);
