@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Listen on a unix socket, and become a program that finds it as descriptor 3. Its file is left to the test.
+"""Listen at a unix socket, and become a program that finds the socket as descriptor 3: as libvirt starts virga.
 
 usage: with_listener.py PATH PROGRAM [ARGS...]
 """
@@ -9,7 +9,7 @@ import sys
 
 s = socket.socket(socket.AF_UNIX)
 s.bind(sys.argv[1])
-s.listen()
+s.listen(1)
 fd = s.detach()
 if fd != 3:
     os.dup2(fd, 3)
