@@ -27,7 +27,8 @@ static void drop_numbers(struct report *r)
 	}
 	free(take(&r->dev));
 	free(take(&r->vcpu));
-	r->devs = r->vcpus = 0;
+	free(take(&r->span));
+	r->devs = r->vcpus = r->spans = 0;
 }
 
 static void look_at_devices(struct report *r, struct board *b)
@@ -80,12 +81,24 @@ static void look_at_vcpus(struct report *r, struct machine *m)
 	}
 }
 
+static void look_at_memory(struct report *r, const struct gmem *m)
+{
+	r->ram = gmem_total(m);
+	r->spans = gmem_regions(m);
+	r->span = mem_array(r->spans, sizeof(r->span[0]));
+	for (uint32_t i = 0; i < r->spans; i++) {
+		const struct gmem_region *from = gmem_region(m, i);
+
+		r->span[i] = (struct report_span){ from->host, from->size };
+	}
+}
+
 void report_look(struct report *r, struct machine *m)
 {
 	struct board *b = machine_board(m);
 
 	drop_numbers(r);
-	r->ram = gmem_total(b->mem);
+	look_at_memory(r, b->mem);
 	look_at_devices(r, b);
 	look_at_vcpus(r, m);
 }

@@ -27,11 +27,18 @@ struct report_vcpu {
 	uint64_t cpu_ns; /* time of a processor that its thread has used */
 };
 
+/* Addresses of ours at which guest RAM lies; nobody looks there. */
+struct report_span {
+	uintptr_t host;
+	uint64_t size;
+};
+
 /* Zero-initialise to make one. */
 struct report {
-	uint32_t devs, vcpus;
+	uint32_t devs, vcpus, spans;
 	struct report_dev *dev; /* in the order in which they were added */
 	struct report_vcpu *vcpu;
+	struct report_span *span;
 	uint64_t ram;	   /* bytes of guest RAM that are laid out */
 	struct json *tree; /* see report_tree */
 };
