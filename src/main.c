@@ -18,6 +18,7 @@
 
 #include "api/api.h"
 #include "api/apisock.h"
+#include "api/metrics.h"
 #include "base/err.h"
 #include "base/event.h"
 #include "base/fd.h"
@@ -264,6 +265,10 @@ static int tell(const struct cli *c, const char *argv0)
 		doc_version(stdout, argv0, c->vmm.verbosity);
 	else
 		doc_print(stdout, c->doc);
+	if (c->what == CLI_DOC && c->doc == DOC_MAN)
+		metrics_print_man(stdout);
+	else if (c->what == CLI_DOC && c->doc == DOC_METRICS)
+		metrics_print_md(stdout);
 	return 0;
 }
 

@@ -28,10 +28,10 @@
 struct api {
 	struct loop *ctl;
 	struct vmm *vmm;
-	struct report report; /* what was last known of the machine */
 	struct link streams;
 	struct http_server *http;
 	const char *program;
+	struct metrics *metrics;
 	struct api_count counts[ROUTE_COUNT];
 };
 
@@ -72,16 +72,12 @@ static void call_free(struct call *c)
 static void count(struct call *c, unsigned int code)
 {
 	struct api_count *n;
-	uint64_t took = loop_now_ns() - c->since;
 
 	if (!c->route)
 		return;
 	n = &c->api->counts[c->route - route_table];
-	n->requests++;
 	n->errors += code >= 400;
-	n->ns += took;
-	if (took > n->max_ns)
-		n->max_ns = took;
+	om_time(&n->took, loop_now_ns() - c->since);
 }
 
 static void answer(struct call *c, const struct http_reply *a)
@@ -143,42 +139,37 @@ static void do_ping(struct call *c)
 	desc_free(&ping_desc, &p);
 }
 
-/* What is to be looked at, or NULL: then a job has it, and what was last known is told; or it is no
- * more, and nothing is. */
-static struct machine *machine(struct api *a)
-{
-	struct machine *m = vmm_machine(a->vmm);
-	int state = vmm_state(a->vmm);
-
-	if (!m && state != VM_RUNNING && state != VM_PAUSED && state != VM_BREAKPOINT)
-		report_fini(&a->report);
-	return m;
-}
-
 static void do_info(struct call *c)
 {
-	struct api *a = c->api;
-	const struct vm_conf *conf = vmm_conf(a->vmm);
-	struct machine *m = machine(a);
-	struct info_conf info = {
+	struct vmm *m = c->api->vmm;
+	const struct vm_conf *conf = vmm_conf(m);
+	const struct info_conf info = {
 		.config = (struct vm_conf *)(uintptr_t)conf,
-		.state = (enum vm_state)vmm_state(a->vmm),
+		.state = (enum vm_state)vmm_state(m),
 		.memory_actual_size = report_memory(conf),
+		.device_tree = (struct json *)(uintptr_t)vmm_tree(m),
 	};
 
-	if (m)
-		report_look_at_tree(&a->report, m);
-	info.device_tree = (struct json *)(uintptr_t)report_tree(&a->report);
 	answer_json(c, 200, NULL, desc_to_json(&info_desc, &info));
 }
 
 static void do_counters(struct call *c)
 {
-	struct machine *m = machine(c->api);
+	answer_json(c, 200, NULL, report_counters(vmm_report(c->api->vmm)));
+}
 
-	if (m)
-		report_look(&c->api->report, m);
-	answer_json(c, 200, NULL, report_counters(&c->api->report));
+static void do_metrics(struct call *c)
+{
+	const struct metrics_from from = {
+		.vmm = c->api->vmm,
+		.routes = c->api->counts,
+		.http = http_counts(c->api->http),
+	};
+	struct http_reply a = { .code = 200, .type = c->route->media };
+	AUTO_FREE char *text = metrics_text(c->api->metrics, &from, &a.len);
+
+	a.body = text;
+	answer(c, &a);
 }
 
 static struct json *job_json(const struct job *j)
@@ -347,6 +338,7 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_jobs] = { do_jobs },
 	[ROUTE_job] = { do_job },
 	[ROUTE_job_cancel] = { do_job_cancel },
+	[ROUTE_metrics] = { do_metrics },
 	[ROUTE_events] = { do_events },
 };
 
@@ -432,7 +424,9 @@ int api_new(struct api **out, const struct api_args *a, struct err *e)
 		assert(handlers[i].fn || route_table[i].flags & R_UNBUILT);
 	*api = (struct api){ .ctl = a->ctl, .vmm = a->vmm, .program = a->program };
 	list_init(&api->streams);
+	metrics_new(&api->metrics, a->program);
 	if (http_server_new(&api->http, a->ctl, &h, e) < 0) {
+		metrics_free(api->metrics);
 		free(api);
 		return err_in(e, "the REST API");
 	}
@@ -447,7 +441,7 @@ void api_free(struct api *a)
 	list_each (at, &a->streams)
 		stream_end(container_of(at, struct stream, link));
 	http_server_free(a->http);
-	report_fini(&a->report);
+	metrics_free(a->metrics);
 	free(a);
 }
 

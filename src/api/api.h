@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+#include "api/metrics.h"
 #include "base/err.h"
 #include "base/loop.h"
 #include "conf/routes.h"
@@ -45,9 +46,5 @@ void api_request(struct api *a, struct http_req *r);
 void api_bring(struct api *a, const struct http_brought *b);
 
 /* How requests went, per row of conf/routes.def. */
-struct api_count {
-	uint64_t requests, errors; /* errors: answers of 400 and above */
-	uint64_t ns, max_ns;	   /* from the whole request to its answer; ns is their sum */
-};
 const struct api_count *api_counts(const struct api *a, enum route_id route);
 const struct http_counts *api_http(const struct api *a);

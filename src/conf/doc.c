@@ -26,10 +26,8 @@ static const char about[] =
 bool doc_kind_of(enum doc_kind *out, const char *name)
 {
 	static const char *const names[] = {
-		[DOC_HELP] = "help",
-		[DOC_MAN] = "man",
-		[DOC_MD] = "md",
-		[DOC_OPENAPI] = "openapi",
+		[DOC_HELP] = "help",	   [DOC_MAN] = "man",	      [DOC_MD] = "md",
+		[DOC_OPENAPI] = "openapi", [DOC_METRICS] = "metrics",
 	};
 
 	for (unsigned int i = 0; i < ARRAY_LEN(names); i++) {
@@ -102,7 +100,7 @@ void doc_help(FILE *f)
 	}
 	fprintf(f,
 		"  -h, --help\n    print this\n  -V, --version\n    print the version\n"
-		"  --doc help|man|md|openapi\n    print a document made from the descriptions of the options\n");
+		"  --doc help|man|md|openapi|metrics\n    print a document made from the descriptions of the options\n");
 	fprintf(f, "\nValues:\n");
 	for (size_t i = 0; i < PAGE_VALUES; i++) {
 		fprintf(f, "  %-16s", page_values[i].what);
@@ -166,7 +164,7 @@ static void doc_man(FILE *f)
 	}
 	fputs(".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nprint the options.\n"
 	      ".TP\n\\fB\\-V\\fR, \\fB\\-\\-version\\fR\nprint the version.\n"
-	      ".TP\n\\fB\\-\\-doc\\fR help|man|md|openapi\n"
+	      ".TP\n\\fB\\-\\-doc\\fR help|man|md|openapi|metrics\n"
 	      "print a document made from the descriptions of the options.\n",
 	      f);
 }
@@ -250,7 +248,8 @@ void doc_print(FILE *f, enum doc_kind kind)
 		[DOC_OPENAPI] = openapi_print,
 	};
 
-	print[kind](f);
+	if (kind < ARRAY_LEN(print))
+		print[kind](f);
 }
 
 const char *doc_program(const char *argv0)

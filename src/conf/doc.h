@@ -12,11 +12,12 @@
 #define VIRGA_VERSION "0.1.0"
 #define DOC_PEER_VERSION "53.0.0" /* of Cloud Hypervisor, whose command line and API this is */
 
-enum doc_kind { DOC_HELP, DOC_MAN, DOC_MD, DOC_OPENAPI };
+/* DOC_METRICS is api/metrics's, which has more to say in the manual page too. */
+enum doc_kind { DOC_HELP, DOC_MAN, DOC_MD, DOC_OPENAPI, DOC_METRICS };
 
 /* The kind of a name ("man", "md", "openapi", "help"); false when there is none such. */
 bool doc_kind_of(enum doc_kind *out, const char *name);
-/* Writes the document to f. */
+/* Writes the document to f; what conf/ knows of it. */
 void doc_print(FILE *f, enum doc_kind kind);
 void doc_help(FILE *f);
 /* What the program is called: "cloud-hypervisor" where it was started under that name, else
