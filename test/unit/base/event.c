@@ -387,9 +387,32 @@ TEST(event_refuses_a_descriptor_that_cannot_be_written)
 	assert_int_equal(event_to_path("/nowhere/events", &e), -1);
 }
 
+/* The tree's own copy lies three folders above this file. */
+TEST(the_page_on_events_names_them_all)
+{
+	const char *here = __FILE__, *slash = strrchr(here, '/');
+	AUTO_FREE char *path = mem_fmt("%.*s/../../../docs/events.md", (int)(slash - here), here);
+	AUTO_FREE char *page = NULL;
+	struct err e = { 0 };
+	size_t len;
+
+	assert_int_equal(fd_slurp(path, 1 << 20, &page, &len, &e), 0);
+	for (unsigned int i = 0; i < event_kinds_count; i++) {
+		const struct event_kind *k = &event_kinds[i];
+		AUTO_FREE char *row = mem_fmt("\n| `%s` | `%s` | %s%s%s | %s |\n", k->source,
+					      k->name, *k->properties ? "`" : "", k->properties,
+					      *k->properties ? "`" : "", k->when);
+
+		if (!strstr(page, row))
+			fail_msg("docs/events.md has no row %s", row);
+	}
+	assert_int_equal(times(page, "\n| `"), event_kinds_count);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
+		T(the_page_on_events_names_them_all),
 		T(event_without_a_monitor_is_nothing),
 		T(event_is_a_json_object_and_an_empty_line),
 		T(a_property_has_the_name_that_is_said),

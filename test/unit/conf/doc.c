@@ -41,7 +41,8 @@ static void is_in_docs(enum doc_kind kind, const char *name, const char *file)
 
 	if (fd_slurp(path, DOC_MAX, &got, &len, &e))
 		fail_msg("%s", err_line(&e, line, sizeof(line)));
-	if (strcmp(got, want))
+	/* what is known above conf/ follows in the manual page, and has a test there */
+	if (kind == DOC_MAN ? strncmp(got, want, strlen(want)) : strcmp(got, want))
 		fail_msg("docs/%s is not what the program prints: virga --doc %s > docs/%s", file,
 			 name, file);
 }
