@@ -479,8 +479,10 @@ void vmm_winch(struct vmm *m)
 static struct machine *machine_now(struct vmm *m)
 {
 	struct machine *machine = vmm_machine(m);
+	int state = vmm_state(m);
 
-	if (!machine && !m->now)
+	/* a job's end changes the state, its beginning does not */
+	if (!machine && state != VM_RUNNING && state != VM_PAUSED && state != VM_BREAKPOINT)
 		report_fini(&m->report);
 	return machine;
 }
