@@ -4,7 +4,7 @@
 
     bench.py [--rounds N] [--only PART]... [--seconds S]
 
-Parts: start grow prefault ram shape io net console size linux. Peers are Debian's QEMU (microvm and q35), and whatever
+Parts: start grow prefault ram shape api io net console size linux. Peers are Debian's QEMU (microvm and q35), and whatever
 PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
 under test, else it is out/bin/virga.
 
@@ -39,6 +39,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE))
 
 import disks  # noqa: E402
+from apibench import part_api  # noqa: E402
 from console import part_console  # noqa: E402
 from grow import part_grow, qemu_shapes, shapes  # noqa: E402
 from prefault import part_prefault  # noqa: E402
@@ -77,7 +78,7 @@ def build():
     tools = OUT / "bench-tools"
     tools.mkdir(parents=True, exist_ok=True)
     paths = {name: guests / f"test/guest/{name}.elf" for name in ("guest", "hello")}
-    for name in ("floor", "firstbyte", "touch", "netpeer"):
+    for name in ("floor", "firstbyte", "touch", "netpeer", "asker"):
         paths[name] = tools / name
         make(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-static", "-pthread", "-o", paths[name],
               HERE / f"{name}.c"], name)
@@ -398,7 +399,7 @@ def part_size(r, program):
 
 
 def main():
-    parts = ("start", "grow", "prefault", "ram", "shape", "io", "net", "console", "size", "linux")
+    parts = ("start", "grow", "prefault", "ram", "shape", "api", "io", "net", "console", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
     arg.add_argument("--seconds", type=float, default=0.3, help="length of each I/O load")
@@ -431,6 +432,7 @@ def main():
                                                   tools["hello"], virga, max(3, args.rounds // 2)),
                 "ram": lambda: part_ram(r, tools, [floor, virga, *others], max(3, args.rounds // 2)),
                 "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
+                "api": lambda: part_api(r, tools, Load, virga, qemu, args.rounds, work),
                 "io": lambda: disks.measure(r, tools["guest"], (virga, ioqemu, others),
                                             max(1, args.rounds // 3), args.seconds, write_disk, Load),
                 "console": lambda: part_console(r, Load, tools["guest"], [virga, *ioqemu[:1], *others],
