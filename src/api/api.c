@@ -29,6 +29,7 @@ struct api {
 	struct loop *ctl;
 	struct vmm *vmm;
 	struct link streams;
+	unsigned int stream_count;
 	struct http_server *http;
 	const char *program;
 	struct metrics *metrics;
@@ -242,6 +243,7 @@ static void stream_end(void *arg)
 	loop_unpost(s->api->ctl, &s->gone);
 	http_stream_end(s->req);
 	list_drop(&s->link);
+	s->api->stream_count--;
 	free(s);
 }
 
@@ -257,8 +259,17 @@ static void on_gone(void *arg, struct http_req *r)
 
 static void do_events(struct call *c)
 {
-	struct stream *s = NEW(struct stream);
+	struct stream *s;
+	struct err e = { 0 };
 
+	if (c->api->stream_count == API_STREAMS_MAX) {
+		err_set(&e, ERR_BUSY, "%d clients have the events streamed already",
+			API_STREAMS_MAX);
+		answer_error(c, &e);
+		return;
+	}
+	c->api->stream_count++;
+	s = NEW(struct stream);
 	s->api = c->api;
 	s->req = take(&c->req);
 	s->req->user = s;

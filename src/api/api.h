@@ -19,6 +19,7 @@
 #include "conf/routes.h"
 
 #define API_BODY_MAX (4u << 20)
+#define API_STREAMS_MAX 32 /* of events; the other places for clients stay free */
 
 struct api;
 struct http_brought; /* base/http.h */

@@ -145,7 +145,7 @@ unsigned int route_codes(const struct route *r, struct route_code out[ROUTE_CODE
 		add_error(out, &n, ERR_STATE);
 	if (r->flags & (R_ADDS | R_OPENS))
 		add_error(out, &n, ERR_TAKEN);
-	if (r->method == ROUTE_PUT)
+	if (r->method == ROUTE_PUT || r->flags & R_BUSY)
 		add_error(out, &n, ERR_BUSY);
 	add_error(out, &n, ERR_IO);
 	if (r->flags & (R_UNBUILT | R_OPENS) || r->body)

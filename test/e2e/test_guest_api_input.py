@@ -329,6 +329,42 @@ def test_nobody_is_held_up_by_the_slow_the_silent_and_the_dead(served):
     assert api.state() == "Created"
 
 
+def test_nobody_waits_for_clients_that_do_not_read_events(served):
+    vm, api = served
+    api.put("vm.create", small_config())
+    api.put("vm.boot")
+    count = len(descriptors_of(vm.pid))
+    crowd = []
+    for _ in range(32):
+        one = Api(api.path)
+        one.send("GET", "events")
+        assert one.head()[0] == 200
+        crowd.append(one)
+    answer = api.ask("GET", "events")
+    assert answer.code == 429 and "32 clients" in answer.error
+    # one of them reads, and one after all others have long lost what they did not take
+    rounds = 800
+    crowd[0].sock.setblocking(False)
+    read = b""
+    start = time.monotonic()
+    for i in range(rounds):
+        api.put("vm.pause")
+        api.put("vm.resume")
+        if i % 20 == 0:
+            read += crowd[0].sock.recv(1 << 20)
+    assert time.monotonic() - start < 30 * PATIENCE
+    worst, usual = ping_ms(api, 200)
+    assert usual < 5 * PATIENCE and worst < 200 * PATIENCE, (usual, worst)
+    crowd[0].sock.settimeout(5)
+    while read.count(b'"resumed"') < rounds:
+        read += crowd[0].sock.recv(1 << 20)
+    assert b"events-lost" not in read
+    for one in crowd:
+        one.close()
+    settled(vm.pid, count)
+    assert api.state() == "Running"
+
+
 def test_crowds_of_clients_are_all_answered(served):
     vm, api = served
     count = len(descriptors_of(vm.pid))
