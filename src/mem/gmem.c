@@ -6,6 +6,7 @@
 #include "mem/gmem.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -369,6 +370,70 @@ int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
 			       len, a.v);
 	work_expect(m->work, len);
 	return each_piece(m, a, len, load_piece, &l);
+}
+
+/* --- what is there --- */
+
+#define PAGE 4096u
+
+/* Where in [off, end) of a region something may be: whole pages of its file that were never written
+ * are left out. end when there is nothing. */
+static uint64_t skip_hole(const struct gmem_region *r, const struct backing *b, uint64_t off,
+			  uint64_t end)
+{
+	off_t at;
+
+	if (r->fd < 0 || !b->how.shared || b->how.hugepages)
+		return off;
+	at = lseek(r->fd, (off_t)(r->fd_off + off), SEEK_DATA);
+	if (at < 0)
+		return errno == ENXIO ? end : off;
+	return min_u64(end, max_u64(off, ((uint64_t)at - r->fd_off) & ~(uint64_t)(PAGE - 1)));
+}
+
+static bool is_zero(const unsigned char *page)
+{
+	return !page[0] && !memcmp(page, page + 1, PAGE - 1);
+}
+
+/* In [from, end) of one region; offsets. */
+static uint64_t find_data(const struct gmem *m, const struct gmem_region *r, uint64_t *from,
+			  uint64_t end, uint64_t max)
+{
+	const unsigned char *host = (const unsigned char *)r->host;
+	uint64_t n = 0;
+
+	/* holes are asked for now and then: a call for each page of zeros would cost more */
+	for (uint64_t at = *from; at < end; at += PAGE) {
+		if (at == *from || at % MIB(2) == 0)
+			at = skip_hole(r, &m->zone[r->zone], at, end);
+		*from = at;
+		if (at < end && !is_zero(host + at))
+			break;
+	}
+	if (*from >= end)
+		return 0;
+	while (n < max && *from + n < end && !is_zero(host + *from + n))
+		n += PAGE;
+	return n;
+}
+
+uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t max)
+{
+	uint64_t end = a->v + len;
+
+	for (unsigned int i = 0; i < m->regions; i++) {
+		const struct gmem_region *r = &m->region[i];
+		uint64_t from = max_u64(a->v, r->base.v) - r->base.v, n;
+
+		if (r->base.v >= end || r->base.v + r->size <= a->v)
+			continue;
+		n = find_data(m, r, &from, min_u64(r->size, end - r->base.v), max);
+		*a = gpa_add(r->base, from);
+		if (n)
+			return n;
+	}
+	return 0;
 }
 
 int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t align)

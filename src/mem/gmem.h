@@ -92,6 +92,11 @@ MUST int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len);
 MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
 		   struct err *e);
 
+/* The next pages of [*a, *a+len) that are not all zeros, in steps of 4 KiB and of one region: where
+ * they begin in *a, and how many bytes, at most max; 0 when there are none. All of the range is RAM
+ * and begins at a page. Pages that were never there are not made by looking, unless huge. */
+uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t max);
+
 /* A window: a range without a seam in the host, checked once, then accessed by offset. Rings live
  * in windows. */
 struct gwin {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -510,6 +511,60 @@ TEST(loading_tells_its_bytes_and_can_be_broken_off)
 	close(fd);
 }
 
+/* Every arrangement of zero and other pages in two regions side by side. */
+static void all_patterns(const struct backing_args *b)
+{
+	for (unsigned int bits = 0; bits < 64; bits++) {
+		struct err e = { 0 };
+		struct gmem *m;
+		uint64_t n, seen = 0;
+		gpa_t a = GPA(0);
+
+		assert_int_equal(gmem_new(&m, &e), 0);
+		assert_int_equal(gmem_add(m, GPA(0), KIB(12), b, &e), 0);
+		assert_int_equal(gmem_add(m, GPA(KIB(12)), KIB(12), b, &e), 0);
+		for (unsigned int i = 0; i < 6; i++)
+			if (bits & 1u << i)
+				assert_int_equal(
+					gmem_write(m, GPA(KIB(4) * (i + 1) - 1 - 600 * i), "x", 1),
+					0);
+		while ((n = gmem_find_data(m, &a, KIB(24) - a.v, KIB(8)))) {
+			assert_true(n % KIB(4) == 0 && a.v % KIB(4) == 0 && n <= KIB(8));
+			for (uint64_t p = a.v; p < a.v + n; p += KIB(4))
+				seen |= 1u << p / KIB(4);
+			a = gpa_add(a, n);
+		}
+		assert_int_equal(seen, bits);
+		gmem_free(m);
+	}
+}
+
+TEST(pages_that_are_not_zero_are_found_and_no_others)
+{
+	all_patterns(&(struct backing_args){ .thp = false });
+	all_patterns(&(struct backing_args){ .shared = true });
+}
+
+TEST(looking_for_data_makes_no_pages_of_a_shared_memory)
+{
+	const struct backing_args b = { .shared = true };
+	struct err e = { 0 };
+	struct gmem *m;
+	struct stat st;
+	gpa_t a = GPA(0);
+
+	assert_int_equal(gmem_new(&m, &e), 0);
+	assert_int_equal(gmem_add(m, GPA(0), MIB(64), &b, &e), 0);
+	assert_int_equal(gmem_write(m, GPA(MIB(40) + 5), "x", 1), 0);
+	assert_int_equal(gmem_find_data(m, &a, MIB(64), MIB(4)), KIB(4));
+	assert_int_equal(a.v, MIB(40));
+	a = gpa_add(a, KIB(4));
+	assert_int_equal(gmem_find_data(m, &a, MIB(64) - a.v, MIB(4)), 0);
+	assert_int_equal(fstat(gmem_region(m, 0)->fd, &st), 0);
+	assert_true(st.st_blocks <= 8192); /* one huge page, where the host has them for files */
+	gmem_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -530,6 +585,8 @@ int main(void)
 		T(clearing_touches_only_what_a_file_holds),
 		T(shared_memory_has_a_descriptor),
 		T(huge_pages_that_the_host_has_not_are_refused_at_once),
+		T(pages_that_are_not_zero_are_found_and_no_others),
+		T(looking_for_data_makes_no_pages_of_a_shared_memory),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);
 }

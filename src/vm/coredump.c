@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing of core files. See coredump.h. The file:
+ *
+ *	ELF header, program headers: one PT_NOTE, one PT_LOAD for each region of RAM
+ *	notes: two for each vCPU
+ *	from the next page on the regions, each as long as it is in the guest
+ *
+ * Guest memory goes from gmem to the file by the kernel's hand. Virtual addresses in the headers
+ * are the physical ones: which are the guest's is known to readers of its page tables only.
+ * Specification: System V ABI, "Object Files"; notes in arch/debug.h.
+ */
+#include "vm/coredump.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "arch/debug.h"
+#include "base/bits.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mem/gmem.h"
+#include "vm/machine.h"
+
+#define SCHEME "file://"
+#define PART ".part" /* behind the name while it is written */
+#define PAGE 4096u
+#define STEP MIB(4)	 /* most that is written in one call */
+#define NOTES_AT_ONCE 16 /* vCPUs */
+
+struct dump {
+	struct machine *machine;
+	const struct gmem *mem;
+	const char *path;
+	char *part;
+	int fd;
+	struct work *work;
+};
+
+/* --- the layout --- */
+
+static uint64_t notes_at(const struct dump *d)
+{
+	return sizeof(Elf64_Ehdr) + (1 + gmem_regions(d->mem)) * sizeof(Elf64_Phdr);
+}
+
+static uint64_t notes_size(const struct dump *d)
+{
+	return (uint64_t)machine_vcpus(d->machine) * ARCH_CORE_NOTES;
+}
+
+static uint64_t ram_at(const struct dump *d)
+{
+	return (notes_at(d) + notes_size(d) + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+}
+
+/* --- writing --- */
+
+static int write_at(const struct dump *d, const void *p, size_t len, uint64_t off, struct err *e)
+{
+	struct kiov k = kiov_of((void *)(uintptr_t)p, len);
+
+	while (kiov_len(&k)) {
+		ssize_t n = pwritev(d->fd, &k.v, 1, (off_t)off);
+
+		if (n < 0 && errno != EINTR)
+			return err_os(e, ERR_IO, "write %s", d->path);
+		if (n > 0 && kiov_slice(&k, 1, (size_t)n, kiov_len(&k) - (size_t)n, &k, 1) < 0)
+			break;
+		off += n > 0 ? (uint64_t)n : 0;
+	}
+	return 0;
+}
+
+static int write_headers(const struct dump *d, struct err *e)
+{
+	unsigned int regions = gmem_regions(d->mem);
+	AUTO_FREE Elf64_Phdr *p = mem_array(1 + regions, sizeof(*p));
+	uint64_t off = ram_at(d);
+	const Elf64_Ehdr h = {
+		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+			     EV_CURRENT },
+		.e_type = ET_CORE,
+		.e_machine = arch_core_machine(),
+		.e_version = EV_CURRENT,
+		.e_phoff = sizeof(h),
+		.e_ehsize = sizeof(h),
+		.e_phentsize = sizeof(*p),
+		.e_phnum = (Elf64_Half)(1 + regions),
+	};
+
+	p[0] = (Elf64_Phdr){
+		.p_type = PT_NOTE,
+		.p_offset = notes_at(d),
+		.p_filesz = notes_size(d),
+		.p_memsz = notes_size(d),
+	};
+	for (unsigned int i = 0; i < regions; i++) {
+		const struct gmem_region *r = gmem_region(d->mem, i);
+
+		p[1 + i] = (Elf64_Phdr){
+			.p_type = PT_LOAD,
+			.p_flags = PF_R | PF_W | PF_X,
+			.p_offset = off,
+			.p_vaddr = r->base.v,
+			.p_paddr = r->base.v,
+			.p_filesz = r->size,
+			.p_memsz = r->size,
+		};
+		off += r->size;
+	}
+	/* room for all, and holes where nothing is written */
+	if (ftruncate(d->fd, (off_t)off) < 0)
+		return err_os(e, ERR_IO, "write %s", d->path);
+	if (write_at(d, &h, sizeof(h), 0, e) < 0)
+		return -1;
+	return write_at(d, p, (1 + regions) * sizeof(*p), sizeof(h), e);
+}
+
+static int write_notes(const struct dump *d, struct err *e)
+{
+	uint8_t notes[NOTES_AT_ONCE][ARCH_CORE_NOTES];
+	uint32_t all = machine_vcpus(d->machine), n;
+	uint64_t off = notes_at(d);
+
+	for (uint32_t done = 0; done < all; done += n) {
+		n = (uint32_t)min_u64(NOTES_AT_ONCE, all - done);
+		for (uint32_t i = 0; i < n; i++) {
+			struct arch_cpu c;
+
+			if (arch_cpu_get(&c, machine_vcpu(d->machine, done + i)->hv, e) < 0)
+				return err_in(e, "vCPU %u", done + i);
+			arch_core_notes(notes[i], &c, done + i);
+		}
+		if (write_at(d, notes, n * ARCH_CORE_NOTES, off, e) < 0)
+			return -1;
+		off += n * ARCH_CORE_NOTES;
+	}
+	return 0;
+}
+
+static int write_piece(const struct dump *d, gpa_t a, uint64_t len, uint64_t off, struct err *e)
+{
+	struct kiov k[GMEM_PARTS_MAX];
+	unsigned int n = 0;
+
+	while (len) {
+		ssize_t done;
+
+		n = 0;
+		if (gmem_iov(d->mem, k, &n, GMEM_PARTS_MAX, a, (uint32_t)len) < 0)
+			return err_set(e, ERR_IO, "guest memory at 0x%llx is not there",
+				       (unsigned long long)a.v);
+		done = pwritev(d->fd, &k[0].v, (int)n, (off_t)off);
+		if (done < 0 && errno != EINTR)
+			return err_os(e, ERR_IO, "write %s", d->path);
+		if (done > 0) {
+			a = gpa_add(a, (uint64_t)done);
+			off += (uint64_t)done;
+			len -= (uint64_t)done;
+		}
+	}
+	return 0;
+}
+
+static int write_region(const struct dump *d, const struct gmem_region *r, uint64_t off,
+			struct err *e)
+{
+	/* a part at a time, so that it can be broken off among zeros too */
+	for (uint64_t part = 0, n; part < r->size; part += n) {
+		gpa_t a = gpa_add(r->base, part), end;
+
+		n = min_u64(r->size - part, STEP);
+		end = gpa_add(a, n);
+		for (uint64_t len; (len = gmem_find_data(d->mem, &a, end.v - a.v, STEP));
+		     a = gpa_add(a, len))
+			if (write_piece(d, a, len, off + a.v - r->base.v, e) < 0)
+				return -1;
+		work_did(d->work, n);
+		if (work_ask(d->work))
+			return err_set(e, ERR_STATE, "cancelled");
+	}
+	return 0;
+}
+
+static int write_all(const struct dump *d, struct err *e)
+{
+	uint64_t off = ram_at(d);
+
+	work_expect(d->work, gmem_total(d->mem));
+	if (write_headers(d, e) < 0 || write_notes(d, e) < 0)
+		return -1;
+	for (unsigned int i = 0; i < gmem_regions(d->mem); i++) {
+		const struct gmem_region *r = gmem_region(d->mem, i);
+
+		if (write_region(d, r, off, e) < 0)
+			return -1;
+		off += r->size;
+	}
+	return 0;
+}
+
+/* --- the file --- */
+
+static int path_of(const char **path, const char *url, struct err *e)
+{
+	if (strncmp(url, SCHEME, strlen(SCHEME)) || !url[strlen(SCHEME)])
+		return err_set(e, ERR_BAD, "destination_url \"%s\" is not of the form file://PATH",
+			       url);
+	*path = url + strlen(SCHEME);
+	return 0;
+}
+
+static int open_part(struct dump *d, struct err *e)
+{
+	struct stat st;
+
+	if (!lstat(d->path, &st))
+		return err_set(e, ERR_TAKEN, "%s is there already", d->path);
+	d->fd = open(d->part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (d->fd < 0 && errno == EEXIST)
+		return err_set(e, ERR_TAKEN,
+			       "%s is there: another dump is being written, or was cut short: "
+			       "remove it",
+			       d->part);
+	return d->fd < 0 ? err_os(e, ERR_IO, "make %s", d->part) : 0;
+}
+
+/* Nobody's file is replaced, where the file system can promise that. */
+static int give_name(const struct dump *d, struct err *e)
+{
+	int r = renameat2(AT_FDCWD, d->part, AT_FDCWD, d->path, RENAME_NOREPLACE);
+
+	if (r < 0 && errno == EINVAL)
+		r = rename(d->part, d->path);
+	if (r < 0)
+		return err_os(e, errno == EEXIST ? ERR_TAKEN : ERR_IO, "name %s", d->path);
+	return 0;
+}
+
+int coredump_write(struct machine *m, const char *url, struct work *w, struct err *e)
+{
+	struct dump d = { .machine = m, .mem = machine_board(m)->mem, .fd = -1, .work = w };
+	int r;
+
+	if (path_of(&d.path, url, e) < 0)
+		return -1;
+	d.part = mem_fmt("%s" PART, d.path);
+	if (open_part(&d, e) < 0) {
+		free(d.part);
+		return -1;
+	}
+	r = write_all(&d, e);
+	if (close(d.fd) < 0 && r == 0)
+		r = err_os(e, ERR_IO, "write %s", d.path);
+	if (r == 0)
+		r = give_name(&d, e);
+	if (r < 0 && unlink(d.part) < 0)
+		log_warn("%s stays: %s", d.part, strerror(errno));
+	free(d.part);
+	return r;
+}
