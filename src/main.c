@@ -30,6 +30,7 @@
 #include "conf/doc.h"
 #include "guard/seccomp.h"
 #include "mem/lost.h"
+#include "vm/gdb.h"
 #include "vm/vmm.h"
 
 /* What the table of descriptors has room for from the start: hundreds of vCPUs and queues. */
@@ -43,6 +44,7 @@ struct program {
 	struct vmm *vmm;
 	struct apisock *sock;
 	struct api *api;
+	struct gdb *gdb;  /* or NULL */
 	const char *name; /* under which we were started */
 	struct err *why;  /* the VM of the command line could not be booted */
 	bool ending;	  /* a signal has said so */
@@ -193,15 +195,21 @@ static int start_api(struct program *p, struct err *e)
 	return api_new(&p->api, &a, e);
 }
 
-/* Can somebody bring a VM later, or talk while one is booted? */
+/* Can somebody talk while a VM is booted? */
 static bool has_doors(const struct program *p)
 {
-	return p->cli.vmm.api_socket;
+	return p->cli.vmm.api_socket || p->cli.vmm.gdb;
 }
 
 static bool has_payload(const struct vm_conf *c)
 {
 	return c->payload.kernel || c->payload.firmware || c->payload.igvm;
+}
+
+/* Can and must somebody bring a VM later? */
+static bool begins_empty(const struct program *p)
+{
+	return p->cli.vmm.api_socket && !has_payload(&p->cli.vm);
 }
 
 /* The VM of the command line. With nobody to talk to meanwhile it is booted at once, which is
@@ -210,8 +218,9 @@ static int make_vm(struct program *p, struct err *e)
 {
 	if (has_doors(p))
 		vmm_use_jobs(p->vmm);
-	if (has_doors(p) && !has_payload(&p->cli.vm))
+	if (begins_empty(p))
 		return 0;
+	p->cli.vm.gdb = p->cli.vmm.gdb != NULL;
 	if (vmm_do_now(p->vmm, VMM_CREATE, &p->cli.vm, e) < 0)
 		return -1;
 	if (has_doors(p))
@@ -221,7 +230,7 @@ static int make_vm(struct program *p, struct err *e)
 
 static int check(const struct program *p, struct err *e)
 {
-	if (has_doors(p) && !has_payload(&p->cli.vm))
+	if (begins_empty(p))
 		return 0;
 	return conf_check(&p->cli.vm, e);
 }
@@ -250,6 +259,8 @@ static int run(struct program *p, struct err *e)
 	vmm_new(&p->vmm, p->loop, &up);
 	if (start_api(p, e) < 0)
 		return -1;
+	if (p->cli.vmm.gdb && gdb_new(&p->gdb, p->cli.vmm.gdb->path, p->loop, p->vmm, e) < 0)
+		return -1;
 	if (make_vm(p, e) < 0)
 		return p->ending ? 0 : -1;
 	loop_run(p->loop);
@@ -274,6 +285,7 @@ static int tell(const struct cli *c, const char *argv0)
 
 static void finish(struct program *p)
 {
+	gdb_free(p->gdb);
 	vmm_free(p->vmm);
 	api_free(p->api);
 	apisock_free(p->sock);

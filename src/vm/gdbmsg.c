@@ -257,7 +257,11 @@ static bool args_point(struct place *p, struct gdb_cmd *c)
 	if (!number(p, &kind) || kind > GDB_WATCH_ACCESS || !skip(p, ','))
 		return false;
 	c->point = (enum gdb_point)kind;
-	return args_range(p, c);
+	if (!args_range(p, c))
+		return false;
+	if (skip(p, ';'))
+		p->at = p->end;
+	return true;
 }
 
 static bool act(struct gdb_cmd *c, bool step, int32_t id)
@@ -394,7 +398,7 @@ void gdbmsg_parse(struct gdb_cmd *c, struct gdbmsg_reader *r)
 
 		if (!begins(r, rows[i].word))
 			continue;
-		c->verb = rows[i].args(&p, c) ? rows[i].verb : GDB_BAD;
+		c->verb = rows[i].args(&p, c) && at_end(&p) ? rows[i].verb : GDB_BAD;
 		/* qC is a word of its own, and the beginning of others that we do not know */
 		if (c->verb == GDB_BAD && rows[i].word[0] == 'q' && rows[i].args == args_none)
 			c->verb = GDB_UNKNOWN;

@@ -185,6 +185,7 @@ static int build_vcpus(struct machine *m, struct err *e)
 		.mmio = m->board.mmio,
 		.irqs = m->board.irqs,
 		.ended = m->args.cpu_ended,
+		.stopped = m->args.cpu_stopped,
 		.arg = m->args.up.arg,
 	};
 	coresched_init(&m->team.cores, m->args.conf->cpus.core_scheduling);

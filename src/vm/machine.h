@@ -27,6 +27,7 @@ struct machine_args {
 	struct loop *ctl;	    /* the control loop, borrowed */
 	struct board_up up;
 	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why); /* arg is up.arg */
+	void (*cpu_stopped)(void *arg); /* the same; see vm/vcpu.h */
 };
 
 /* Builds everything; vCPUs are ready and not running. w (NULL is fine) is told of long steps, and

@@ -82,10 +82,23 @@ static void on_fail(struct vcpu *c, struct hv_exit *x)
 	end(c, VCPU_FAIL, x->why);
 }
 
+/* The first reason stays: what an access that is brought to its end meets comes on top. */
+static void on_debug(struct vcpu *c, struct hv_exit *x)
+{
+	counter_add(&c->counts.debug, 1);
+	if (c->stopped)
+		return;
+	c->stop = (struct vcpu_stop){ .cause = x->cause, .point = x->point, .addr = x->addr };
+	c->stopped = true;
+	vcpu_hold(c);
+	c->team->stopped(c->team->arg);
+}
+
 static void (*const exit_table[])(struct vcpu *c, struct hv_exit *x) = {
 	[HV_EXIT_INTR] = on_interrupt,	  [HV_EXIT_IO] = on_io,	      [HV_EXIT_MMIO] = on_mmio,
 	[HV_EXIT_EOI] = on_eoi,		  [HV_EXIT_HALT] = on_halt,   [HV_EXIT_RESET] = on_reset,
 	[HV_EXIT_SHUTDOWN] = on_shutdown, [HV_EXIT_CRASH] = on_crash, [HV_EXIT_FAIL] = on_fail,
+	[HV_EXIT_DEBUG] = on_debug,
 };
 
 static const struct field counts_fields[] = {
@@ -94,6 +107,7 @@ static const struct field counts_fields[] = {
 	S(struct vcpu_counts, eoi, .doc = "exits for the end of an interrupt"),
 	S(struct vcpu_counts, halt, .doc = "exits because the processor halts"),
 	S(struct vcpu_counts, interrupt, .doc = "exits because virga or a signal wanted it"),
+	S(struct vcpu_counts, debug, .doc = "exits that a debugger asked for"),
 	S(struct vcpu_counts, other, .doc = "exits that ended the guest's run"),
 };
 const struct desc vcpu_counts_desc = DESC_OF(struct vcpu_counts, counts_fields, "vcpu counters");

@@ -32,6 +32,8 @@ struct vcpu_team {
 	struct irqs *irqs;
 	/* any vCPU's thread; why is a sentence or NULL */
 	void (*ended)(void *arg, enum vcpu_end how, const char *why);
+	/* any vCPU's thread: it has met what hv_vcpu_debug asked for, and holds itself */
+	void (*stopped)(void *arg);
 	void *arg;
 	_Atomic bool halted;
 	struct coresched cores;
@@ -40,7 +42,7 @@ struct vcpu_team {
 /* Exits to us by kind, each with a row; what the hypervisor answers by itself is not in them. Written
  * by the vCPU's thread alone, as base/counter.h wants it. */
 struct vcpu_counts {
-	uint64_t io, mmio, eoi, halt, interrupt, other;
+	uint64_t io, mmio, eoi, halt, interrupt, debug, other;
 };
 extern const struct desc vcpu_counts_desc;
 
@@ -51,6 +53,14 @@ struct vcpu {
 	bool started;
 	struct thread thread;
 	struct vcpu_counts counts;
+	/* for who holds it, once it stands: it holds itself too, for this; who has seen it clears
+	 * `stopped` and releases it */
+	bool stopped;
+	struct vcpu_stop {
+		enum hv_debug_cause cause;
+		uint8_t point;
+		uint64_t addr;
+	} stop;
 	_Atomic uint32_t still; /* VCPU_STANDS, VCPU_LEAVES, and VCPU_HOLD for each hold */
 };
 enum { VCPU_STANDS = 1, VCPU_LEAVES = 2, VCPU_HOLD = 4 };

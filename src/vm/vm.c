@@ -15,6 +15,7 @@
 #include "hv/hv.h"
 #include "vm/chars.h"
 #include "vm/confine.h"
+#include "vm/coredump.h"
 #include "vm/machine.h"
 
 struct vm {
@@ -28,6 +29,11 @@ struct vm {
 	struct machine *machine;
 	_Atomic int asks; /* enum vm_asks; the first that is asked counts */
 	struct loop_msg msg;
+	/* of a debugger */
+	struct loop_msg stop_msg;
+	uint64_t boots;
+	bool debugged; /* somebody is there */
+	bool at_break; /* he has stopped the machine */
 };
 
 static void tell(void *arg)
@@ -66,6 +72,20 @@ static void on_cpu_ended(void *arg, enum vcpu_end how, const char *why)
 	ask(arg, asks[how]);
 }
 
+static void tell_stopped(void *arg)
+{
+	struct vm *v = arg;
+
+	v->up.stopped(v->up.arg);
+}
+
+static void on_cpu_stopped(void *arg)
+{
+	struct vm *v = arg;
+
+	loop_post(v->ctl, &v->stop_msg, tell_stopped, v);
+}
+
 static void on_event(void *arg, const char *source, const char *name, const char *id)
 {
 	(void)arg;
@@ -84,9 +104,10 @@ static void end(struct vm *v)
 {
 	machine_free(take(&v->machine));
 	atomic_store(&v->asks, VM_ASKS_NOTHING);
+	v->at_break = false;
 }
 
-static int start(struct vm *v, struct work *w, struct err *e)
+static int start(struct vm *v, bool stops, struct work *w, struct err *e)
 {
 	const struct machine_args a = {
 		.hv = v->hv,
@@ -95,22 +116,27 @@ static int start(struct vm *v, struct work *w, struct err *e)
 		.ctl = v->ctl,
 		.up = { .wish = on_wish, .event = on_event, .panic = on_panic, .arg = v },
 		.cpu_ended = on_cpu_ended,
+		.cpu_stopped = on_cpu_stopped,
 	};
 
 	if (machine_new(&v->machine, &a, w, e) < 0)
 		return -1;
+	for (uint32_t i = 0; stops && i < machine_vcpus(v->machine); i++)
+		vcpu_hold(machine_vcpu(v->machine, i));
 	if (machine_start(v->machine, e) < 0) {
 		end(v);
 		return -1;
 	}
-	v->state = VM_RUNNING;
+	v->boots++;
+	v->at_break = stops;
+	v->state = stops ? VM_BREAKPOINT : VM_RUNNING;
 	return 0;
 }
 
 int vm_boot(struct vm *v, struct work *w, struct err *e)
 {
 	event("vm", "booting", NULL);
-	if (start(v, w, e) < 0)
+	if (start(v, v->conf.gdb, w, e) < 0)
 		return err_in(e, "boot the VM");
 	event("vm", "booted", NULL);
 	return 0;
@@ -120,7 +146,7 @@ int vm_reboot(struct vm *v, struct work *w, struct err *e)
 {
 	event("vm", "rebooting", NULL);
 	end(v);
-	if (start(v, w, e) < 0) {
+	if (start(v, v->debugged, w, e) < 0) {
 		v->state = VM_SHUTDOWN;
 		return err_in(e, "reboot");
 	}
@@ -142,7 +168,7 @@ void vm_resume(struct vm *v)
 {
 	event("vm", "resuming", NULL);
 	machine_resume(v->machine);
-	v->state = VM_RUNNING;
+	v->state = v->at_break ? VM_BREAKPOINT : VM_RUNNING;
 	event("vm", "resumed", NULL);
 }
 
@@ -197,9 +223,54 @@ void vm_free(struct vm *v)
 		return;
 	vm_close(v);
 	loop_unpost(v->ctl, &v->msg);
+	loop_unpost(v->ctl, &v->stop_msg);
 	conf_free(&v->conf);
 	free(v);
 	event("vm", "deleted", NULL);
+}
+
+int vm_coredump(struct vm *v, const char *url, struct work *w, struct err *e)
+{
+	bool paused = v->state == VM_PAUSED;
+	int r;
+
+	event("vm", "coredumping", NULL);
+	if (!paused && machine_pause(v->machine, e) < 0)
+		return err_in(e, "pause the VM for a core dump");
+	r = coredump_write(v->machine, url, w, e);
+	if (!paused)
+		machine_resume(v->machine);
+	return r < 0 ? err_in(e, "dump the VM's core") : 0;
+}
+
+void vm_power_off(struct vm *v)
+{
+	vcpus_halt(machine_vcpu(v->machine, 0)->team);
+	ask(v, VM_ASKS_SHUTDOWN);
+}
+
+void vm_set_debugged(struct vm *v, bool on)
+{
+	v->debugged = on;
+}
+
+void vm_set_break(struct vm *v, bool on)
+{
+	v->at_break = on;
+	if (v->state == VM_RUNNING && on)
+		v->state = VM_BREAKPOINT;
+	else if (v->state == VM_BREAKPOINT && !on)
+		v->state = VM_RUNNING;
+}
+
+bool vm_is_at_break(const struct vm *v)
+{
+	return v->at_break;
+}
+
+uint64_t vm_boots(const struct vm *v)
+{
+	return v->boots;
 }
 
 enum vm_state vm_state(const struct vm *v)

@@ -36,6 +36,9 @@ enum vm_asks { VM_ASKS_NOTHING, VM_ASKS_RESET, VM_ASKS_SHUTDOWN, VM_ASKS_FAIL };
 struct vm_up {
 	/* in the control loop: vm_asks says what for */
 	void (*asked)(void *arg);
+	/* in the control loop: a vCPU has met what a debugger waits for; who has the VM does not
+	 * matter */
+	void (*stopped)(void *arg);
 	void *arg;
 };
 
@@ -52,10 +55,24 @@ MUST int vm_reboot(struct vm *v, struct work *w, struct err *e);
  * it runs on. */
 MUST int vm_pause(struct vm *v, struct err *e);
 void vm_resume(struct vm *v);
+/* Its core goes to a file, as vm/coredump.h says; it stands still meanwhile. There is a machine. */
+MUST int vm_coredump(struct vm *v, const char *url, struct work *w, struct err *e);
 /* A non-maskable interrupt for every vCPU, as a person's button on a server. There is a machine. */
 MUST int vm_nmi(struct vm *v, struct err *e);
 /* The button that asks a guest to power off. There is a machine. */
 MUST int vm_power_button(struct vm *v, struct err *e);
+/* As if the guest had powered itself off. There is a machine. */
+void vm_power_off(struct vm *v);
+
+/* For a debugger, who has the VM, and holds vCPUs by himself (vm/debugger.h). While one is there a
+ * reboot stops before the guest's first instruction, as a boot does whose config says gdb. */
+void vm_set_debugged(struct vm *v, bool on);
+/* He has stopped all vCPUs, or let some go. */
+void vm_set_break(struct vm *v, bool on);
+bool vm_is_at_break(const struct vm *v);
+/* Grows with each machine. */
+uint64_t vm_boots(const struct vm *v);
+
 /* Tears the machine down; config and terminals stay. */
 void vm_shutdown(struct vm *v);
 /* Shuts down, restores terminals, lets the hypervisor go: all that may take its time. Only vm_free

@@ -51,6 +51,7 @@ struct vmm {
 	struct loop_msg turn;
 	bool winched; /* while a job had the VM */
 	struct report report;
+	const struct vmm_watch *watch; /* or NULL */
 };
 
 static void take_turn(void *arg);
@@ -67,11 +68,28 @@ static void on_asked(void *arg)
 	schedule(arg);
 }
 
+static void on_stopped(void *arg)
+{
+	struct vmm *m = arg;
+
+	if (m->watch)
+		m->watch->stopped(m->watch->arg);
+}
+
+static void turned(struct vmm *m)
+{
+	if (m->watch)
+		m->watch->turned(m->watch->arg);
+}
+
 static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
 {
-	const struct vm_up up = { .asked = on_asked, .arg = m };
+	const struct vm_up up = { .asked = on_asked, .stopped = on_stopped, .arg = m };
+	const struct vm_conf *c = args;
 
 	(void)w;
+	if (c->gdb && !m->watch)
+		return err_set(e, ERR_BAD, "gdb: there is no debugger's socket: start with --gdb");
 	return vm_new(&m->vm, args, m->ctl, &up, e);
 }
 
@@ -148,12 +166,9 @@ static int do_nmi(struct vmm *m, void *args, struct work *w, struct err *e)
 	return vm_nmi(m->vm, e);
 }
 
-static int do_unbuilt(struct vmm *m, void *args, struct work *w, struct err *e)
+static int do_coredump(struct vmm *m, void *args, struct work *w, struct err *e)
 {
-	(void)m;
-	(void)args;
-	(void)w;
-	return err_set(e, ERR_UNBUILT, "this is not in this build");
+	return vm_coredump(m->vm, args, w, e);
 }
 
 #define VERB(name_, route_) .name = name_, .route = &route_table[ROUTE_##route_]
@@ -172,7 +187,7 @@ static const struct verb verbs[VMM_VERBS] = {
 	[VMM_POWER_BUTTON] = { VERB("power-button", vm_power_button), .run = do_power_button },
 	[VMM_NMI] = { VERB("nmi", vm_nmi), .run = do_nmi },
 	[VMM_COREDUMP] = { VERB("coredump", vm_coredump), .is_long = true, .cancellable = true,
-			   .run = do_unbuilt },
+			   .run = do_coredump },
 	[VMM_END] = { VERB("end", vmm_shutdown), .is_long = true, .cancels = true, .run = do_close,
 		      .after = forget_vm, .finally = end_program },
 };
@@ -280,6 +295,7 @@ static void on_job_ended(void *arg, struct job *j)
 	order_finish(o, j->result, &j->err);
 	if (m->winched)
 		vmm_winch(m);
+	turned(m);
 	schedule(m);
 }
 
@@ -354,6 +370,7 @@ static void take_turn(void *arg)
 	if (!o)
 		return;
 	order_begin(o);
+	turned(m);
 	if (!m->now)
 		schedule(m);
 }
@@ -409,6 +426,7 @@ int vmm_do_now(struct vmm *m, enum vmm_verb v, void *args, struct err *e)
 	result = verbs[v].run(m, args, &w, e);
 	if (verbs[v].after)
 		verbs[v].after(m, result);
+	turned(m);
 	return result;
 }
 
@@ -461,6 +479,11 @@ int vmm_state(const struct vmm *m)
 struct vm *vmm_vm(const struct vmm *m)
 {
 	return m->now ? NULL : m->vm;
+}
+
+bool vmm_is_busy(const struct vmm *m)
+{
+	return m->now != NULL;
 }
 
 struct machine *vmm_machine(const struct vmm *m)
@@ -516,6 +539,11 @@ void vmm_new(struct vmm **out, struct loop *ctl, const struct vmm_up *up)
 	list_init(&m->orders);
 	jobs_init(&m->jobs, ctl);
 	*out = m;
+}
+
+void vmm_set_watch(struct vmm *m, const struct vmm_watch *w)
+{
+	m->watch = w;
 }
 
 void vmm_use_jobs(struct vmm *m)

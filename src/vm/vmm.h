@@ -64,11 +64,22 @@ struct vmm_up {
 /* Called once, in the control loop and never inside vmm_do. e is NULL when all went well. */
 typedef void vmm_done_fn(void *arg, const struct err *e);
 
+/* Who looks on, in the control loop. */
+struct vmm_watch {
+	/* the VM, its machine or its state may be others; a job may have taken or given it back */
+	void (*turned)(void *arg);
+	/* a vCPU has met what a debugger waits for */
+	void (*stopped)(void *arg);
+	void *arg;
+};
+
 /* An empty place. */
 void vmm_new(struct vmm **out, struct loop *ctl, const struct vmm_up *up);
 /* Breaks off what can be, waits for what cannot, answers all that waits, deletes the VM. NULL is
  * fine. */
 void vmm_free(struct vmm *m);
+/* For one debugger; NULL: nobody. VMs whose config says gdb are refused where there is none. */
+void vmm_set_watch(struct vmm *m, const struct vmm_watch *w);
 /* Long verbs run in a job's thread from now on. Until then, without anybody who could ask
  * meanwhile, all run in the control thread: that is quicker. */
 void vmm_use_jobs(struct vmm *m);
@@ -92,6 +103,8 @@ struct jobs *vmm_jobs(struct vmm *m);
 const struct vm_conf *vmm_conf(const struct vmm *m);
 /* An enum vm_state, or ROUTE_NO_VM (conf/routes.h). */
 int vmm_state(const struct vmm *m);
+/* Does a job have the VM? */
+bool vmm_is_busy(const struct vmm *m);
 /* NULL without a machine, and while a job has it. */
 struct machine *vmm_machine(const struct vmm *m);
 /* The same for the VM. */

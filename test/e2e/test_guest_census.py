@@ -19,6 +19,7 @@ import pytest
 
 from lib.api import Api
 from lib.census import STRACE, Rows, options, said
+from lib.gdbremote import GdbRemote
 from lib.guest import guest_file, pattern_disk, report_of
 from lib.virga import binary
 
@@ -98,11 +99,13 @@ SCENES = {
     "seccomp errno": ("told", ["--seccomp", "errno"], {}),
     "seccomp false": ("told", ["--seccomp", "false"], {}),
     "seccomp true": ("told", ["--seccomp", "true"], {}),
-    "api": ("park", ["--api-socket", "path={work}/api", "--disk", DISK, "--event-monitor", "path={work}/events"],
+    "api": ("park", ["--api-socket", "path={work}/api", "--disk", DISK, "--event-monitor", "path={work}/events",
+                     "--memory", "size=128M,shared=on"],
             {"quiet": True, "asks": ["GET vmm.ping", "GET vm.info", "GET vm.counters", "GET metrics", "PUT vm.add-net",
-                                     "PUT vm.pause", "PUT vm.resume", "PUT vm.reboot", "PUT vm.power-button", "PUT vm.shutdown",
+                                     "PUT vm.pause", "PUT vm.resume", "PUT vm.coredump", "PUT vm.reboot", "PUT vm.power-button", "PUT vm.shutdown",
                                      "PUT vm.boot", "PUT vm.delete", "GET jobs", "PUT vmm.shutdown"]}),
     "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
+    "debugger": ("park", ["--gdb", "path={work}/gdb"], {"quiet": True, "debugger": True}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
     "derailed": ("derail", [], {"status": 1}),
 }
@@ -234,8 +237,21 @@ def ask(path, requests):
         assert api.answer().code == 400
         for request in requests:
             passed = [null.fileno()] if request.endswith("add-net") else []
-            answer = api.ask(*request.split(), body={"tap": "x"} if passed else None, fds=passed)
+            body = {"vm.add-net": {"tap": "x"}, "vm.coredump": {"destination_url": f"file://{path}.core"}}
+            answer = api.ask(*request.split(), body=body.get(request.split()[1]), fds=passed)
             assert answer.code in (200, 204, 501), f"{request}: {answer}"
+
+
+def debug(path):
+    """Be a debugger who looks, changes, steps and goes."""
+    g = GdbRemote(path)
+    assert g.ask("?") == "T05thread:1;"
+    for name, value in {"r8": "2a" + "00" * 7, "xmm3": "2b" + "00" * 15}.items():
+        assert g.ask(f"P{g.registers()[name]:x}={value}") == "OK"
+    assert g.ask("Z1,1000,1") == "OK"
+    g.send("vCont;s:1")
+    assert g.reply() == "T05thread:1;" and g.register("r8") == 0x2a and g.register("xmm3") == 0x2b
+    assert g.ask("D") == "OK" and g.is_over()
 
 
 def usual(words, args, more, work):
@@ -268,6 +284,9 @@ def play(scene, virga, work, ns, played, files):
         talk(vm, more["client"], work)
     if "asks" in more:
         ask(f"{work}/api", more["asks"])
+    if "debugger" in more:
+        debug(f"{work}/gdb")
+        vm.stop()
     if "listener" in more:
         os.unlink(f"{work}/api")
     if "end" in more:

@@ -168,11 +168,12 @@ TEST(actions_are_read_in_their_order)
 TEST(what_is_not_in_its_form_is_refused)
 {
 	static const char *const bad[] = {
-		"m",	      "m1000",	  "m1000,", "mxyz,1", "M0,2:be", "M0,1:b",
-		"M0,1:zz",    "X0,5:abc", "P=00",   "P1=0",   "Z9,0,1",	 "Z0",
-		"H",	      "Hg",	  "Tzz",    "vCont;", "vCont;x", "vCont;c:q",
-		"vCont;s:2;", "G0",	  "p",	    "C",      "T-2",	 "m11112222333344445,1",
-		"Hg100000000"
+		"m",	       "m1000",	   "m1000,", "mxyz,1", "M0,2:be", "M0,1:b",
+		"M0,1:zz",     "X0,5:abc", "P=00",   "P1=0",   "Z9,0,1",  "Z0",
+		"H",	       "Hg",	   "Tzz",    "vCont;", "vCont;x", "vCont;c:q",
+		"vCont;s:2;",  "G0",	   "p",	     "C",      "T-2",	  "m11112222333344445,1",
+		"Hg100000000", "c0zz",	   "s1;2",   "m0,4;",  "p1x",	  "T1.2",
+		"C05;0z"
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
