@@ -14,7 +14,9 @@ from lib.guest import guest, report_of, start_guest  # noqa: F401 (fixtures)
 from lib.virga import PATIENCE
 
 KIB = 10 * 1024  # through the virtio console
-SERIAL_KIB = 64  # each byte is an exit of the VM
+# Each byte is an exit of the VM: 24 us on some hosts. test/unit/vm/serialstream.c does without; who has minutes says more.
+SERIAL_KIB = int(os.environ.get("VIRGA_SERIAL_KIB", "64"))
+SERIAL_S = 120 + SERIAL_KIB // 16
 KEPT = 1 << 20
 
 
@@ -106,9 +108,9 @@ def test_serial_port_is_byte_exact(start_guest, work, mode):
     value = "pty" if mode == "pty" else f"socket={work}/serial"
     vm = start_guest(f"serialstream in kib={SERIAL_KIB}", "-v", serial=value)
     client = client_of(vm, "serial", mode, work)
-    client.read_until(lambda got: b"R3 SERIN\r\n" in got, 120)
-    client.write_all(want, 120)
-    client.read_until(lambda got: b"R3 EXIT 0" in got, 120)
+    client.read_until(lambda got: b"R3 SERIN\r\n" in got, SERIAL_S)
+    client.write_all(want, SERIAL_S)
+    client.read_until(lambda got: b"R3 EXIT 0" in got, SERIAL_S)
     assert vm.wait() == 0
     before, _, after = bytes(client.got).partition(b"R3 SEROUT\r\n")
     assert after[:len(want)] == want
