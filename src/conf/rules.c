@@ -283,6 +283,27 @@ static bool console_has_no_socket(const struct look *l)
 	return c->mode == CONSOLE_SOCKET && !c->socket;
 }
 
+/* The file of a pseudo-terminal is where it was found to be, which a configuration that is read
+ * again may still say. */
+static bool is_other_place(enum console_mode mode, const char *file)
+{
+	return mode == CONSOLE_PTY && file && strncmp(file, "/dev/pts/", 9) != 0;
+}
+
+static bool console_pty_has_a_file(const struct look *l)
+{
+	const struct console_conf *c = l->thing;
+
+	return is_other_place(c->mode, c->file);
+}
+
+static bool debug_console_pty_has_a_file(const struct look *l)
+{
+	const struct debug_console_conf *c = l->thing;
+
+	return is_other_place(c->mode, c->file);
+}
+
 static bool debug_console_has_no_file(const struct look *l)
 {
 	const struct debug_console_conf *c = l->thing;
@@ -293,9 +314,13 @@ static bool debug_console_has_no_file(const struct look *l)
 static const struct rule console_rules[] = {
 	{ console_has_no_file, false, "no file is named for the text: say file=<path>" },
 	{ console_has_no_socket, false, "no socket is named for the text: say socket=<path>" },
+	{ console_pty_has_a_file, false,
+	  "the host chooses the place of a pty: say one of pty and file" },
 };
 static const struct rule debug_console_rules[] = {
 	{ debug_console_has_no_file, false, "no file is named for the text: say file=<path>" },
+	{ debug_console_pty_has_a_file, false,
+	  "the host chooses the place of a pty: say one of pty and file" },
 };
 
 /* Disks. */

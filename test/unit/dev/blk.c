@@ -520,6 +520,37 @@ TEST(a_reset_in_mid_flight_leaves_nothing_in_flight)
 	bench_end(&b);
 }
 
+/* Two requests at once, and one each 150 ms. */
+TEST(what_waits_for_a_limit_is_served_after_a_pause_too)
+{
+	struct token_bucket_conf ops = { .size = 2, .refill_time = 300 };
+	struct rate_limiter_conf limit = { .ops = &ops };
+	const struct timespec tick = { .tv_nsec = 1000000 },
+			      while_paused = { .tv_nsec = 400000000 };
+	struct err e = { 0 };
+	struct bench b;
+	uint16_t used;
+
+	bench_conf(&b);
+	b.conf.rate_limiter_config = &limit;
+	bench_start(&b, ALL);
+	offer_five(&b.r);
+	while (drv_used(&b.r, 0) < 2)
+		nanosleep(&tick, NULL);
+	assert_int_equal(blk_class.dev.quiesce(b.r.d, &e), 0);
+	used = drv_used(&b.r, 0);
+	assert_true(used < 5);
+	nanosleep(&while_paused, NULL);
+	assert_int_equal(drv_used(&b.r, 0), used);
+	blk_class.dev.resume(b.r.d);
+	wait_used(&b.r, 0, 5); /* and nobody kicks */
+	for (uint32_t i = 0; i < 5; i++)
+		assert_int_equal(mem_rd(&b.r, STATUS + i, 1), VIRTIO_BLK_S_OK);
+	assert_int_equal(counted(b.r.d, "read_ops"), 5);
+	b.conf.rate_limiter_config = NULL;
+	bench_end(&b);
+}
+
 TEST(counters_count_what_ended_well)
 {
 	struct bench b;
@@ -608,6 +639,7 @@ int main(void)
 		T(each_queue_serves_on_its_own),
 		T(a_full_ring_is_served_round_after_round),
 		T(a_reset_in_mid_flight_leaves_nothing_in_flight),
+		T(what_waits_for_a_limit_is_served_after_a_pause_too),
 		T(counters_count_what_ended_well),
 		T(a_disk_comes_back_from_its_state),
 		T(a_disk_that_cannot_be_opened_leaves_nothing),
