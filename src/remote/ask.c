@@ -174,6 +174,8 @@ static int make_keys(struct ask *out, const struct route *r, char *const *args, 
 
 		if (!f)
 			return unknown_key(r, args[i], e);
+		if (!value && desc_field_type(f) == D_BOOL)
+			value = "=on";
 		if (!value && i + 1 == count)
 			return err_set(e, ERR_BAD, "--%s needs a value", row_cli(f));
 		if (desc_said(b.d, b.obj, (unsigned int)(f - b.d->fields)))

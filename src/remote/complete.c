@@ -134,14 +134,17 @@ static char *command_spec(const struct route *r)
 
 static void add_commands(struct tables *t)
 {
-	for (const struct route *r = route_table; r < route_table + ROUTE_COUNT; r++) {
+	const struct route *r;
+
+	for (unsigned int at = 0; (r = words_nth(at)); at++) {
 		if (!r->command)
 			continue;
 		add(t, NULL, mem_str(r->command), r->doc, command_spec(r));
 		for (unsigned int i = 0; r->arg == ROUTE_KEYS && i < r->body->count; i++) {
 			const struct field *f = &r->body->fields[i];
 
-			add(t, r->command, mem_fmt("--%s", row_cli(f)), f->doc, row_spec(f));
+			add(t, r->command, mem_fmt("--%s", row_cli(f)), f->doc,
+			    desc_field_type(f) == D_BOOL ? NULL : row_spec(f));
 		}
 	}
 }

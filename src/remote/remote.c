@@ -14,6 +14,7 @@
 #include "remote/ask.h"
 #include "remote/complete.h"
 #include "remote/reply.h"
+#include "remote/top.h"
 #include "remote/usage.h"
 #include "remote/words.h"
 
@@ -85,6 +86,11 @@ static int command(const struct words *w, const struct ask *a, int *status, stru
 
 	if (reach(&c, w, e) < 0)
 		return -1;
+	if (w->route == &top_route) {
+		failed = top_run(c, w->args, w->count, e);
+		httpc_close(c);
+		return failed;
+	}
 	failed = httpc_call(c, &ask, &answer, e);
 	if (!failed)
 		*status = reply_print(stdout, stderr, w->route->command, &answer);

@@ -38,6 +38,16 @@ void usage_version(FILE *f, const char *argv0)
 	fprintf(f, "%s v%s\n", name, strcmp(name, "ch-remote") ? VIRGA_VERSION : DOC_PEER_VERSION);
 }
 
+/* "--key <value>" of a command */
+static void key_head(struct str *out, const struct field *f)
+{
+	str_add(out, "--%s", row_cli(f));
+	if (desc_field_type(f) == D_BOOL)
+		return;
+	str_putc(out, ' ');
+	desc_value_syntax(out, f);
+}
+
 void usage_argument(struct str *out, const struct route *r)
 {
 	switch (r->arg) {
@@ -55,9 +65,8 @@ void usage_argument(struct str *out, const struct route *r)
 		     f++) {
 			bool must = f->flags & F_REQUIRED;
 
-			str_add(out, "%s%s--%s ", f > r->body->fields ? " " : "", must ? "" : "[",
-				row_cli(f));
-			desc_value_syntax(out, f);
+			str_add(out, "%s%s", f > r->body->fields ? " " : "", must ? "" : "[");
+			key_head(out, f);
 			str_puts(out, must ? "" : "]");
 		}
 		break;
@@ -80,7 +89,9 @@ static void command_text(struct str *out, const struct route *r)
 
 static void help_commands(FILE *f)
 {
-	for (const struct route *r = route_table; r < route_table + ROUTE_COUNT; r++) {
+	const struct route *r;
+
+	for (unsigned int at = 0; (r = words_nth(at)); at++) {
 		AUTO_STR struct str text = { 0 };
 
 		if (!r->command)
@@ -156,8 +167,9 @@ static void help_values(FILE *f, const struct route *r)
 		AUTO_STR struct str head = { 0 };
 
 		if (r->arg == ROUTE_KEYS)
-			str_add(&head, "--%s ", row_cli(row));
-		desc_value_syntax(&head, row);
+			key_head(&head, row);
+		else
+			desc_value_syntax(&head, row);
 		help_line(f, &head, row->doc);
 	}
 }
@@ -188,7 +200,9 @@ void usage_command(FILE *f, const struct route *r)
 
 static void man_commands(FILE *f)
 {
-	for (const struct route *r = route_table; r < route_table + ROUTE_COUNT; r++) {
+	const struct route *r;
+
+	for (unsigned int at = 0; (r = words_nth(at)); at++) {
 		AUTO_STR struct str argument = { 0 }, text = { 0 };
 
 		if (!r->command)

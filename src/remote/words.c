@@ -11,6 +11,7 @@
 #include "base/desc_row.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "remote/top.h"
 
 static const struct field fields[] = {
 	S(struct words, api_socket, .opt = "api-socket", .group = "Where", .type = D_PATH,
@@ -48,9 +49,18 @@ struct parse {
 	char **argv;
 };
 
+const struct route *words_nth(unsigned int i)
+{
+	if (i < ROUTE_COUNT)
+		return &route_table[i];
+	return i == ROUTE_COUNT ? &top_route : NULL;
+}
+
 const struct route *words_command(const char *name)
 {
-	for (const struct route *r = route_table; r < route_table + ROUTE_COUNT; r++)
+	const struct route *r;
+
+	for (unsigned int i = 0; (r = words_nth(i)); i++)
 		if (r->command && !strcmp(r->command, name))
 			return r;
 	return NULL;
@@ -135,6 +145,18 @@ static int take_word(struct parse *p, char *arg, struct err *e)
 	return 0;
 }
 
+/* Is "--key" of the command said without a value? */
+static bool is_flag(const struct route *r, const char *arg)
+{
+	for (unsigned int i = 0; i < r->body->count; i++) {
+		const struct field *f = &r->body->fields[i];
+
+		if (desc_field_type(f) == D_BOOL && is_option(arg + 2, row_cli(f)))
+			return true;
+	}
+	return false;
+}
+
 static int take_dashed(struct parse *p, char *arg, struct err *e)
 {
 	for (const struct words_ask *a = words_asks; a->name; a++)
@@ -147,19 +169,22 @@ static int take_dashed(struct parse *p, char *arg, struct err *e)
 		return unknown_option(arg, e);
 	if (take_word(p, arg, e) < 0)
 		return -1;
-	return strchr(arg, '=') || p->at == p->argc ? 0 : take_word(p, p->argv[p->at++], e);
+	if (strchr(arg, '=') || p->at == p->argc || is_flag(p->out->route, arg))
+		return 0;
+	return take_word(p, p->argv[p->at++], e);
 }
 
 static int take_command(struct parse *p, const char *arg, struct err *e)
 {
-	const char *names[ROUTE_COUNT + 1] = { NULL };
+	const char *names[ROUTE_COUNT + 2] = { NULL };
+	const struct route *r;
 	AUTO_STR struct str near = { 0 };
 	unsigned int n = 0;
 
 	p->out->route = words_command(arg);
 	if (p->out->route)
 		return 0;
-	for (const struct route *r = route_table; r < route_table + ROUTE_COUNT; r++)
+	for (unsigned int i = 0; (r = words_nth(i)); i++)
 		if (r->command)
 			names[n++] = r->command;
 	desc_nearest(&near, arg, names);

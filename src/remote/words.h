@@ -47,6 +47,8 @@ struct words_ask {
 };
 extern const struct words_ask words_asks[];
 
+/* All commands, of the rows and of our own; NULL behind the last. */
+const struct route *words_nth(unsigned int i);
 /* The command of that name, or NULL. */
 const struct route *words_command(const char *name);
 
