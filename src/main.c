@@ -18,6 +18,7 @@
 
 #include "api/api.h"
 #include "api/apisock.h"
+#include "api/dbus.h"
 #include "api/metrics.h"
 #include "base/err.h"
 #include "base/event.h"
@@ -44,6 +45,7 @@ struct program {
 	struct vmm *vmm;
 	struct apisock *sock;
 	struct api *api;
+	struct dbus *dbus;
 	struct gdb *gdb;  /* or NULL */
 	const char *name; /* under which we were started */
 	struct err *why;  /* the VM of the command line could not be booted */
@@ -182,23 +184,32 @@ static int start_events(const struct event_monitor_conf *c, struct err *e)
 	return 0;
 }
 
-/* From here on clients can connect; they are answered once the loop runs. */
-static int start_api(struct program *p, struct err *e)
+/* Can somebody bring a VM later? */
+static bool has_api(const struct program *p)
 {
-	struct api_args a = { .ctl = p->loop, .vmm = p->vmm, .program = p->name };
-
-	if (!p->cli.vmm.api_socket)
-		return 0;
-	if (apisock_new(&p->sock, p->cli.vmm.api_socket, e) < 0)
-		return err_in(e, "--api-socket");
-	a.fd = apisock_fd(p->sock);
-	return api_new(&p->api, &a, e);
+	return p->cli.vmm.api_socket || p->cli.vmm.dbus_service_name;
 }
 
 /* Can somebody talk while a VM is booted? */
 static bool has_doors(const struct program *p)
 {
-	return p->cli.vmm.api_socket || p->cli.vmm.gdb;
+	return has_api(p) || p->cli.vmm.gdb;
+}
+
+/* From here on clients can connect; they are answered once the loop runs. */
+static int start_api(struct program *p, struct err *e)
+{
+	struct api_args a = { .fd = -1, .ctl = p->loop, .vmm = p->vmm, .program = p->name };
+
+	if (!has_api(p))
+		return 0;
+	if (p->cli.vmm.api_socket && apisock_new(&p->sock, p->cli.vmm.api_socket, e) < 0)
+		return err_in(e, "--api-socket");
+	if (p->sock)
+		a.fd = apisock_fd(p->sock);
+	if (api_new(&p->api, &a, e) < 0)
+		return -1;
+	return dbus_new(&p->dbus, p->api, p->loop, &p->cli.vmm, e);
 }
 
 static bool has_payload(const struct vm_conf *c)
@@ -209,7 +220,7 @@ static bool has_payload(const struct vm_conf *c)
 /* Can and must somebody bring a VM later? */
 static bool begins_empty(const struct program *p)
 {
-	return p->cli.vmm.api_socket && !has_payload(&p->cli.vm);
+	return has_api(p) && !has_payload(&p->cli.vm);
 }
 
 /* The VM of the command line. With nobody to talk to meanwhile it is booted at once, which is
@@ -287,6 +298,7 @@ static void finish(struct program *p)
 {
 	gdb_free(p->gdb);
 	vmm_free(p->vmm);
+	dbus_free(p->dbus);
 	api_free(p->api);
 	apisock_free(p->sock);
 	if (p->loop)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mkfilter ARCH SRC OUT ROWS [EXTRA.calls]: a build tool that turns the system-call rows beside the code into constant
+ * mkfilter ARCH SRC OUT ROWS [[control=]EXTRA.calls]...: a build tool that turns the system-call rows beside the code into constant
  * BPF programs, one per thread profile, so that the VMM needs neither a library nor a compiler to confine a thread.
  * ROWS is for the census of test/e2e: what rows there are, and how long each program is. No two are of one length, so
  * that a trace of the program tells which a thread has loaded.
  *
- * SRC/guard/profiles.def names the profiles and their files; SRC/guard/common.calls belongs to each; EXTRA too
+ * SRC/guard/profiles.def names the profiles and their files; SRC/guard/common.calls belongs to each; EXTRA too, or, with "control=", to that profile
  * (the sanitizers' own calls). The profile "control" is the union of all, because filters are inherited. Rows:
  *
  *	CALL(name)				allowed whatever its arguments
@@ -478,6 +478,8 @@ static size_t profiles_read(struct profile *to, size_t max, const char *src, con
 	return count;
 }
 
+#define CONTROL "control="	/* in front of a file of that profile alone */
+
 int main(int argc, char **argv)
 {
 	static struct profile profiles[64];
@@ -487,7 +489,7 @@ int main(int argc, char **argv)
 	FILE *out;
 
 	if (argc < 5)
-		die(NULL, "usage: mkfilter ARCH SRC OUT ROWS [EXTRA.calls]");
+		die(NULL, "usage: mkfilter ARCH SRC OUT ROWS [EXTRA.calls | control=EXTRA.calls]...");
 	arch = seccomp_arch_resolve_name(argv[1]);
 	if (!arch)
 		die(NULL, "libseccomp does not know the architecture %s", argv[1]);
@@ -496,8 +498,13 @@ int main(int argc, char **argv)
 		die(NULL, "%s: %s", argv[4], strerror(errno));
 	rules_read_in(&common, argv[2], "guard/common.calls", arch, "*");
 	for (int i = 5; i < argc; i++)
-		rules_read(&common, argv[i], arch, NULL, NULL);
+		if (strncmp(argv[i], CONTROL, strlen(CONTROL)))
+			rules_read(&common, argv[i], arch, NULL, NULL);
 	count = profiles_read(profiles, sizeof(profiles) / sizeof(profiles[0]), argv[2], &common, arch);
+	/* which is the last */
+	for (int i = 5; i < argc; i++)
+		if (!strncmp(argv[i], CONTROL, strlen(CONTROL)))
+			rules_read(&profiles[count - 1].rules, argv[i] + strlen(CONTROL), arch, NULL, NULL);
 
 	out = fopen(argv[3], "we");
 	if (!out)

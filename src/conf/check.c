@@ -233,7 +233,16 @@ int conf_check_rules(const struct vm_conf *c, struct err *e)
 
 int conf_check_vmm(const struct vmm_conf *c, struct err *e)
 {
-	return desc_check_built(&vmm_desc, c, e);
+	if (desc_check_built(&vmm_desc, c, e) < 0)
+		return -1;
+	if (!c->dbus_service_name != !c->dbus_object_path)
+		return err_set(e, ERR_BAD,
+			       "--dbus-service-name and --dbus-object-path: say both or neither");
+	if (c->dbus_system_bus && !c->dbus_service_name)
+		return err_set(
+			e, ERR_BAD,
+			"--dbus-system-bus: say --dbus-service-name and --dbus-object-path too");
+	return 0;
 }
 
 int conf_check(const struct vm_conf *c, struct err *e)

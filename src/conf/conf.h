@@ -17,6 +17,13 @@
 #define CONF_CAT3_(a, b, c) a##b##c
 #define CONF_CAT3(a, b, c) CONF_CAT3_(a, b, c)
 
+/* of options that only a build with D-Bus has */
+#ifdef VIRGA_DBUS
+#define UNLESS_DBUS 0
+#else
+#define UNLESS_DBUS F_UNBUILT
+#endif
+
 /* the words */
 #define ENUM_BEGIN enum CONF_T {
 #define VALUE(constant, json, cli) constant,

@@ -259,7 +259,13 @@ const char *doc_program(const char *argv0)
 	return strcmp(name, PEER_NAME) ? "virga" : PEER_NAME;
 }
 
-const char *const doc_features[] = { "kvm", "io_uring", "seccomp", "landlock", NULL };
+const char *const doc_features[] = {
+	"kvm", "io_uring", "seccomp", "landlock",
+#ifdef VIRGA_DBUS
+	"dbus_api",
+#endif
+	NULL,
+};
 
 /* What the program was made with, for a report of trouble. */
 static void version_details(FILE *f)

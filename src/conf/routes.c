@@ -69,6 +69,36 @@ static bool matches(const char *form, const char *path, uint64_t *id)
 	return !strcmp(hole + strlen(ID), path + before + digits) && !str_to_uint(id, number, &e);
 }
 
+char *route_path(const struct route *r, uint64_t id)
+{
+	const char *hole = strstr(r->path, ID);
+
+	if (!hole)
+		return mem_fmt("%s%s", ROUTE_BASE, r->path);
+	return mem_fmt("%s%.*s%llu%s", ROUTE_BASE, (int)(hole - r->path), r->path,
+		       (unsigned long long)id, hole + strlen(ID));
+}
+
+char *route_call_name(const struct route *r, bool takes_fds)
+{
+#define ROUTE(id, ...) [ROUTE_##id] = #id,
+	static const char *const ids[ROUTE_COUNT] = {
+#include "conf/routes.def"
+	};
+#undef ROUTE
+	const char *id = ids[r - route_table];
+	struct str out = { 0 };
+	bool up = true;
+
+	for (; *id; id++) {
+		if (*id != '_')
+			str_putc(&out, up ? (char)(*id & ~32) : *id);
+		up = *id == '_';
+	}
+	str_puts(&out, takes_fds ? "Fds" : "");
+	return str_take(&out);
+}
+
 const struct route *route_find(uint64_t *id, const char *method, const char *path, struct err *e)
 {
 	AUTO_STR struct str methods = { 0 };

@@ -13,6 +13,7 @@
 #include "conf/conf.h"
 
 #define ROUTE_BASE "/api/v1/"
+#define ROUTE_INTERFACE "org.cloudhypervisor.DBusApi1"
 #define ROUTE_FDS 253	 /* what one message of a unix socket carries */
 #define ROUTE_CODES 12	 /* answers that a row may have */
 #define ROUTE_NO_VM (-1) /* in place of a state */
@@ -75,6 +76,11 @@ struct route_code {
 const char *route_method_name(enum route_method m);
 /* "Running", ...; "no virtual machine" for ROUTE_NO_VM */
 const char *route_state_name(int state);
+/* The path of a request for a row, with ROUTE_BASE, and id where {id} stands. The caller frees it. */
+char *route_path(const struct route *r, uint64_t id) __attribute__((returns_nonnull));
+/* What the row is called on D-Bus: "VmAddNet"; "VmAddNetFds" of the call that takes descriptors. The
+ * caller frees it. */
+char *route_call_name(const struct route *r, bool takes_fds) __attribute__((returns_nonnull));
 /* The row of a request's path (with ROUTE_BASE, without a query) and method. *id is the number that
  * stands for {id}, else 0. NULL with a sentence: ERR_ABSENT for a path that no row has, ERR_BAD for
  * another method. */

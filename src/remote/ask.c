@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -195,15 +194,11 @@ static int make_keys(struct ask *out, const struct route *r, char *const *args, 
 static int make_id(struct ask *out, const struct route *r, char *const *args, unsigned int count,
 		   struct err *e)
 {
-	uint64_t id;
-	const char *hole = strstr(r->path, "{id}");
-
 	if (one_word(r, args, count, "the number of a job", e) < 0 ||
-	    str_to_uint(&id, args[0], e) < 0)
+	    str_to_uint(&out->id, args[0], e) < 0)
 		return -1;
 	free(out->path);
-	out->path = mem_fmt("%s%.*s%" PRIu64 "%s", ROUTE_BASE, (int)(hole - r->path), r->path, id,
-			    hole + strlen("{id}"));
+	out->path = route_path(r, out->id);
 	return 0;
 }
 
@@ -217,7 +212,7 @@ int ask_make(struct ask *out, const struct route *r, char *const *args, unsigned
 		[ROUTE_KEYS] = make_keys,	[ROUTE_ID] = make_id,
 	};
 
-	*out = (struct ask){ .path = mem_fmt("%s%s", ROUTE_BASE, r->path) };
+	*out = (struct ask){ .path = route_path(r, 0) };
 	return makers[r->arg](out, r, args, count, e);
 }
 

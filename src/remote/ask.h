@@ -10,7 +10,8 @@
 
 struct ask {
 	char *path;
-	char *body; /* NULL: none */
+	uint64_t id; /* of a job, in the path */
+	char *body;  /* NULL: none */
 	size_t body_len;
 	unsigned int fd_count;
 	int fds[HTTPC_FDS_MAX]; /* the caller's caller's: they stay open */

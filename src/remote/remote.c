@@ -12,6 +12,7 @@
 #include "base/loop.h"
 #include "conf/doc.h"
 #include "remote/ask.h"
+#include "remote/buscall.h"
 #include "remote/complete.h"
 #include "remote/reply.h"
 #include "remote/top.h"
@@ -46,10 +47,11 @@ static int judge(const struct words *w, struct err *e)
 {
 	if (w->async && !(w->route->flags & R_JOB))
 		return err_set(e, ERR_BAD, "--async: %s is answered at once", w->route->command);
-	if (w->dbus_service_name || w->dbus_object_path || w->dbus_system_bus)
-		return err_set(e, ERR_UNBUILT, "D-Bus is not in this build");
-	if (!w->api_socket)
-		return err_set(e, ERR_BAD, "say where: --api-socket <path>");
+	if (!w->dbus_service_name != !w->dbus_object_path ||
+	    (w->dbus_system_bus && !w->dbus_service_name))
+		return err_set(e, ERR_BAD, "D-Bus: say --dbus-service-name and --dbus-object-path");
+	if (!w->api_socket == !w->dbus_service_name)
+		return err_set(e, ERR_BAD, "say where: --api-socket <path>, or an object of D-Bus");
 	return 0;
 }
 
@@ -116,7 +118,7 @@ static int run(struct words *w, int argc, char **argv, int *status, struct err *
 		return -1;
 	failed = ask_make(&a, w->route, w->args, w->count, e);
 	*status = failed ? FAILED : DONE;
-	if (!failed && command(w, &a, status, e) < 0) {
+	if (!failed && (w->api_socket ? command : buscall)(w, &a, status, e) < 0) {
 		*status = FAILED;
 		failed = -1;
 	}
