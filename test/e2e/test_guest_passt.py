@@ -135,7 +135,32 @@ def half_frame_then_end(client):
     client.close()
 
 
-@pytest.mark.parametrize("behave", [garbage, zeros, half_frame_then_end])
+def one_byte_too_long(client):
+    client.sendall(struct.pack(">I", 65554) + bytes(65554))
+
+
+def slam(client):
+    client.close()
+
+
+def drip(client):
+    """A frame that is never whole."""
+    client.sendall(struct.pack(">I", 65553))
+    for _ in range(65552):
+        client.sendall(b"x")
+        time.sleep(0.001)
+
+
+def cut_lengths(client):
+    """Frames, each cut in the middle of its length."""
+    frame = struct.pack(">I", 60) + b"\xff" * 6 + bytes(54)
+    client.sendall(frame[:2])
+    while True:
+        time.sleep(0.005)
+        client.sendall(frame[2:] + frame[:2])
+
+
+@pytest.mark.parametrize("behave", [garbage, zeros, one_byte_too_long, half_frame_then_end, slam])
 def test_peer_that_breaks_the_protocol_hurts_only_its_net(guest, work, behave):
     peer = Peer(work, behave)
     try:
@@ -146,8 +171,22 @@ def test_peer_that_breaks_the_protocol_hurts_only_its_net(guest, work, behave):
         peer.close()
 
 
-def test_runts_are_dropped_and_the_link_stays(start_guest, work):
-    peer = Peer(work, runts)
+def test_peer_that_hangs_up_at_once_is_knocked_at_four_times_a_second(start_guest, work):
+    peer = Peer(work, slam)
+    try:
+        vm = start_guest("net park", "--net", f"stream={peer.path}")
+        vm.wait_for_in(vm.serial_path, "R3 PARKED")
+        began, before = time.monotonic(), peer.seen
+        time.sleep(1.5)
+        assert 1 <= peer.seen - before <= 4 * (time.monotonic() - began) + 1
+        assert vm.stop() == 0
+    finally:
+        peer.close()
+
+
+@pytest.mark.parametrize("behave", [runts, drip, cut_lengths])
+def test_frames_that_are_no_good_or_never_whole_leave_the_link_up(start_guest, work, behave):
+    peer = Peer(work, behave)
     try:
         vm = start_guest("net park", "--net", f"stream={peer.path}")
         vm.wait_for_in(vm.serial_path, "R3 PARKED")
