@@ -240,7 +240,10 @@ int vm_coredump(struct vm *v, const char *url, struct work *w, struct err *e)
 	r = coredump_write(v->machine, url, w, e);
 	if (!paused)
 		machine_resume(v->machine);
-	return r < 0 ? err_in(e, "dump the VM's core") : 0;
+	if (r < 0)
+		return err_in(e, "dump the VM's core");
+	event("vm", "coredumped", NULL);
+	return 0;
 }
 
 void vm_power_off(struct vm *v)

@@ -114,6 +114,12 @@ class Rules(unittest.TestCase):
         self.refuses('conf/disk.def:4', 'src/conf/disk.def',
                      TOP + 'FIELD(bool, a, .doc = "a")\nFIELD(bool, b,\n\t.def = 1)\nEND\n')
 
+    def test_an_event_needs_a_row_and_a_teller(self):
+        rows = TOP + 'EVENT("vm", "booted", "", "it runs")\n'
+        tells = 'void f(void) { event("vm", "%s", 0); }\n'
+        self.refuses('"vm", "bootet"', 'src/vm/a.c', TOP + tells % 'bootet', [('src/base/event.def', rows)])
+        self.refuses('nobody tells "vm", "booted"', 'src/vm/a.c', TOP, [('src/base/event.def', rows)])
+
     def test_a_parser_needs_a_fuzzer(self):
         self.refuses('test/fuzz/x.c', 'src/base/x.c', TOP, [('test/source/parsers', 'base/x.c x.c\n')])
 

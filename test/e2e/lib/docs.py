@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.linux import guest_command
+from lib.virga import remote_binary
 
 TOP = Path(__file__).resolve().parents[3]
 # Printed from the rows of options, and held equal to them by a test of its own.
@@ -216,7 +217,8 @@ def furnish(place, work, kernels, program):
     place.run("\n".join(lines))
     place.put(f"{work}/out/bin/virga", WRAPPER)
     place.put(f"{work}/out/bin/sudo", '#!/bin/sh\nexec "$@"\n')
-    place.run(f"cd {work}/out/bin && chmod +x virga sudo && ln -s virga cloud-hypervisor")
+    place.run(f"cd {work}/out/bin && chmod +x virga sudo && ln -s virga cloud-hypervisor && "
+              f"ln -s {remote_binary()} virga-remote && ln -s virga-remote ch-remote")
     return {"DOC_WORK": work, "DOC_VIRGA": program}
 
 
