@@ -2,6 +2,7 @@
 """virga-remote against a running virga: commands, exit codes, what is printed, and what goes with a request."""
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -121,6 +122,33 @@ def test_long_work_can_be_left_alone(virga, remote):
     remote("shutdown-vmm")
 
 
+def test_counters_and_metrics_are_printed(virga, remote):
+    virga("--api-socket", f"path={remote.path}")
+    assert remote("metrics").endswith("# EOF\n")
+    remote("create", say=machine("park"))
+    remote("boot")
+    assert json.loads(remote("counters"))["__rng"]["read_bytes"] == 0
+    remote("shutdown-vmm")
+
+
+def test_events_are_printed_as_they_come_until_the_end(virga, remote):
+    vm = virga("--api-socket", f"path={remote.path}")
+    events = remote.start("events")
+    while "virga_event_subscribers 1\n" not in remote("metrics"):
+        pass
+    remote("create", say=machine("park"))
+    remote("boot")
+    seen = []
+    while "booted" not in seen:
+        line = events.stdout.readline()
+        seen += [json.loads(line)["event"]] if line.strip() else []
+    remote("shutdown-vmm")
+    assert vm.wait() == 0
+    rest, errors = events.communicate(timeout=SECONDS)
+    assert '"shutdown"' in rest or '"deleted"' in rest
+    assert (events.returncode, errors) == (0, "")
+
+
 def test_it_waits_for_a_server_that_is_being_started(virga, remote):
     early = remote.start("ping")
     virga("--api-socket", f"path={remote.path}")
@@ -205,32 +233,35 @@ def test_descriptors_of_a_configuration_are_passed(remote, work):
         f.close()
 
 
-def unit_command(key, work, options):
-    """The commands of a key of the unit template as words, for an instance whose files are in `work`."""
-    found = []
-    for line in UNIT.read_text().splitlines():
-        if line.startswith(f"{key}="):
-            line = line[len(key) + 1:].removeprefix("-").replace("/run/virga/%i", work)
-            line = line.replace("/usr/bin/virga-remote", remote_binary()).replace("$VIRGA_OPTIONS", options)
-            found.append(shlex.split(line))
-    return found
+def unit_command(key, work, options="", pid=0):
+    """The command of a key of the unit template as words, for an instance whose files are in `work`."""
+    text = UNIT.read_text().replace("\\\n", "")
+    line = re.search(rf"^{key}=-?(.*)", text, re.M).group(1).replace("/run/virga/%i", work)
+    line = line.replace("/usr/bin/virga-remote", remote_binary()).replace("$VIRGA_OPTIONS", options)
+    return shlex.split(line.replace("${MAINPID}", str(pid)))
 
 
 def test_commands_of_the_unit_start_and_stop_a_machine(virga, work):
     """systemd itself is not there to ask; what it would run is run."""
     options = f"--kernel {guest_file('guest.elf')} --cmdline 'acpi park' --memory size=64M --console off"
-    start, = unit_command("ExecStart", work, options)
+    start = unit_command("ExecStart", work, options)
     assert start[0] == "/usr/bin/virga"
     vm = virga(*start[1:])
     remote = Remote(f"{work}/api.sock")
     while remote.state() != "Running":
         pass
-    button, wait = unit_command("ExecStop", work, "")
-    assert subprocess.run(button, check=False, timeout=SECONDS).returncode == 0
-    assert wait[:2] == ["/usr/bin/timeout", "60"] and "--pid=${MAINPID}" in wait
+    pid = json.loads(remote("ping"))["pid"]
     # The guest is deaf to its button; that it goes is waited for, and what follows is the signal.
-    assert remote.state() == "Running"
-    waiter = subprocess.Popen([word.replace("${MAINPID}", str(json.loads(remote("ping"))["pid"])) for word in wait])
+    stop = subprocess.Popen(unit_command("ExecStop", work, pid=pid))
+    with pytest.raises(subprocess.TimeoutExpired):
+        stop.wait(0.5)
     vm.stop()
     assert vm.status == 0
-    assert waiter.wait(SECONDS) == 0
+    assert stop.wait(SECONDS) == 0
+
+
+def test_the_unit_waits_for_no_guest_where_there_is_none(virga, work):
+    virga(*unit_command("ExecStart", work)[1:])
+    pid = json.loads(Remote(f"{work}/api.sock")("ping"))["pid"]
+    stop = subprocess.run(unit_command("ExecStop", work, pid=pid), check=False, timeout=SECONDS, capture_output=True)
+    assert stop.returncode == 1 and b"power-button was refused with 404" in stop.stderr
