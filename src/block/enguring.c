@@ -49,6 +49,7 @@ struct uring {
 	unsigned int fresh;		  /* filled, not handed over */
 	bool on;			  /* the ring has been switched on */
 	bool read_at_once, write_at_once; /* the file system knows RWF_NOWAIT */
+	bool device_keeps;		  /* a device that makes no holes, but may discard */
 	uint64_t suspect_until;		  /* slow writes are looked at more closely until then */
 	uint64_t slow_until, slow_ns;	  /* writes take the ring until then; for so long */
 };
@@ -228,7 +229,7 @@ static int64_t at_once(struct blkq *q, struct blk_io *io)
 	bool *known = op == BLK_READ ? &u->read_at_once : &u->write_at_once;
 	int64_t r;
 
-	if (op == BLK_DISCARD && q->img->device)
+	if (op == BLK_DISCARD && u->device_keeps)
 		return sync_step(q->img, io, 0); /* the ring has no operation for it */
 	if ((op != BLK_READ && op != BLK_WRITE) || q->img->direct)
 		return STEP_LATER;
@@ -264,6 +265,16 @@ static void switch_on(struct uring *u)
 		log_error("io_uring cannot be switched on: %s", strerror(errno));
 }
 
+/* A hole is a discard and more, and may take seconds, so it is asked for first. A device that makes
+ * none is told by a plain call what it may forget, and the queue waits. */
+static int64_t judged(struct blkq *q, const struct blk_io *io, int64_t res)
+{
+	if (res != -EOPNOTSUPP || io->step.op != BLK_DISCARD || !q->img->device)
+		return res;
+	q->uring->device_keeps = true;
+	return -EAGAIN;
+}
+
 static void collect(struct blkq *q)
 {
 	struct uring *u = q->uring;
@@ -275,7 +286,7 @@ static void collect(struct blkq *q)
 
 		io_uring_cqe_seen(&u->ring, c);
 		u->room++;
-		blkq_stepped(q, io, res);
+		blkq_stepped(q, io, judged(q, io, res));
 	}
 }
 

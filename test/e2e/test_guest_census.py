@@ -53,7 +53,8 @@ SCENES = {
     "sync direct": ("blk", ["--disk", FILE + ",direct=on,_disable_io_uring=on,_disable_aio=on"], {}),
     "queues": ("blk", ["--disk", DISK + ",num_queues=2,queue_affinity=[0@[0],1@[0]],sparse=off,readonly=off"],
                {"cpus": 2}),
-    "block device": ("blk blkdiscard", ["--disk", "path={loop},direct=on"], {"loop": True}),
+    "block device": ("blk blkdiscard", ["--disk", "path={loop},direct=on,_disable_io_uring=on"],
+                     {"loop": True}),
     "readonly": ("blk", ["--disk", DISK + ",readonly=on"], {}),
     "limits": ("rateblk warm=50 ms=200", [
         "--disk", DISK + "," + LIMIT, "--rate-limit-group", "id=g," + LIMIT, "--disk", FILE + ",rate_limit_group=g"], {}),
