@@ -14,6 +14,9 @@
  *	IOCTL(REQUEST)				CALL_ARG(ioctl, 1, REQUEST)
  *	IOCTL_FIRST(REQUEST)			the same, judged before all others: for the one that is made all the time
  *
+ * OWN_PROCESS as a value stands for the number of the process that loads the program: a number that nothing else
+ * has is in its place until then.
+ *
  * A last word in quotes says why the row is there though no test on our own hosts needs it:
  *
  *	CALL(epoll_pwait2, "newer C libraries")
@@ -52,6 +55,8 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+
+#define OWN_PROCESS 0x6f776e70
 
 static const struct constant {
 	const char *name;
@@ -520,6 +525,7 @@ int main(int argc, char **argv)
 		free(profiles[i].rules.at);
 	}
 	fprintf(out, "};\nconst unsigned int seccomp_filter_count = %zu;\n", count);
+	fprintf(out, "const unsigned int seccomp_own_process = 0x%x;\n", OWN_PROCESS);
 	names_print(out, arch);
 	free(common.at);
 	if (ferror(out) || fclose(out) || ferror(told) || fclose(told))

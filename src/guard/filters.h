@@ -15,6 +15,9 @@ struct seccomp_filter {
 extern const struct seccomp_filter seccomp_filters[];
 extern const unsigned int seccomp_filter_count;
 
+/* Where a program compares with this, it means the number of the process that loads it. */
+extern const unsigned int seccomp_own_process;
+
 /* By number; NULL where there is none. */
 #define SECCOMP_CALLS 1024
 extern const char *const seccomp_calls[SECCOMP_CALLS];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Loading of filters, and the handler that names who called what. The programs are constant
- * (guard/filters.h) and made for trapping; the other ways exchange the trap for another answer in a
- * copy.
+ * (guard/filters.h) and made for trapping; what is loaded is a copy with the process's own number, in
+ * which the other ways exchange the trap for another answer.
  *
  * Runs in the thread that is being confined; the handler in the thread that broke its profile,
  * where only what a signal handler may do is done. See seccomp(2).
@@ -126,15 +126,19 @@ static int load(const struct sock_filter *code, unsigned short len)
 	return errno;
 }
 
-/* The same program with another answer to what it does not allow. */
+/* The program with this process's number in it, and an answer to what it does not allow. */
 static int load_with_answer(const struct seccomp_filter *f, uint32_t answer)
 {
 	AUTO_FREE struct sock_filter *code = mem_array(f->len, sizeof(*code));
+	uint32_t own = (uint32_t)getpid();
 
 	memcpy(code, f->code, f->len * sizeof(*code));
-	for (unsigned int i = 0; i < f->len; i++)
+	for (unsigned int i = 0; i < f->len; i++) {
 		if (code[i].code == (BPF_RET | BPF_K) && code[i].k == SECCOMP_RET_TRAP)
 			code[i].k = answer;
+		if (code[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && code[i].k == seccomp_own_process)
+			code[i].k = own;
+	}
 	return load(code, f->len);
 }
 
@@ -154,7 +158,7 @@ static int confine(const char *profile)
 	case SECCOMP_WAY_ERRNO:
 		return load_with_answer(f, SECCOMP_RET_ERRNO | EPERM);
 	default:
-		return load(f->code, f->len);
+		return load_with_answer(f, SECCOMP_RET_TRAP);
 	}
 }
 

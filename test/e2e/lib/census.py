@@ -73,6 +73,9 @@ def said(args, known):
 
 # --- system calls ---
 
+OWN_PROCESS = 0x6f776e70  # tools/mkfilter.c: stands for the number of the process that is traced
+
+
 @dataclass
 class Row:
     profile: str
@@ -90,7 +93,7 @@ class Row:
             return False
         if self.arg is None:
             return True
-        return self.arg < len(args) and args[self.arg] & self.mask == self.value
+        return self.arg < len(args) and self.value in (OWN_PROCESS, args[self.arg] & self.mask)
 
 
 class Rows:

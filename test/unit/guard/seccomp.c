@@ -197,8 +197,21 @@ static int code_pages(void)
 	return 0;
 }
 
+static int signals_abroad(void)
+{
+	pid_t other = getppid();
+
+	confined("blk");
+	if (syscall(SYS_tgkill, getpid(), gettid(), 0))
+		return 2;
+	if (syscall(SYS_tgkill, other, other, 0) != -1 || errno != EPERM)
+		return 3;
+	return 0;
+}
+
 TEST(seccomp_looks_at_arguments)
 {
+	assert_int_equal(WEXITSTATUS(in_child(SECCOMP_WAY_ERRNO, signals_abroad).status), 0);
 	assert_int_equal(WEXITSTATUS(in_child(SECCOMP_WAY_ERRNO, sockets_of_control).status), 0);
 	if (SANITIZED)
 		return; /* their rows allow ioctl and mmap whole */
