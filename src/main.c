@@ -43,6 +43,7 @@ struct program {
 	struct loop_fd signals;
 	int signal_fd;
 	struct vmm *vmm;
+	const char *sockets[3]; /* that we listen on; ended by NULL */
 	struct apisock *sock;
 	struct api *api;
 	struct dbus *dbus;
@@ -239,6 +240,17 @@ static int make_vm(struct program *p, struct err *e)
 	return vmm_do_now(p->vmm, VMM_BOOT, NULL, e);
 }
 
+static void list_sockets(struct program *p)
+{
+	const struct vmm_conf *c = &p->cli.vmm;
+	unsigned int n = 0;
+
+	if (c->api_socket && c->api_socket->path)
+		p->sockets[n++] = c->api_socket->path;
+	if (c->gdb)
+		p->sockets[n++] = c->gdb->path;
+}
+
 static int check(const struct program *p, struct err *e)
 {
 	if (begins_empty(p))
@@ -249,9 +261,14 @@ static int check(const struct program *p, struct err *e)
 static int run(struct program *p, struct err *e)
 {
 	const struct vmm_up up = {
-		.rest = on_rest, .end = on_end, .is_ending = is_ending, .arg = p
+		.rest = on_rest,
+		.end = on_end,
+		.is_ending = is_ending,
+		.arg = p,
+		.sockets = p->sockets,
 	};
 
+	list_sockets(p);
 	p->why = e;
 	if (conf_check_vmm(&p->cli.vmm, e) < 0 || start_words(&p->cli.vmm, e) < 0 ||
 	    check(p, e) < 0)

@@ -260,7 +260,7 @@ const char *doc_program(const char *argv0)
 }
 
 const char *const doc_features[] = {
-	"kvm", "io_uring", "seccomp", "landlock",
+	"kvm",	    "io_uring", "seccomp", "landlock",
 #ifdef VIRGA_DBUS
 	"dbus_api",
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The rules of Landlock for a VM. Paths of the configuration are read off its rows; here stands what
- * no row names: files of the host that a kind of device is made with. Consoles, logs, events and
- * /dev/kvm are open already and need none. See confine.h.
+ * no row names: files of the host that a kind of device is made with. Consoles, logs and
+ * events are open already and need none. See confine.h.
  */
 #include "vm/confine.h"
 
@@ -34,6 +34,12 @@ static bool has_disk(const struct vm_conf *c)
 	return c->disks.count;
 }
 
+static bool always(const struct vm_conf *c)
+{
+	(void)c;
+	return true;
+}
+
 static bool has_host_node(const struct vm_conf *c)
 {
 	for (uint32_t i = 0; i < c->memory.zones.count; i++)
@@ -46,6 +52,8 @@ static const struct {
 	const char *path, *access;
 	bool (*is_wanted)(const struct vm_conf *c);
 } host_paths[] = {
+	/* for the VM after this one */
+	{ "/dev/kvm", "rw", always },
 	{ "/dev/net/tun", "rw", has_tap },
 	/* limits of block devices; /sys/dev/block has links to these */
 	{ "/sys/devices", "r", has_disk },
@@ -95,7 +103,7 @@ static int add_users(struct landlock_rules *r, const struct vm_conf *c, struct e
 	return 0;
 }
 
-int vm_confine(const struct vm_conf *c, struct err *e)
+int vm_confine(const struct vm_conf *c, const char *const *sockets, struct err *e)
 {
 	AUTO_FREE char **paths = mem_array(c->net.count, sizeof(paths[0]));
 	struct landlock_rules r = { 0 };
@@ -110,6 +118,8 @@ int vm_confine(const struct vm_conf *c, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(host_paths); i++)
 		if (host_paths[i].is_wanted(c))
 			landlock_rules_add(&r, host_paths[i].path, host_paths[i].access);
+	for (; sockets && *sockets; sockets++)
+		landlock_rules_add(&r, *sockets, "rm");
 	add_macvtaps(&r, c, paths);
 	result = add_users(&r, c, e);
 	if (!result)

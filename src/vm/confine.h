@@ -10,6 +10,7 @@
 #include "conf/conf.h"
 
 /* Confines the control thread and the threads that it makes from now on, for good; without
- * --landlock it does nothing. Once, when consoles and /dev/kvm are open and before the machine is
- * built; a reboot builds the next one under the same rules. */
-MUST int vm_confine(const struct vm_conf *c, struct err *e);
+ * --landlock it does nothing. sockets (ended by NULL, or NULL) are paths where the program itself
+ * listens, and removes what it made at its end. When consoles and /dev/kvm are open and before the machine
+ * is built; a reboot builds the next one under the same rules, and so is another VM. */
+MUST int vm_confine(const struct vm_conf *c, const char *const *sockets, struct err *e);

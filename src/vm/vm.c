@@ -202,7 +202,7 @@ int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct
 	*conf = (struct vm_conf){ 0 };
 	conf_make_ids(&v->conf, &v->next_id);
 	if (conf_make_macs(&v->conf, e) < 0 || hv_open(&v->hv, e) < 0 ||
-	    chars_open(&v->chars, &v->conf, e) < 0 || vm_confine(&v->conf, e) < 0) {
+	    chars_open(&v->chars, &v->conf, e) < 0 || vm_confine(&v->conf, up->sockets, e) < 0) {
 		vm_free(v);
 		return -1;
 	}

@@ -40,6 +40,8 @@ struct vm_up {
 	 * matter */
 	void (*stopped)(void *arg);
 	void *arg;
+	/* paths where the program listens, ended by NULL, for vm/confine; or NULL */
+	const char *const *sockets;
 };
 
 /* Takes conf over (also on failure) and leaves *conf empty; it has been checked. Opens consoles,

@@ -84,7 +84,9 @@ static void turned(struct vmm *m)
 
 static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
 {
-	const struct vm_up up = { .asked = on_asked, .stopped = on_stopped, .arg = m };
+	const struct vm_up up = {
+		.asked = on_asked, .stopped = on_stopped, .arg = m, .sockets = m->up.sockets
+	};
 	const struct vm_conf *c = args;
 
 	(void)w;

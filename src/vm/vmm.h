@@ -59,6 +59,8 @@ struct vmm_up {
 	/* while the control thread itself carries out something long: is it to be broken off? */
 	bool (*is_ending)(void *arg);
 	void *arg;
+	/* paths where the program listens, and removes what it made: ended by NULL, borrowed; or NULL */
+	const char *const *sockets;
 };
 
 /* Called once, in the control loop and never inside vmm_do. e is NULL when all went well. */

@@ -8,7 +8,6 @@ import pytest
 
 from lib.guest import guest, guest_file, pattern_disk, start_guest  # noqa: F401 (fixtures)
 from lib.virga import binary
-from test_guest_net import ns  # noqa: F401 (fixture)
 
 
 @pytest.fixture

@@ -252,6 +252,18 @@ def test_a_signal_ends_a_program_whose_boot_prefaults(served, work):
     assert not os.path.exists(f"{work}/api")
 
 
+def test_a_confined_program_lives_on_and_removes_its_socket(served, work):
+    vm, api = served
+    config = small_config("park", landlock_enable=True, disks=[{"path": sparse(f"{work}/disk", 1)}])
+    for _ in range(2):
+        api.put("vm.create", config)
+        for verb in ("boot", "reboot", "pause", "resume", "shutdown", "boot", "delete"):
+            api.put(f"vm.{verb}")
+    api.put("vmm.shutdown")
+    assert vm.wait() == 0
+    assert set(os.listdir(work)) <= {"disk", "said"}
+
+
 @pytest.mark.parametrize("stays", [False, True])
 def test_a_guests_power_off_ends_the_program_unless_told_otherwise(virga, work, stays):
     vm = virga("--api-socket", f"path={work}/api", *(["--no-shutdown"] if stays else []), overhead=False)
