@@ -431,3 +431,14 @@ def test_a_path_has_one_owner_and_is_free_after_his_death(virga, work):
         assert api.get("vmm.ping")["pid"] == third.pid
     assert third.stop() == 0
     assert not os.path.exists(path) and not os.path.exists(path + ".lock")
+
+
+def test_nothing_is_left_of_a_confined_program(virga, work):
+    """It is confined by vm.create, and yet removes what it has made."""
+    vm = virga("--api-socket", f"path={work}/api", "--gdb", f"path={work}/gdb", overhead=False)
+    with Api(f"{work}/api") as api:
+        api.put("vm.create", small_config(landlock_enable=True))
+        api.put("vm.boot")
+        api.put("vmm.shutdown")
+    assert vm.wait() == 0
+    assert os.listdir(work) == []
