@@ -92,6 +92,7 @@ def test_libvirt_drives_a_vm_from_its_first_word_to_its_last(virga, work, tmp_pa
     api.send_raw(b"GET /api/v1/vmm.ping HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n")
     ping = api.answer()
     assert ping.code == 200 and ping.json["pid"] == vm.pid
+    assert version == f"cloud-hypervisor v{ping.json['version']}\n"
     pattern_disk(tmp_path / "disk")
     body = json.dumps({
         "cpus": {"boot_vcpus": 1, "max_vcpus": 1}, "memory": {"size": 128 << 20},
