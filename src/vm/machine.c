@@ -123,7 +123,9 @@ static int build_board(struct machine *m, struct err *e)
 	pci.irqs = b->irqs;
 	if (pci_host_new(&b->pci, &pci, e) < 0)
 		return -1;
-	return loop_new(&b->io, "io", e);
+	if (loop_new(&b->io, "io", e) < 0)
+		return -1;
+	return loop_start(b->io, "io", e);
 }
 
 static void load(void *arg)
@@ -276,10 +278,7 @@ static int start_vcpu(struct machine *m, uint32_t i, struct err *e)
  * INIT which comes before one has its thread waits there. */
 int machine_start(struct machine *m, struct err *e)
 {
-	/* Before its loop has a thread, so that nobody waits for one. */
 	tty_attach(m->args.chars->tty, m->board.io);
-	if (loop_start(m->board.io, "io", e) < 0)
-		return -1;
 	for (uint32_t i = 0; i < m->vcpus && !vcpus_halted(&m->team); i++) {
 		if (start_vcpu(m, i, e) < 0)
 			return -1;
