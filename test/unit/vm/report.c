@@ -58,7 +58,8 @@ static void make(struct machine *m)
 
 	*m = (struct machine){ .vcpu[1].counts = { .io = 7, .halt = 2 } };
 	rig_init(&m->r);
-	desc_default(&rng_desc, &rng);
+	if (!rng.src)
+		desc_default(&rng_desc, &rng);
 	add(m, &serial_class.dev, "__serial", &serial);
 	add(m, &pvpanic_class.dev, "__pvpanic", NULL);
 	add(m, &rng_class.dev, "__rng", &rng);
