@@ -21,6 +21,8 @@
 #define TEXT_MAX KIB(16) /* of one read */
 #define PAGE KIB(4)
 #define LOOK_PAGES 256 /* at a time */
+/* A larger mapping is none of ours but a sanitizer's shadow, and would take for ever. */
+#define MAPPING_MAX MIB(256)
 
 void footprint_init(struct footprint *f)
 {
@@ -89,7 +91,7 @@ static void look_at_mapping(struct own *o, const struct report *r, const char *l
 		return;
 	if (inode)
 		o->files += to - from;
-	else if (may[3] == 'p')
+	else if (may[3] == 'p' && to - from <= MAPPING_MAX)
 		o->anonymous += in_memory(from, to);
 }
 
