@@ -11,8 +11,8 @@ import statistics
 import subprocess
 import time
 
-ASKS = 2000
-ASKS_AT_ONCE = 200
+ASKS = 1000
+ASKS_AT_ONCE = 50
 MIB = 1 << 20
 PREFAULT_MIB = 8192
 LIMIT_S = 120
@@ -113,7 +113,8 @@ def measure_virga(r, tools, load_type, virga, path):
         load = load_type()
         note(r, virga.name, "vm.info of a guest at rest", asked(tools, "http", path, ASKS), load.take())
         done(put(path, "vm.delete"))
-        done(put(path, "vm.create", config(tools["guest"], prefault_mib(), True)))
+        mib = prefault_mib()
+        done(put(path, "vm.create", config(tools["guest"], mib, True)))
         load = load_type()
         boot, took, from_s = put(path, "vm.boot"), [], time.monotonic()
         boot.setblocking(False)
@@ -124,7 +125,7 @@ def measure_virga(r, tools, load_type, virga, path):
                 break
             except BlockingIOError:
                 pass
-        r.add("api", virga.name, f"boot of {prefault_mib()} MiB, prefaulted", time.monotonic() - from_s, "s")
+        r.add("api", virga.name, f"boot of {mib} MiB, prefaulted", time.monotonic() - from_s, "s")
         note(r, virga.name, "vm.info during such a boot", took, load.take())
         done(put(path, "vm.delete"))
 
