@@ -198,3 +198,5 @@ def test_every_answer_is_one_that_was_promised(virga, work, state):
     judge.api.put("vmm.shutdown")
     judge.api.close()
     assert vm.wait() == 0
+    for name in os.listdir(work):  # what consoles and core dumps were told to write to
+        os.unlink(f"{work}/{name}")
