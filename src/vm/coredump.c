@@ -64,18 +64,21 @@ static uint64_t ram_at(const struct dump *d)
 
 /* --- writing --- */
 
-static int write_at(const struct dump *d, const void *p, size_t len, uint64_t off, struct err *e)
+static int write_at(const struct dump *d, void *p, size_t len, uint64_t off, struct err *e)
 {
-	struct kiov k = kiov_of((void *)(uintptr_t)p, len);
+	uint8_t *at = p;
 
-	while (kiov_len(&k)) {
+	while (len) {
+		struct kiov k = kiov_of(at, len);
 		ssize_t n = pwritev(d->fd, &k.v, 1, (off_t)off);
 
 		if (n < 0 && errno != EINTR)
 			return err_os(e, ERR_IO, "write %s", d->path);
-		if (n > 0 && kiov_slice(&k, 1, (size_t)n, kiov_len(&k) - (size_t)n, &k, 1) < 0)
-			break;
-		off += n > 0 ? (uint64_t)n : 0;
+		if (n > 0) {
+			at += n;
+			off += (uint64_t)n;
+			len -= (size_t)n;
+		}
 	}
 	return 0;
 }
@@ -85,7 +88,7 @@ static int write_headers(const struct dump *d, struct err *e)
 	unsigned int regions = gmem_regions(d->mem);
 	AUTO_FREE Elf64_Phdr *p = mem_array(1 + regions, sizeof(*p));
 	uint64_t off = ram_at(d);
-	const Elf64_Ehdr h = {
+	Elf64_Ehdr h = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
 			     EV_CURRENT },
 		.e_type = ET_CORE,

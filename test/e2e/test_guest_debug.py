@@ -4,10 +4,8 @@
 Some hosts' KVM stops the guest's ring 0 only, so that is where points are set and steps are made here; the tiny guest is
 there for its services: gate.S.
 """
-import json
 import os
 import re
-import resource
 import shutil
 import struct
 import subprocess
@@ -314,5 +312,206 @@ def test_the_api_sees_the_debugger_and_pause_is_a_thing_of_its_own(start_guest, 
     g.close()
     time.sleep(0.3)
     assert api.state() == "Running"
+    api.put("vmm.shutdown")
+    assert vm.wait(30) == 0
+
+
+# --- core files ---
+
+SEGMENTS = "cs ds es fs gs ss ldt tr gdt idt".split()
+GENERAL = "rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags".split()
+
+
+class Core:
+    """A core file read as crash and its like do: notes, then memory by physical and by virtual address."""
+
+    def __init__(self, path):
+        with open(path, "rb") as f:
+            self.data = f.read()
+        ident = struct.unpack_from("<16sHHIQQQIHHHHHH", self.data)
+        assert ident[0][:7] == b"\x7fELF\x02\x01\x01" and ident[1:4] == (4, 62, 1)
+        self.loads, self.notes = [], []
+        for i in range(ident[10]):
+            kind, _, off, _, physical, size, _, _ = struct.unpack_from("<IIQQQQQQ", self.data, ident[5] + i * ident[9])
+            if kind == 1:
+                self.loads.append((physical, off, size))
+            else:
+                assert kind == 4
+                self.read_notes(off, off + size)
+
+    def read_notes(self, at, end):
+        while at < end:
+            name_size, size, kind = struct.unpack_from("<III", self.data, at)
+            name = self.data[at + 12:at + 12 + name_size].rstrip(b"\0").decode()
+            at += 12 + (name_size + 3) // 4 * 4
+            self.notes.append((name, kind, self.data[at:at + size]))
+            at += (size + 3) // 4 * 4
+        assert at == end
+
+    def cpus(self):
+        """{register: value} of each processor, out of its QEMU note; segments are (selector, base)."""
+        for name, _, data in self.notes:
+            if name != "QEMU":
+                continue
+            version, size = struct.unpack_from("<II", data)
+            assert version == 1 and size == len(data) == 440
+            regs = dict(zip(GENERAL, struct.unpack_from("<18Q", data, 8)))
+            for i, segment in enumerate(SEGMENTS):
+                selector, _, _, _, base = struct.unpack_from("<IIIIQ", data, 152 + 24 * i)
+                regs[segment] = (selector, base)
+            regs.update(zip(["cr0", "cr1", "cr2", "cr3", "cr4", "kernel_gs_base"], struct.unpack_from("<6Q", data, 392)))
+            yield regs
+
+    def physical(self, address, size):
+        for base, off, length in self.loads:
+            if base <= address and address + size <= base + length:
+                return self.data[off + address - base:off + address - base + size]
+        raise KeyError(f"0x{address:x} is not in the dump")
+
+    def virtual(self, regs, address, size):
+        out = b""
+        while size:
+            table, shift = regs["cr3"] & ~0xfff, 48 if regs["cr4"] & 0x1000 else 39
+            while True:
+                entry = struct.unpack("<Q", self.physical(table + 8 * (address >> shift & 511), 8))[0]
+                if not entry & 1:
+                    raise KeyError(f"0x{address:x} is not mapped")
+                table = entry & 0xffffffffff000
+                if shift == 12 or entry & 0x80:
+                    break
+                shift -= 9
+            n = min(size, (1 << shift) - address % (1 << shift))
+            out += self.physical((table & ~((1 << shift) - 1)) + address % (1 << shift), n)
+            address, size = address + n, size - n
+        return out
+
+
+def parked(start_guest, work, *args, words="park", gdb=False, **named):
+    vm = start_guest(words, "--api-socket", f"{work}/api", *args, **named)
+    api = Api(f"{work}/api")
+    if gdb:
+        GdbRemote(f"{work}/gdb").close()
+    vm.wait_for_in(vm.serial_path, "R3 PARKED")
+    return vm, api
+
+
+def dump(api, path):
+    return api.ask("PUT", "vm.coredump", {"destination_url": f"file://{path}"})
+
+
+@pytest.mark.parametrize("shared", ["on", "off"])
+def test_a_core_has_what_the_guest_had_and_costs_no_more(start_guest, work, tmp_path, symbols, shared):
+    token = f"token={shared}{os.getpid()}"
+    vm, api = parked(start_guest, work, words=f"smp=2 park {token}", cpus=2, memory=f"4G,shared={shared}")
+    assert dump(api, f"{tmp_path}/core").code == 204
+    assert api.state() == "Running"
+    assert os.listdir(tmp_path).count("core.part") == 0
+    st = os.stat(f"{tmp_path}/core")
+    assert st.st_size > 4 << 30 and st.st_blocks * 512 < 16 << 20 and st.st_mode & 0o777 == 0o600, st
+    said = subprocess.run(["gdb", "-q", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", "info threads", "-ex",
+                           "info registers rip", "-ex", f"x/2gx {symbols['entry']}", "-ex", "p $cs", "-c", f"{tmp_path}/core"],
+                          capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^\* 1 +LWP 1", said, re.M) and re.search(r"^ +2 +LWP 2", said, re.M), said
+    assert re.search(rf"^rip +0x{symbols['k_hlt'] + 2:x} ", said, re.M) and "= 16" in said, said
+    assert f"0x{symbols['entry']:x}:\t0x0000000000000001" in said, said
+    api.put("vmm.shutdown")
+    assert vm.wait(30) == 0
+
+
+def test_a_walk_through_the_cores_page_tables_finds_the_guests_words(start_guest, work, tmp_path, symbols):
+    token = f"token={os.getpid()}"
+    vm, api = parked(start_guest, work, words=f"smp=2 park {token}", cpus=2)
+    api.put("vm.pause")
+    assert dump(api, f"{tmp_path}/core").code == 204
+    assert api.state() == "Paused"
+    core = Core(f"{tmp_path}/core")
+    assert [(name, kind, len(data)) for name, kind, data in core.notes] == [("CORE", 1, 336), ("QEMU", 0, 440)] * 2
+    cpus = list(core.cpus())
+    for regs in cpus:
+        assert regs["cr3"] == symbols["pml4"] and regs["cr0"] & 0x80000001 == 0x80000001
+        assert regs["gdt"][1] == symbols["gdt"] and regs["cs"][0] == 0x10
+    info = struct.unpack("<Q", core.virtual(cpus[0], symbols["entry"] + 8, 8))[0]
+    words = struct.unpack("<Q", core.virtual(cpus[0], info + 24, 8))[0]
+    assert core.virtual(cpus[1], words, 64).split(b"\0")[0].decode() == f"smp=2 park {token}"
+    assert core.physical(symbols["gdt"], 16) == core.virtual(cpus[0], symbols["gdt"], 16)
+    api.put("vmm.shutdown")
+    assert vm.wait(30) == 0
+
+
+def test_a_core_that_cannot_be_written_leaves_nothing(start_guest, work, tmp_path):
+    vm, api = parked(start_guest, work)
+    for url, code, words in (("/tmp/x", 400, "file://PATH"), ("file://", 400, "file://PATH"), ("http://x/y", 400, "file://PATH"),
+                             (f"file://{tmp_path}/absent/core", 500, "No such file"), (f"file://{tmp_path}", 409, "is there already"),
+                             ("file:///proc/core", 500, "")):
+        answer = api.ask("PUT", "vm.coredump", {"destination_url": url})
+        assert answer.code == code and words in answer.error, (url, answer)
+        assert api.state() == "Running"
+    os.mkdir(f"{tmp_path}/small")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "none", f"{tmp_path}/small"], check=True)
+    try:
+        answer = dump(api, f"{tmp_path}/small/core")
+        assert answer.code == 500 and "No space left" in answer.error, answer
+        assert os.listdir(f"{tmp_path}/small") == [] and api.state() == "Running"
+    finally:
+        subprocess.run(["umount", f"{tmp_path}/small"], check=True)
+    with open(f"{tmp_path}/theirs", "w", encoding="ascii") as f:
+        f.write("theirs")
+    assert dump(api, f"{tmp_path}/theirs").code == 409
+    assert open(f"{tmp_path}/theirs", encoding="ascii").read() == "theirs"
+    with open(f"{tmp_path}/core.part", "w", encoding="ascii"):
+        pass
+    answer = dump(api, f"{tmp_path}/core")
+    assert answer.code == 409 and "remove it" in answer.error, answer
+    os.unlink(f"{tmp_path}/core.part")
+    assert dump(api, f"{tmp_path}/core").code == 204
+    api.put("vmm.shutdown")
+    assert vm.wait(30) == 0
+
+
+def test_a_core_dump_is_a_job_and_can_be_broken_off(start_guest, work, tmp_path):
+    vm, api = parked(start_guest, work, memory="3G")
+    answer = api.ask("PUT", "vm.coredump", {"destination_url": f"file://{tmp_path}/core"}, [("Prefer", "respond-async")])
+    assert answer.code == 202, answer
+    job = answer.json["id"]
+    assert api.ask("PUT", f"jobs/{job}/cancel").code in (200, 204)
+    end = time.monotonic() + 20 * PATIENCE
+    while (state := api.get(f"jobs/{job}"))["state"] == "Running":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert state["state"] == "Cancelled", state
+    assert [name for name in os.listdir(tmp_path) if name.startswith("core")] == []
+    assert api.state() == "Running"
+    api.put("vmm.shutdown")
+    assert vm.wait(30) == 0
+
+
+def test_landlock_lets_a_core_be_written_where_a_rule_says_so(start_guest, work, tmp_path):
+    os.mkdir(f"{tmp_path}/cores")
+    vm, api = parked(start_guest, work, "--landlock", "--landlock-rules", f"path={tmp_path}/cores,access=rw", "--gdb",
+                     f"path={work}/gdb", gdb=True)
+    answer = dump(api, f"{tmp_path}/core")
+    assert answer.code == 500 and "Permission denied" in answer.error, answer
+    assert dump(api, f"{tmp_path}/cores/core").code == 204
+    assert os.listdir(f"{tmp_path}/cores") == ["core"]
+    api.put("vmm.shutdown")
+    assert vm.wait(30) == 0
+
+
+def test_a_core_is_dumped_while_a_debugger_waits(start_guest, work, tmp_path, symbols):
+    vm = start_guest("park", "--gdb", f"path={work}/gdb", "--api-socket", f"{work}/api")
+    api = Api(f"{work}/api")
+    g = GdbRemote(f"{work}/gdb")
+    assert g.ask("?") == "T05thread:1;"
+    assert dump(api, f"{tmp_path}/core").code == 204
+    assert api.state() == "BreakPoint"
+    assert g.register("rip") == symbols["pvh_start"]
+    assert next(Core(f"{tmp_path}/core").cpus())["rip"] == symbols["pvh_start"]
+    g.send("vCont;c")
+    vm.wait_for_in(vm.serial_path, "R3 PARKED")
+    assert dump(api, f"{tmp_path}/core2").code == 204
+    assert api.state() == "Running"
+    g.interrupt()
+    assert g.reply() == "T02thread:1;"
+    g.close()
     api.put("vmm.shutdown")
     assert vm.wait(30) == 0
