@@ -241,6 +241,8 @@ def ask(path, requests):
             body = {"vm.add-net": {"tap": "x"}, "vm.coredump": {"destination_url": f"file://{path}.core"}}
             answer = api.ask(*request.split(), body=body.get(request.split()[1]), fds=passed)
             assert answer.code in (200, 204, 501), f"{request}: {answer}"
+            if request.endswith("coredump"):
+                os.unlink(f"{path}.core")
 
 
 def debug(path):
