@@ -108,7 +108,7 @@ static void item_default(const struct field *f, void *item)
 void desc_default(const struct desc *d, void *obj)
 {
 	memset(obj, 0, d->size);
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		char *at = (char *)obj + f->off;
 
 		if (desc_is_list(f) || desc_is_pointer(f))
@@ -130,7 +130,7 @@ static void item_free(const struct field *f, void *item)
 
 void desc_free(const struct desc *d, void *obj)
 {
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		struct row_items it = row_items(f, obj);
 
 		for (uint32_t i = 0; i < it.count && !is_plain(f); i++)
@@ -169,7 +169,7 @@ static void item_copy(const struct field *f, void *to, const void *from)
 void desc_copy(const struct desc *d, void *to, const void *from)
 {
 	memcpy(to, from, d->size);
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		struct row_items it = row_items(f, from);
 		bool apart = desc_is_list(f) || desc_is_pointer(f);
 		char *items = (char *)to + f->off;
@@ -243,7 +243,7 @@ uint32_t desc_uncovered(const struct desc *d)
 
 	if (d->has_set)
 		memset(seen + d->set_off, 1, sizeof(uint64_t));
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		bool inside =
 			desc_field_type(f) == D_OBJ && !desc_is_list(f) && !desc_is_pointer(f);
 		uint32_t whole = f->size;
@@ -308,7 +308,7 @@ static int check_values(const struct field *f, const struct row_items *it, const
 
 static int check_built(const struct desc *d, const void *obj, const char *opt, struct err *e)
 {
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		struct row_items it = row_items(f, obj);
 		enum desc_type t = desc_field_type(f);
 

@@ -249,6 +249,11 @@ struct json *desc_to_json(const struct desc *d, const void *obj);
 /* OpenAPI 3 schema of the table; nested tables are references to #/components/schemas/<name>. */
 struct json *desc_schema(const struct desc *d);
 
+/* Behind the last row; a table of free keys has none. */
+static inline const struct field *desc_end(const struct desc *d)
+{
+	return d->count ? d->fields + d->count : d->fields;
+}
 /* First byte of the struct that no row covers, or d->size when all are covered. Used by tests. */
 uint32_t desc_uncovered(const struct desc *d);
 /* Refuses with ERR_UNBUILT what is known, not in this build, and not at its default. */

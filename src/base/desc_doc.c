@@ -15,7 +15,7 @@ static void each_key(const struct desc *d, const struct field *around, desc_key_
 
 	char key[96];
 
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		if (f->flags & F_FLAT) {
 			struct field flat = *f;
 
@@ -49,7 +49,7 @@ static void tuple_syntax(struct str *out, const struct desc *d, char sep)
 {
 	bool more = false;
 
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		if (f->cli && !*f->cli)
 			continue;
 		if (more)
@@ -64,13 +64,13 @@ static void tuple_syntax(struct str *out, const struct desc *d, char sep)
 
 static void words_syntax(struct str *out, const struct desc *d)
 {
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++)
+	for (const struct field *f = d->fields; f < desc_end(d); f++)
 		str_add(out, "%s%s", f > d->fields ? "|" : "", row_cli(f));
 }
 
 static void kv_syntax(struct str *out, const struct desc *d, char sep)
 {
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		if (f > d->fields)
 			str_putc(out, sep);
 		str_add(out, "%s=", row_cli(f));

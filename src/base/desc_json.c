@@ -166,7 +166,7 @@ static int read_member(const struct field *f, void *obj, const struct json *j,
 
 static const struct field *find_key(const struct desc *d, const char *key)
 {
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		if (f->flags & F_PAD)
 			continue;
 		if (!strcmp(f->key, key))
@@ -195,7 +195,7 @@ static int unknown_key(const struct desc *d, const char *key, struct err *e)
 static int check_missing(const struct desc *d, const struct json *j, const struct strict *s,
 			 struct err *e)
 {
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		bool must = f->flags & (F_REQUIRED | F_JSON_REQUIRED);
 
 		if (s->state)
@@ -450,7 +450,7 @@ struct json *desc_schema(const struct desc *d)
 	json_set_str(s, "type", "object");
 	if (d->doc)
 		json_set_str(s, "description", d->doc);
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		if (f->flags & (F_HIDDEN | F_PAD | F_FD))
 			continue;
 		if (f->flags & (F_REQUIRED | F_JSON_REQUIRED))

@@ -22,7 +22,7 @@ static void add_schemas(struct json *schemas, const struct desc *d)
 	if (!d || json_get(schemas, d->name))
 		return;
 	json_set(schemas, d->name, desc_schema(d));
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++)
+	for (const struct field *f = d->fields; f < desc_end(d); f++)
 		add_schemas(schemas, f->sub);
 	if (d->values)
 		add_schemas(schemas, d->values->sub);

@@ -10,7 +10,7 @@
 
 static void collect(struct opt *out, uint32_t *n, const struct desc *d, bool vmm, uint32_t off)
 {
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++) {
+	for (const struct field *f = d->fields; f < desc_end(d); f++) {
 		if (f->opt) {
 			assert(*n < OPT_MAX);
 			out[(*n)++] = (struct opt){ f, d, vmm, off };

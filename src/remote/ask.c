@@ -146,7 +146,7 @@ static const struct field *find_key(const struct desc *d, const char *arg)
 {
 	size_t len = strcspn(arg, "=");
 
-	for (const struct field *f = d->fields; f < d->fields + d->count; f++)
+	for (const struct field *f = d->fields; f < desc_end(d); f++)
 		if (len > 2 && !strncmp(arg, "--", 2) && strlen(row_cli(f)) == len - 2 &&
 		    !strncmp(arg + 2, row_cli(f), len - 2))
 			return f;

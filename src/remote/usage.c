@@ -61,8 +61,7 @@ void usage_argument(struct str *out, const struct route *r)
 		desc_value_syntax(out, &r->body->fields[0]);
 		break;
 	case ROUTE_KEYS:
-		for (const struct field *f = r->body->fields; f < r->body->fields + r->body->count;
-		     f++) {
+		for (const struct field *f = r->body->fields; f < desc_end(r->body); f++) {
 			bool must = f->flags & F_REQUIRED;
 
 			str_add(out, "%s%s", f > r->body->fields ? " " : "", must ? "" : "[");

@@ -276,13 +276,15 @@ void vdev_config_write(struct vdev *v, uint32_t off, const uint8_t *data, uint32
 	pthread_mutex_lock(&v->lock);
 	for (uint32_t i = 0; i < len && off < v->config_len && i < v->config_len - off; i++) {
 		uint8_t *c = &v->config[off + i], mask = v->config_mask[off + i];
-		uint8_t now = (uint8_t)((*c & ~mask) | (data[i] & mask));
+		uint8_t was, now;
 
 		/* not touched at all: the device may be changing it */
 		if (!mask)
 			continue;
-		changed |= now != *c;
-		*c = now;
+		was = __atomic_load_n(c, __ATOMIC_RELAXED);
+		now = (uint8_t)((was & ~mask) | (data[i] & mask));
+		changed |= now != was;
+		__atomic_store_n(c, now, __ATOMIC_RELAXED);
 	}
 	if (changed && vdev_class(v)->wrote)
 		vdev_class(v)->wrote(v, off, len);

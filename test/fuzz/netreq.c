@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "../../src/dev/net.c"
+#include "../../src/dev/netpair.c"
 
 #define QUEUES 3
 

@@ -255,11 +255,12 @@ static void put_tags(struct hv_x86_fpu *f, const uint8_t *from)
 
 size_t arch_gdb_get(const struct arch_cpu *c, unsigned int n, uint8_t out[ARCH_GDB_REGISTER_MAX])
 {
-	const struct reg *r = &regs[n];
+	const struct reg *r;
 	size_t len;
 
 	if (n >= ARRAY_LEN(regs))
 		return 0;
+	r = &regs[n];
 	len = r->bits / 8;
 	memset(out, 0, len);
 	if (r->how == TAG)
@@ -271,10 +272,11 @@ size_t arch_gdb_get(const struct arch_cpu *c, unsigned int n, uint8_t out[ARCH_G
 
 bool arch_gdb_put(struct arch_cpu *c, unsigned int n, const uint8_t *bytes, size_t len)
 {
-	const struct reg *r = &regs[n];
+	const struct reg *r;
 
-	if (n >= ARRAY_LEN(regs) || len != r->bits / 8)
+	if (n >= ARRAY_LEN(regs) || len != regs[n].bits / 8)
 		return false;
+	r = &regs[n];
 	if (r->how == TAG)
 		put_tags(&c->f, bytes);
 	else
