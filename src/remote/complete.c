@@ -198,6 +198,18 @@ static void emit(FILE *f, const struct tables *t, const char *text)
 	fputs(text, f);
 }
 
+/* A script up to where its main function begins; what follows is for the caller to emit, after the
+ * names of the commands. */
+static const char *emit_opening(FILE *f, const struct tables *t, const char *script)
+{
+	static const char opening[] = "@@() {\n\t";
+	size_t len = (size_t)(strstr(script, opening) - script) + strlen(opening);
+	AUTO_FREE char *text = mem_strn(script, len);
+
+	emit(f, t, text);
+	return script + len;
+}
+
 /* In single quotes, in which bash and zsh know no escape and fish knows one. */
 static void quote(FILE *f, const char *text, const char *apostrophe)
 {
@@ -332,19 +344,17 @@ static const char bash_text[] =
 
 static void print_bash(FILE *f, const struct tables *t)
 {
+	const char *rest;
+
 	fprintf(f, "# Completion of %s for bash: printed by virga-remote --completion.\n",
 		t->program);
 	print_specs(f, t);
 	print_options(f, t);
-	for (const char *at = bash_text, *line = strstr(at, "@@() {\n\t"); line; line = NULL) {
-		AUTO_FREE char *before = mem_strn(at, (size_t)(line - at));
-
-		emit(f, t, before);
-		emit(f, t, "@@() {\n\tlocal commands='");
-		print_names(f, t, true, NULL);
-		emit(f, t, "'\n\t");
-		emit(f, t, line + strlen("@@() {\n\t"));
-	}
+	rest = emit_opening(f, t, bash_text);
+	fputs("local commands='", f);
+	print_names(f, t, true, NULL);
+	fputs("'\n\t", f);
+	emit(f, t, rest);
 	emit(f, t, "complete -F @@ ");
 	fprintf(f, "%s%s%s\n", t->program, t->also == t->program ? "" : " ",
 		t->also == t->program ? "" : t->also);
@@ -412,29 +422,26 @@ static const char zsh_text[] = "@@_value() {\n"
 static void print_zsh(FILE *f, const struct tables *t)
 {
 	bool two = t->also != t->program;
+	const char *rest;
 
 	fprintf(f,
 		"#compdef %s%s%s\n# Completion of %s for zsh: printed by virga-remote --completion.\n",
 		t->program, two ? " " : "", two ? t->also : "", t->program);
 	print_specs(f, t);
 	print_options(f, t);
-	for (const char *at = zsh_text, *line = strstr(at, "@@() {\n\t"); line; line = NULL) {
-		AUTO_FREE char *before = mem_strn(at, (size_t)(line - at));
+	rest = emit_opening(f, t, zsh_text);
+	fputs("local -a commands=(\n", f);
+	for (const struct part *p = t->parts; p < t->parts + t->count; p++) {
+		AUTO_FREE char *text = mem_fmt("%s:%s", p->name, p->doc);
 
-		emit(f, t, before);
-		emit(f, t, "@@() {\n\tlocal -a commands=(\n");
-		for (const struct part *p = t->parts; p < t->parts + t->count; p++) {
-			AUTO_FREE char *text = mem_fmt("%s:%s", p->name, p->doc);
-
-			if (!is_command(p))
-				continue;
-			fputs("\t\t", f);
-			quote(f, text, "'\\''");
-			fputc('\n', f);
-		}
-		fputs("\t)\n\t", f);
-		emit(f, t, line + strlen("@@() {\n\t"));
+		if (!is_command(p))
+			continue;
+		fputs("\t\t", f);
+		quote(f, text, "'\\''");
+		fputc('\n', f);
 	}
+	fputs("\t)\n\t", f);
+	emit(f, t, rest);
 	emit(f, t, "\tcompdef @@ ");
 	fprintf(f, "%s%s%s\nfi\n", t->program, two ? " " : "", two ? t->also : "");
 }

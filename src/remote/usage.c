@@ -116,28 +116,27 @@ static void ask_head(struct str *out, const struct words_ask *a)
 		a->value);
 }
 
-static void help_line(FILE *f, struct str *head, const char *text)
+static void help_line(FILE *f, const char *head, const char *text)
 {
-	fprintf(f, "  %s\n", str_text(head));
+	fprintf(f, "  %s\n", head);
 	page_sentence(f, text, 4);
-	str_cut(head, 0);
 }
 
-static void help_options(FILE *f)
+/* Each option with its sentence, in the form of a document. */
+static void all_options(FILE *f, void (*line)(FILE *f, const char *head, const char *text))
 {
-	AUTO_STR struct str head = { 0 };
-
-	for (unsigned int i = 0; i < words_desc.count; i++) {
-		const struct field *row = &words_desc.fields[i];
-		AUTO_STR struct str text = { 0 };
+	for (const struct field *row = words_desc.fields; row < desc_end(&words_desc); row++) {
+		AUTO_STR struct str head = { 0 }, text = { 0 };
 
 		option_head(&head, row);
 		page_key_text(&text, row, row->flags);
-		help_line(f, &head, str_text(&text));
+		line(f, str_text(&head), str_text(&text));
 	}
 	for (const struct words_ask *a = words_asks; a->name; a++) {
+		AUTO_STR struct str head = { 0 };
+
 		ask_head(&head, a);
-		help_line(f, &head, a->doc);
+		line(f, str_text(&head), a->doc);
 	}
 }
 
@@ -148,7 +147,7 @@ void usage_help(FILE *f)
 		about);
 	help_commands(f);
 	fputs("\nOptions:\n", f);
-	help_options(f);
+	all_options(f, help_line);
 	fputs("\n", f);
 	page_sentence(f, answers, 0);
 	fputs("\nExample:\n  virga-remote --api-socket /run/virga.sock add-disk path=disk.raw,readonly=on\n"
@@ -169,7 +168,7 @@ static void help_values(FILE *f, const struct route *r)
 			key_head(&head, row);
 		else
 			desc_value_syntax(&head, row);
-		help_line(f, &head, row->doc);
+		help_line(f, str_text(&head), row->doc);
 	}
 }
 
@@ -222,32 +221,13 @@ static void man_commands(FILE *f)
 	}
 }
 
-static void man_line(FILE *f, struct str *head, const char *text)
+static void man_line(FILE *f, const char *head, const char *text)
 {
 	fputs(".TP\n.B ", f);
-	page_roff(f, str_text(head));
+	page_roff(f, head);
 	fputc('\n', f);
 	page_roff(f, text);
 	fputs(".\n", f);
-	str_cut(head, 0);
-}
-
-static void man_options(FILE *f)
-{
-	AUTO_STR struct str head = { 0 };
-
-	for (unsigned int i = 0; i < words_desc.count; i++) {
-		const struct field *row = &words_desc.fields[i];
-		AUTO_STR struct str text = { 0 };
-
-		option_head(&head, row);
-		page_key_text(&text, row, row->flags);
-		man_line(f, &head, str_text(&text));
-	}
-	for (const struct words_ask *a = words_asks; a->name; a++) {
-		ask_head(&head, a);
-		man_line(f, &head, a->doc);
-	}
 }
 
 void usage_man(FILE *f)
@@ -275,6 +255,6 @@ void usage_man(FILE *f)
 	fputs(".SH COMMANDS\n", f);
 	man_commands(f);
 	fputs(".SH OPTIONS\n", f);
-	man_options(f);
+	all_options(f, man_line);
 	fputs(".SH SEE ALSO\n.BR virga (1)\n", f);
 }

@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/scm.h"
 #include "base/str.h"
+#include "run_for.h"
 
 #define MS 1000000ull
 #define PARKED_MAX 200
@@ -100,18 +101,9 @@ static void on_gone(void *arg, struct http_req *r)
 	}
 }
 
-static void stop(void *arg)
-{
-	loop_stop(arg);
-}
-
 static void run_for(struct fixture *f, uint64_t ns)
 {
-	struct loop_timer end = { 0 };
-
-	loop_timer_set(f->loop, &end, loop_now_ns() + ns, stop, f->loop);
-	loop_run(f->loop);
-	loop_timer_stop(&end);
+	run_loop_for(f->loop, ns);
 }
 
 static void begin(struct fixture *f)

@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "run_for.h"
 
 #define MS 1000000ull
 
@@ -30,21 +31,6 @@ static struct loop *loop_started(const char *name)
 
 	assert_int_equal(loop_start(l, "io", &e), 0);
 	return l;
-}
-
-static void stop(void *arg)
-{
-	loop_stop(arg);
-}
-
-/* Runs l in this thread for at most this long. */
-static void run_for(struct loop *l, uint64_t ns)
-{
-	struct loop_timer end = { 0 };
-
-	loop_timer_set(l, &end, loop_now_ns() + ns, stop, l);
-	loop_run(l);
-	loop_timer_stop(&end);
 }
 
 /* A diary: which letters came in which order. */
@@ -172,10 +158,10 @@ TEST(loop_post_of_a_message_on_its_way_is_delivered_once)
 
 	for (int i = 0; i < 5; i++)
 		loop_post(l, &m, count_up, &c);
-	run_for(l, 5 * MS);
+	run_loop_for(l, 5 * MS);
 	assert_int_equal(c.n, 1);
 	loop_post(l, &m, count_up, &c);
-	run_for(l, 5 * MS);
+	run_loop_for(l, 5 * MS);
 	assert_int_equal(c.n, 2);
 	loop_free(l);
 }
@@ -251,7 +237,7 @@ TEST(loop_message_taken_back_is_not_delivered)
 	loop_post(l, &t.msg, take_back, &t);
 	loop_post(l, m, count_up, &c);
 	loop_post(l, &last, count_up, &c);
-	run_for(l, 5 * MS);
+	run_loop_for(l, 5 * MS);
 	assert_int_equal(c.n, 1);
 	loop_post(l, m, count_up, &c);
 	loop_unpost(l, m);
@@ -305,7 +291,7 @@ TEST(loop_timers_run_in_the_order_of_their_time)
 	loop_timer_set(l, &t[3], now + 2 * MS, note, &n[3]);
 	loop_timer_stop(&t[3]);
 	loop_timer_stop(&t[3]);
-	run_for(l, 10 * MS);
+	run_loop_for(l, 10 * MS);
 	assert_string_equal(d.text, "abc");
 	assert_null(t[0].loop);
 	loop_free(l);
@@ -319,7 +305,7 @@ TEST(loop_timer_is_neither_early_nor_rounded_to_milliseconds)
 	for (int i = 0; i < 50; i++) {
 		uint64_t before = loop_now_ns(), took;
 
-		run_for(l, ask);
+		run_loop_for(l, ask);
 		took = loop_now_ns() - before;
 		assert_true(took >= ask);
 		best = took < best ? took : best;
@@ -348,7 +334,7 @@ TEST(loop_timer_always_due_does_not_hold_the_loop)
 	struct ticker t = { .l = l };
 
 	tick_at_once(&t);
-	run_for(l, 5 * MS);
+	run_loop_for(l, 5 * MS);
 	assert_true(t.n > 1);
 	loop_timer_stop(&t.t);
 	loop_free(l);
@@ -375,7 +361,7 @@ TEST(loop_timer_stopped_by_another_of_the_same_turn_does_not_run)
 
 	loop_timer_set(l, &p.a, 1, stop_both, &p);
 	loop_timer_set(l, &p.b, 1, stop_both, &p);
-	run_for(l, 2 * MS);
+	run_loop_for(l, 2 * MS);
 	assert_int_equal(p.n, 1);
 	loop_free(l);
 }
@@ -423,18 +409,18 @@ TEST(loop_watch_reports_readiness)
 	struct eye y = { 0 };
 
 	eye_open(&y, l);
-	run_for(l, MS);
+	run_loop_for(l, MS);
 	assert_int_equal(y.n, 0);
 	fd_signal(y.fd);
-	run_for(l, MS);
+	run_loop_for(l, MS);
 	assert_int_equal(y.n, 1);
 	assert_int_equal(y.events, EPOLLIN);
 	loop_rewatch(&y.h, 0);
 	fd_signal(y.fd);
-	run_for(l, MS);
+	run_loop_for(l, MS);
 	assert_int_equal(y.n, 1);
 	loop_rewatch(&y.h, EPOLLIN);
-	run_for(l, MS);
+	run_loop_for(l, MS);
 	assert_int_equal(y.n, 2);
 	eye_close(&y);
 	loop_free(l);
@@ -451,7 +437,7 @@ TEST(loop_unwatch_silences_what_is_ready_in_this_turn)
 	b.victim = &a;
 	fd_signal(a.fd);
 	fd_signal(b.fd);
-	run_for(l, 2 * MS);
+	run_loop_for(l, 2 * MS);
 	assert_int_equal(a.n + b.n, 1);
 	eye_close(&a);
 	eye_close(&b);
@@ -480,7 +466,7 @@ TEST(loop_serves_more_descriptors_than_one_turn_holds)
 		eye_open(&eyes[i], l);
 		fd_signal(eyes[i].fd);
 	}
-	run_for(l, 20 * MS);
+	run_loop_for(l, 20 * MS);
 	for (size_t i = 0; i < ARRAY_LEN(eyes); i++) {
 		assert_int_equal(eyes[i].n, 1);
 		eye_close(&eyes[i]);
@@ -513,7 +499,7 @@ TEST(loop_hook_that_wants_more_keeps_the_loop_awake)
 	struct hooked h = { .again = 100 };
 
 	loop_hook_add(l, &h.h, hook_runs, &h);
-	run_for(l, 50 * MS);
+	run_loop_for(l, 50 * MS);
 	/* a hundred turns of its own, one more for the end */
 	assert_in_range(h.n, 100, 103);
 	loop_hook_drop(&h.h);
@@ -531,7 +517,7 @@ TEST(loop_hook_may_drop_the_next_and_itself)
 	loop_hook_add(l, &a.h, hook_runs, &a);
 	loop_hook_add(l, &b.h, hook_runs, &b);
 	loop_hook_add(l, &c.h, hook_runs, &c);
-	run_for(l, MS);
+	run_loop_for(l, MS);
 	assert_true(a.n > 0);
 	assert_int_equal(b.n, 0);
 	assert_int_equal(c.n, 1);
@@ -583,7 +569,7 @@ TEST(loop_turn_is_posts_descriptors_timers_hooks)
 	loop_timer_set(l, &t.t, 0, note, &t.timer);
 	loop_hook_add(l, &t.hook, turn_hook, &t);
 	loop_post(l, &t.m, note, &t.msg);
-	run_for(l, 2 * MS);
+	run_loop_for(l, 2 * MS);
 	assert_string_equal(t.d.text, "pfth");
 	loop_unwatch(&t.fd);
 	fd_close(&t.event);
@@ -596,7 +582,7 @@ TEST(loop_can_be_stopped_before_it_runs_and_run_again)
 
 	loop_stop(l);
 	loop_run(l);
-	run_for(l, MS);
+	run_loop_for(l, MS);
 	loop_free(l);
 }
 

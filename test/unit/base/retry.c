@@ -8,6 +8,7 @@
 
 #include "base/loop.h"
 #include "base/retry.h"
+#include "run_for.h"
 
 #define MS 1000000ull
 
@@ -21,21 +22,6 @@ static bool knock(void *arg)
 	struct door *d = arg;
 
 	return ++d->knocks == d->opens_at;
-}
-
-static void stop(void *arg)
-{
-	loop_stop(arg);
-}
-
-/* Runs l in this thread for so long. */
-static void run_for(struct loop *l, uint64_t ns)
-{
-	struct loop_timer end = { 0 };
-
-	loop_timer_set(l, &end, loop_now_ns() + ns, stop, l);
-	loop_run(l);
-	loop_timer_stop(&end);
 }
 
 static struct loop *loop_made(void)
@@ -53,15 +39,15 @@ TEST(it_is_tried_until_it_succeeds_and_can_begin_anew)
 	struct loop *l = loop_made();
 	struct retry *r = retry_new(l, MS, knock, &d);
 
-	run_for(l, 10 * MS);
+	run_loop_for(l, 10 * MS);
 	assert_int_equal(d.knocks, 0);
 	retry_start(r);
 	retry_start(r);
-	run_for(l, 100 * MS);
+	run_loop_for(l, 100 * MS);
 	assert_int_equal(d.knocks, 3);
 	d.opens_at = 5;
 	retry_start(r);
-	run_for(l, 100 * MS);
+	run_loop_for(l, 100 * MS);
 	assert_int_equal(d.knocks, 5);
 	retry_free(r);
 	loop_free(l);
@@ -75,7 +61,7 @@ TEST(starting_what_has_begun_does_not_put_it_off)
 
 	for (int i = 0; i < 10; i++) {
 		retry_start(r);
-		run_for(l, 10 * MS);
+		run_loop_for(l, 10 * MS);
 	}
 	assert_true(d.knocks >= 2);
 	retry_free(r);
@@ -90,13 +76,13 @@ TEST(one_that_was_freed_is_tried_no_more_even_when_its_loop_never_runs_again)
 	int knocks;
 
 	retry_start(r);
-	run_for(l, 20 * MS);
+	run_loop_for(l, 20 * MS);
 	knocks = d.knocks;
 	assert_true(knocks > 0);
 	retry_free(r);
 	retry_start(other);
 	retry_free(other);
-	run_for(l, 20 * MS);
+	run_loop_for(l, 20 * MS);
 	assert_int_equal(d.knocks, knocks);
 	r = retry_new(l, MS, knock, &d);
 	retry_start(r);
