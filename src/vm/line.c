@@ -232,12 +232,15 @@ static size_t line_write(struct chardev *c, const uint8_t *data, size_t len)
 	return done;
 }
 
-/* The last second: what is kept goes out or is lost. */
+/* The last second: what is kept goes out or is lost. A pseudo-terminal's client may have come since
+ * the last look. */
 static void out_fini(struct line *l)
 {
 	struct out *o = &l->out;
 	uint64_t end_ns = loop_now_ns() + OUTLET_FAREWELL_NS, now;
 
+	if (l->away)
+		l->away = !pty_is_open(o->fd);
 	while (o->fd >= 0 && !out_flush(l) && !l->away && (now = loop_now_ns()) < end_ns) {
 		struct pollfd p = { .fd = o->fd, .events = POLLOUT };
 

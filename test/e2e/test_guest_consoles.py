@@ -119,15 +119,16 @@ def test_serial_port_is_byte_exact(start_guest, work, mode):
 
 
 def test_serial_and_console_may_each_have_a_pty(start_guest):
-    vm = start_guest("con", "-v", "--debug-console", "pty", serial="pty", console="pty")
+    vm = start_guest("con conecho", "-v", "--debug-console", "pty", serial="pty", console="pty")
     serial, console = pty_of(vm, "serial"), pty_of(vm, "console")
     assert len({serial, console, pty_of(vm, "debug-console")}) == 3
     clients = [Client.of_pty(serial), Client.of_pty(console)]
     assert not termios.tcgetattr(clients[0].fd)[3] & (termios.ECHO | termios.ICANON)
+    clients[1].write_all(b".")  # the guest ends with it, so not before both clients are there
     clients[0].read_until(lambda got: b"R3 EXIT 0" in got)
-    clients[1].read_until(lambda got: len(got) == 301 * 16)
+    clients[1].read_until(lambda got: len(got) == 301 * 16 + 1)
     assert vm.wait() == 0
-    assert bytes(clients[1].got) == b"R3 console says\n" * 301
+    assert bytes(clients[1].got) == b"R3 console says\n" * 301 + b"."
 
 
 def test_who_comes_late_finds_the_newest_megabyte(start_guest, work):

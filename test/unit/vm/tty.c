@@ -897,13 +897,15 @@ TEST(the_window_of_a_pty_is_told)
 	end(&s);
 }
 
-TEST(the_last_words_on_a_pty_are_read_before_it_goes)
+/* Last words, to a client whose coming was seen so many milliseconds before. */
+static void say_bye(int seen_ms)
 {
 	struct inside s;
 	char got[64] = { 0 };
 	int status;
 
 	begin(&s, CONSOLE_PTY, NULL);
+	turn(&s);
 	int fd = open_client(&s);
 	pid_t pid = fork();
 
@@ -912,8 +914,7 @@ TEST(the_last_words_on_a_pty_are_read_before_it_goes)
 		_exit(read(fd, got, sizeof(got)) != 5 || strcmp(got, "bye.\n"));
 	}
 	close(fd);
-	turn(&s);
-	for (int i = 0; i < 300; i++) { /* until it is known to be open */
+	for (int i = 0; i < seen_ms; i++) {
 		turn(&s);
 		usleep(1000);
 	}
@@ -921,6 +922,16 @@ TEST(the_last_words_on_a_pty_are_read_before_it_goes)
 	end(&s);
 	waitpid(pid, &status, 0);
 	assert_int_equal(status, 0);
+}
+
+TEST(the_last_words_on_a_pty_are_read_before_it_goes)
+{
+	say_bye(300);
+}
+
+TEST(the_last_words_on_a_pty_reach_a_client_that_came_a_moment_before)
+{
+	say_bye(0);
 }
 
 int main(void)
@@ -951,6 +962,7 @@ int main(void)
 		T(input_left_in_a_pty_by_who_has_gone_is_not_lost),
 		T(the_window_of_a_pty_is_told),
 		T(the_last_words_on_a_pty_are_read_before_it_goes),
+		T(the_last_words_on_a_pty_reach_a_client_that_came_a_moment_before),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
