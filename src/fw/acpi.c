@@ -32,12 +32,16 @@
 #define OP_DUAL_NAME 0x2e
 #define OP_MULTI_NAME 0x2f
 #define OP_EXT 0x5b
+#define OP_EXT_MUTEX 0x01
+#define OP_EXT_ACQUIRE 0x23
+#define OP_EXT_RELEASE 0x27
 #define OP_EXT_REGION 0x80
 #define OP_EXT_FIELD 0x81
 #define OP_EXT_DEVICE 0x82
 #define OP_LOCAL 0x60
 #define OP_ARG 0x68
 #define OP_STORE 0x70
+#define OP_SHIFT_LEFT 0x79
 #define OP_AND 0x7b
 #define OP_NOTIFY 0x86
 #define OP_EQUAL 0x93
@@ -382,6 +386,11 @@ void aml_and(struct aml *a)
 	aml_u8(a, OP_AND);
 }
 
+void aml_shift_left(struct aml *a)
+{
+	aml_u8(a, OP_SHIFT_LEFT);
+}
+
 void aml_equal(struct aml *a)
 {
 	aml_u8(a, OP_EQUAL);
@@ -397,6 +406,29 @@ void aml_nowhere(struct aml *a)
 	aml_u8(a, OP_ZERO);
 }
 
+void aml_mutex(struct aml *a, const char *name)
+{
+	aml_u8(a, OP_EXT);
+	aml_u8(a, OP_EXT_MUTEX);
+	name_seg(a, name);
+	aml_u8(a, 0); /* level */
+}
+
+void aml_acquire(struct aml *a, const char *path)
+{
+	aml_u8(a, OP_EXT);
+	aml_u8(a, OP_EXT_ACQUIRE);
+	aml_path(a, path);
+	aml_u16(a, UINT16_MAX);
+}
+
+void aml_release(struct aml *a, const char *path)
+{
+	aml_u8(a, OP_EXT);
+	aml_u8(a, OP_EXT_RELEASE);
+	aml_path(a, path);
+}
+
 void aml_region(struct aml *a, const char *region, uint8_t space, uint64_t base, uint64_t len)
 {
 	aml_u8(a, OP_EXT);
@@ -407,19 +439,38 @@ void aml_region(struct aml *a, const char *region, uint8_t space, uint64_t base,
 	aml_int(a, len);
 }
 
-void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const char *name,
-	       uint8_t bits)
+void aml_fields(struct aml *a, const char *region, uint8_t access_bytes)
 {
 	uint8_t access = access_bytes == 1 ? 1 : access_bytes == 2 ? 2 : access_bytes == 4 ? 3 : 4;
 
-	assert(bits < 64); /* one byte of length */
 	aml_u8(a, OP_EXT);
 	aml_u8(a, OP_EXT_FIELD);
 	open_block(a, false);
 	name_seg(a, region);
 	aml_u8(a, access | 2 << 5); /* the rest of a write as zeros */
-	name_seg(a, name);
-	aml_u8(a, bits);
+}
+
+/* The number of bits is written as the length of a block is, without counting itself. */
+void aml_unit(struct aml *a, const char *name, uint32_t bits)
+{
+	assert(bits < 1u << 12);
+	if (name)
+		name_seg(a, name);
+	else
+		aml_u8(a, 0);
+	if (bits < 1u << 6) {
+		aml_u8(a, (uint8_t)bits);
+		return;
+	}
+	aml_u8(a, (uint8_t)(1 << 6 | (bits & 0xf)));
+	aml_u8(a, (uint8_t)(bits >> 4));
+}
+
+void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const char *name,
+	       uint8_t bits)
+{
+	aml_fields(a, region, access_bytes);
+	aml_unit(a, name, bits);
 	aml_end(a);
 }
 

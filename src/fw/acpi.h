@@ -81,14 +81,24 @@ void aml_return(struct aml *a);
 void aml_store(struct aml *a); /* what, where */
 void aml_and(struct aml *a);   /* left, right; aml_nowhere as target */
 void aml_equal(struct aml *a);
-void aml_notify(struct aml *a); /* whom, code */
+void aml_shift_left(struct aml *a); /* what, by how much; aml_nowhere as target */
+void aml_notify(struct aml *a);	    /* whom, code */
 void aml_nowhere(struct aml *a);
+/* Methods that must not mix: the mutex is declared once, then taken and given back by its path. */
+void aml_mutex(struct aml *a, const char *name);
+void aml_acquire(struct aml *a, const char *path); /* waits for ever */
+void aml_release(struct aml *a, const char *path);
 
 /* Memory or port region with one field: OperationRegion (region) and Field with name of bits at
  * its start. */
 void aml_region(struct aml *a, const char *region, uint8_t space, uint64_t base, uint64_t len);
 void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const char *name,
 	       uint8_t bits);
+
+/* The same with fields one behind the other: aml_fields, a unit each (without a name: bits that are
+ * passed over), aml_end. */
+void aml_fields(struct aml *a, const char *region, uint8_t access_bytes);
+void aml_unit(struct aml *a, const char *name, uint32_t bits);
 
 /* Resources, inside aml_resources. */
 enum aml_irq { AML_IRQ_EDGE, AML_IRQ_LEVEL_SHARED };

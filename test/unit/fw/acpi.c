@@ -140,6 +140,22 @@ TEST(numbers_take_the_shortest_form)
 	}
 }
 
+TEST(fields_follow_one_another_and_tell_their_bits)
+{
+	static const uint8_t want[] = { 0x5b, 0x81, 19,	  'R', 'E', 'G', '_', 0x43, 'L', 'O', 'N',
+					'G',  0x40, 0x04, 0,   8,   'O', 'N', 'E',  '_', 1 };
+	struct aml a = { 0 };
+
+	aml_fields(&a, "REG_", 4);
+	aml_unit(&a, "LONG", 64);
+	aml_unit(&a, NULL, 8);
+	aml_unit(&a, "ONE_", 1);
+	aml_end(&a);
+	assert_int_equal(a.len, sizeof(want));
+	assert_memory_equal(a.bytes, want, sizeof(want));
+	aml_fini(&a);
+}
+
 TEST(eisa_ids_are_packed_as_the_specification_shows)
 {
 	struct aml a = { 0 };
@@ -212,6 +228,7 @@ int main(void)
 		T(blocks_nest_and_each_covers_what_is_inside),
 		T(resources_hold_their_size_and_end_with_a_tag),
 		T(numbers_take_the_shortest_form),
+		T(fields_follow_one_another_and_tell_their_bits),
 		T(eisa_ids_are_packed_as_the_specification_shows),
 		T(paths_have_prefixes_for_two_and_more_names),
 		T(processor_names_do_not_meet_up_to_8192),
