@@ -46,6 +46,7 @@ struct ged {
 	pthread_mutex_t lock;
 	struct ged_state s;
 	uint32_t gsi;
+	struct ged_method method[GED_METHODS_MAX];
 	bool stopped;
 	uint64_t from_ns; /* when the timer was at s.ticks */
 	struct ged_counters n;
@@ -146,6 +147,7 @@ static int ged_init(struct dev *d, struct err *e)
 	(void)e;
 	pthread_mutex_init(&g->lock, NULL);
 	g->gsi = c->gsi;
+	memcpy(g->method, c->method, sizeof(g->method));
 	g->from_ns = loop_now_ns();
 	g->stopped = d->restored;
 	return 0;
@@ -178,6 +180,16 @@ static void ged_fini(struct dev *d)
 	pthread_mutex_destroy(&ged_of(d)->lock);
 }
 
+/* If (Local0 & ev), which the caller fills and ends. */
+static void if_event(struct aml *a, enum ged_event ev)
+{
+	aml_if(a);
+	aml_and(a);
+	aml_local(a, 0);
+	aml_int(a, ev);
+	aml_nowhere(a);
+}
+
 /* Reading the flag byte clears it, so the method reads it once and looks at the copy. */
 static int ged_describe(struct dev *d, struct aml *a)
 {
@@ -200,11 +212,13 @@ static int ged_describe(struct dev *d, struct aml *a)
 	aml_store(a);
 	aml_path(a, "GDAT");
 	aml_local(a, 0);
-	aml_if(a);
-	aml_and(a);
-	aml_local(a, 0);
-	aml_int(a, GED_POWER_BUTTON);
-	aml_nowhere(a);
+	for (const struct ged_method *m = ged_of(d)->method;
+	     m < ged_of(d)->method + GED_METHODS_MAX && m->path; m++) {
+		if_event(a, m->event);
+		aml_path(a, m->path);
+		aml_end(a);
+	}
+	if_event(a, GED_POWER_BUTTON);
 	aml_notify(a);
 	aml_path(a, "\\_SB_.PWRB");
 	aml_int(a, POWER_BUTTON_PRESSED);

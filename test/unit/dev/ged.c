@@ -103,7 +103,28 @@ TEST(its_description_names_the_registers)
 	assert_non_null(memmem(a.bytes, a.len, "ACPI0013", 9));
 	assert_non_null(memmem(a.bytes, a.len, "GDAT", 4));
 	assert_non_null(memmem(a.bytes, a.len, "_EVT", 4));
+	assert_null(memmem(a.bytes, a.len, "PSCN", 4));
 	assert_int_equal(a.depth, 0);
+	aml_fini(&a);
+	fake_end();
+}
+
+TEST(its_description_calls_a_method_for_each_row)
+{
+	static const uint8_t calls[] = { 0x0a, GED_PCI, 0x00, '\\', 0x2f, 3,   '_', 'S', 'B',
+					 '_',  'P',	'H',  'P',  'R',  'P', 'S', 'C', 'N' };
+	struct ged_conf with = conf;
+	struct aml a = { 0 };
+	struct dev *d;
+
+	with.method[0] = (struct ged_method){ GED_PCI, "\\_SB_.PHPR.PSCN" };
+	with.method[1] = (struct ged_method){ GED_CPU, "\\_SB_.CPUS.CSCN" };
+	fake_begin();
+	d = fake_add(&ged_class, &with);
+	memset(&with, 0, sizeof(with));
+	assert_int_equal(ged_class.dev.describe(d, &a), 0);
+	assert_non_null(memmem(a.bytes, a.len, calls, sizeof(calls)));
+	assert_non_null(memmem(a.bytes, a.len, "CSCN", 4));
 	aml_fini(&a);
 	fake_end();
 }
@@ -125,6 +146,7 @@ int main(void)
 		T(the_timer_counts_at_3579545_hz),
 		T(the_timer_stands_still_while_paused),
 		T(its_description_names_the_registers),
+		T(its_description_calls_a_method_for_each_row),
 		T(registers_take_harm_without_harm),
 	};
 
