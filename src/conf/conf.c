@@ -280,7 +280,7 @@ struct kind {
 static struct conf_dev dev_of(const struct kind *k, uint32_t i)
 {
 	char *at = k->first + i * k->size;
-	struct conf_dev d = { k->name, k->prefix, i, (char **)(void *)(at + k->id_off), 0, -1 };
+	struct conf_dev d = { k->name, k->prefix, i, at, (char **)(void *)(at + k->id_off), 0, -1 };
 	uint64_t set;
 
 	memcpy(&set, at, sizeof(set)); /* the first member of each */

@@ -104,6 +104,7 @@ struct conf_dev {
 	const char *kind;   /* its option: "disk" */
 	const char *prefix; /* of a name made for it: "_disk"; NULL where there is one at most */
 	uint32_t index;	    /* among its kind */
+	const void *conf;   /* its struct, borrowed */
 	char **id;	    /* borrowed; *id is NULL without a name */
 	uint16_t segment;
 	int slot; /* -1 = any */

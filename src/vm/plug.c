@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plan: one line per device that the config names, made from one row per section; then the
- * slots; then dev_add for each. See plug.h.
+ * The table of sections, and the plan: one line per device that the config names; then the slots;
+ * then dev_add for each. See plug.h.
  */
 #include "vm/plug.h"
+
+#include <string.h>
 
 #include "base/mem.h"
 #include "dev/blk.h"
@@ -15,6 +17,24 @@
 
 #define SLOTS 32
 
+/* What rows are read with. */
+struct plug_from {
+	const struct vm_conf *c;
+	const struct conf_dev *devs; /* those of c that have a place on PCI */
+	uint32_t count;
+	struct vcon_conf console;
+};
+
+struct plan;
+struct plug_row {
+	const char *section; /* as conf_devs calls it; what its devices are called in messages */
+	const struct dev_class *class;
+	const char *id; /* of a device that nobody named, and that has no name made for it */
+	/* Adds a line to the plan for each device. */
+	void (*plan)(struct plan *p, const struct plug_row *r, const struct plug_from *from);
+	bool low; /* on segment 0 its BAR lies below 4 GiB, where firmware looks */
+};
+
 struct plan {
 	uint32_t count;
 	struct plan_line {
@@ -23,46 +43,67 @@ struct plan {
 	} * lines;
 };
 
-/* A place that a device asks for. PLACE(disk, d) */
-struct place {
-	uint16_t segment;
-	int slot; /* -1 = any */
-};
-#define PLACE(kind, c) ((struct place){ (c)->pci_segment, conf_slot(kind, c) })
-
-static struct dev_args *plan_add(struct plan *p, const struct dev_class *class, const char *id,
-				 const void *conf, struct place at)
+static struct dev_args *plan_add(struct plan *p, const struct plug_row *r, const char *id,
+				 const void *conf)
 {
 	struct plan_line *l;
 
 	p->lines = mem_resize(p->lines, p->count, p->count + 1, sizeof(p->lines[0]));
 	l = &p->lines[p->count++];
 	*l = (struct plan_line){
-		.class = class,
-		.args = { .id = id, .conf = conf, .segment = at.segment, .slot = at.slot },
+		.class = r->class,
+		.args = { .id = id ? id : r->id, .conf = conf, .slot = -1 },
 	};
 	return &l->args;
 }
 
-static void plan_make(struct plan *p, const struct vm_conf *c, const struct vcon_conf *console)
+/* All devices of the section, each with its own struct. */
+static void plan_section(struct plan *p, const struct plug_row *r, const struct plug_from *from)
 {
-	if (console->chr)
-		plan_add(p, &vcon_class.dev, c->console.id ? c->console.id : "__console", console,
-			 PLACE(console, &c->console));
-	for (uint32_t i = 0; i < c->disks.count; i++) {
-		const struct disk_conf *d = &c->disks.items[i];
+	for (uint32_t i = 0; i < from->count; i++) {
+		const struct conf_dev *d = &from->devs[i];
+		struct dev_args *a;
 
-		/* firmware looks for disks on the first segment, below 4 GiB */
-		plan_add(p, &blk_class.dev, d->id, d, PLACE(disk, d))->bar32 = !d->pci_segment;
+		if (strcmp(d->kind, r->section) != 0)
+			continue;
+		a = plan_add(p, r, *d->id, d->conf);
+		a->segment = d->segment;
+		a->slot = d->slot;
+		a->bar32 = r->low && !d->segment;
 	}
-	for (uint32_t i = 0; i < c->net.count; i++) {
-		const struct net_conf *n = &c->net.items[i];
+}
 
-		plan_add(p, &net_class.dev, n->id, n, PLACE(net, n));
-	}
-	plan_add(p, &rng_class.dev, c->rng.id ? c->rng.id : "__rng", &c->rng, PLACE(rng, &c->rng));
-	if (c->pvpanic)
-		plan_add(p, &pvpanic_class.dev, "__pvpanic", NULL, (struct place){ 0, -1 });
+/* The console's struct is the stream behind it. */
+static void plan_console(struct plan *p, const struct plug_row *r, const struct plug_from *from)
+{
+	uint32_t first = p->count;
+
+	if (!from->console.chr)
+		return;
+	plan_section(p, r, from);
+	for (uint32_t i = first; i < p->count; i++)
+		p->lines[i].args.conf = &from->console;
+}
+
+static void plan_pvpanic(struct plan *p, const struct plug_row *r, const struct plug_from *from)
+{
+	if (from->c->pvpanic)
+		plan_add(p, r, NULL, NULL);
+}
+
+/* In the order in which slots are given out. */
+static const struct plug_row rows[] = {
+	{ "console", &vcon_class.dev, "__console", plan_console, false },
+	{ "disk", &blk_class.dev, NULL, plan_section, true },
+	{ "net", &net_class.dev, NULL, plan_section, false },
+	{ "rng", &rng_class.dev, "__rng", plan_section, false },
+	{ "pvpanic", &pvpanic_class.dev, "__pvpanic", plan_pvpanic, false },
+};
+
+static void plan_make(struct plan *p, const struct plug_from *from)
+{
+	for (const struct plug_row *r = rows; r < rows + ARRAY_LEN(rows); r++)
+		r->plan(p, r, from);
 }
 
 /* Gives those without a wish the lowest slots of their segment that nobody wished for. */
@@ -92,11 +133,14 @@ static int plan_slots(struct plan *p, uint16_t segments, struct err *e)
 
 int plug_all(struct board *b, const struct vm_conf *c, const struct chars *ch, struct err *e)
 {
-	const struct vcon_conf console = { .chr = ch->console };
+	AUTO_FREE struct conf_dev *devs = NULL;
+	struct plug_from from = { .c = c, .console = { .chr = ch->console } };
 	struct plan p = { 0 };
 	int r;
 
-	plan_make(&p, c, &console);
+	from.count = conf_devs(&devs, c);
+	from.devs = devs;
+	plan_make(&p, &from);
 	r = plan_slots(&p, pci_segments(b->pci), e);
 	for (uint32_t i = 0; r == 0 && i < p.count; i++)
 		r = dev_add(NULL, b, p.lines[i].class, &p.lines[i].args, e);

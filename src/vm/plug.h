@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From sections of the config to devices on the board: ids, slots, classes. Slots that were asked
- * for are kept free for those who asked; the others take the lowest free one of their segment, in
- * the order console, disks, nets, rng, pvpanic. Control thread.
+ * From sections of the config to devices on the board: ids, slots, classes. One table says which
+ * class a section makes; its order is that in which slots are given out at boot. Slots that were
+ * asked for are kept free for those who asked; the others take the lowest free one of their
+ * segment. Control thread, or that of the job which builds the machine.
  */
 #pragma once
 
