@@ -38,6 +38,7 @@ enum seen {
 	SEEN_CLOSE = 4,
 	SEEN_KEEP = 8,
 	SEEN_EXPECT = 16,
+	SEEN_HOST = 32,
 };
 
 /* Returns -1. */
@@ -62,15 +63,17 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /* RFC 9110 §5.6.2 */
 static bool is_token(const char *s)
 {
-	for (const char *p = s; *p; p++) {
-		bool letter = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z');
-
-		if (!letter && !is_digit(*p) && !strchr("!#$%&'*+-.^_`|~", *p))
+	for (const char *p = s; *p; p++)
+		if (!is_letter(*p) && !is_digit(*p) && !strchr("!#$%&'*+-.^_`|~", *p))
 			return false;
-	}
 	return *s;
 }
 
@@ -124,6 +127,40 @@ static int version(struct httpmsg *m, const char *s)
 	return 0;
 }
 
+static int hex_of(char c)
+{
+	if (is_digit(c))
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* RFC 3986 §6.2.2.2: an escaped character that needs no escape is that character. Any other stays
+ * escaped, for "%2F" is a part of a name and no slash. */
+static int unescape(struct httpmsg *m, char *s)
+{
+	char *to = s;
+
+	while (*s) {
+		int high = *s == '%' ? hex_of(s[1]) : 0,
+		    low = *s == '%' && high >= 0 ? hex_of(s[2]) : 0;
+		char c = (char)(high << 4 | low);
+
+		if (high < 0 || low < 0)
+			return bad(
+				m, 400,
+				"behind a percent sign in the path are no two hexadecimal digits");
+		if (*s == '%' && (is_digit(c) || is_letter(c) || (c && strchr("-._~", c)))) {
+			*to++ = c;
+			s += 3;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = '\0';
+	return 0;
+}
+
 /* A path with a query, or the same behind "http://name". Cuts both apart. */
 static int target(struct httpmsg *m, char *s)
 {
@@ -144,6 +181,8 @@ static int target(struct httpmsg *m, char *s)
 		*query++ = '\0';
 	else
 		query = path + strlen(path);
+	if (unescape(m, path) < 0)
+		return -1;
 	m->first[1] = (uint32_t)(path - m->text);
 	m->first[2] = (uint32_t)(query - m->text);
 	return 0;
@@ -242,6 +281,19 @@ static int expect(struct httpmsg *m, const char *s)
 	return 0;
 }
 
+/* RFC 9112 §3.2: one, and empty where there is no name. */
+static int host(struct httpmsg *m, const char *s)
+{
+	if (m->kind != HTTPMSG_REQUEST)
+		return 0;
+	if (m->seen & SEEN_HOST)
+		return bad(m, 400, "Host is said twice");
+	if (s[strcspn(s, " \t,/?#@\\\"<>")])
+		return bad(m, 400, "Host is no name of a host");
+	m->seen |= SEEN_HOST;
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*read)(struct httpmsg *m, const char *value);
@@ -250,6 +302,7 @@ static const struct {
 	{ "Transfer-Encoding", transfer_encoding },
 	{ "Connection", connection },
 	{ "Expect", expect },
+	{ "Host", host },
 };
 
 /* "Name: value" cut into both, the blanks around the value dropped. */
@@ -353,6 +406,8 @@ static int request_body(struct httpmsg *m)
 	m->expects = m->seen & SEEN_EXPECT && m->minor;
 	if (m->expects && !(m->seen & (SEEN_CHUNKED | SEEN_LENGTH)))
 		return bad(m, 411, "a body is to be expected, but its length is not said");
+	if (m->minor && !(m->seen & SEEN_HOST))
+		return bad(m, 400, "the header Host is missing");
 	return 0;
 }
 

@@ -4,8 +4,8 @@
  * body by length, by chunks or until the end. The bytes may come in pieces of any size; what comes
  * out does not depend on the cuts. It is strict where peers could disagree on where a message ends:
  * lines end with CRLF, no folded lines, one length. It opens no socket and knows no route; both
- * halves, base/http and base/httpc, read with it. Not read: what percent signs in a path stand for,
- * and trailers, which are checked and dropped. A message belongs to one thread. RFC 9110, RFC 9112.
+ * halves, base/http and base/httpc, read with it. In a path, characters that needed no percent sign
+ * are what they stand for; others stay escaped. Trailers are checked and dropped. A message belongs to one thread. RFC 9110, RFC 9112.
  */
 #pragma once
 

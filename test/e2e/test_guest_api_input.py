@@ -118,24 +118,27 @@ def test_paths_and_methods_that_are_not_there_are_refused(served):
     api.send("HEAD", "vmm.ping")
     assert api.head()[0] == 400
     api.connect()
-    api.send_raw(b"GET /api/v2/vmm.ping HTTP/1.1\r\n\r\n")
+    api.send_raw(b"GET /api/v2/vmm.ping HTTP/1.1\r\nHost:\r\n\r\n")
     assert api.answer().code == 404
-    api.send_raw(b"GET http://localhost/api/v1/vmm.ping?x=1 HTTP/1.1\r\n\r\n")
+    api.send_raw(b"GET http://localhost/api/v1/vmm.ping?x=1 HTTP/1.1\r\nHost:\r\n\r\n")
     assert api.answer().code == 200
+    assert api.ask("GET", "%76mm%2eping").code == 200
+    assert api.ask("GET", "vm%2fm.ping").code == 404
 
 
 def test_requests_that_are_no_http_get_a_sentence_and_the_end(served):
     vm, api = served
     count = len(descriptors_of(vm.pid))
     for said, code in [
-        (b"\x16\x03\x01\x02\0\r\n", 400), (b"GET /\r\n", 400), (b"GET / HTTP/1.1\n\n", 400), (b"GET / HTTP/2.0\r\n", 505),
-        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n", 414), (b"GET / HTTP/1.1\r\nx: " + b"a" * 9000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 100 + b"\r\n", 431), (b"GET / HTTP/1.1\r\n x\r\n", 400),
-        (b"PUT / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"PUT / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400), (b"PUT / HTTP/1.1\r\nExpect: x\r\n\r\n", 417),
-        (b"PUT / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", 411), (b"PUT / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
-        (b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
-        (b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"\x16\x03\x01\x02\0\r\n", 400), (b"GET /\r\n", 400), (b"GET / HTTP/1.1\r\n\r\n", 400), (b"GET /%zz HTTP/1.1\r\n", 400),
+        (b"GET / HTTP/1.1\n\n", 400), (b"GET / HTTP/2.0\r\n", 505),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost:\r\n\r\n", 414), (b"GET / HTTP/1.1\r\nHost:\r\nx: " + b"a" * 9000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost:\r\n" + b"x: y\r\n" * 100 + b"\r\n", 431), (b"GET / HTTP/1.1\r\nHost:\r\n x\r\n", 400),
+        (b"PUT / HTTP/1.1\r\nHost:\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"PUT / HTTP/1.1\r\nHost:\r\nContent-Length: -1\r\n\r\n", 400), (b"PUT / HTTP/1.1\r\nHost:\r\nExpect: x\r\n\r\n", 417),
+        (b"PUT / HTTP/1.1\r\nHost:\r\nExpect: 100-continue\r\n\r\n", 411), (b"PUT / HTTP/1.1\r\nHost:\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"PUT / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"PUT / HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
     ]:
         with Api(api.path) as one:
             one.send_raw(said)
@@ -152,14 +155,14 @@ def test_requests_that_are_no_http_get_a_sentence_and_the_end(served):
 def test_requests_are_read_however_they_are_cut(served):
     _, api = served
     body = json.dumps(small_config()).encode()
-    whole = (f"PUT {BASE}vm.create HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
+    whole = (f"PUT {BASE}vm.create HTTP/1.1\r\nHost:\r\nContent-Length: {len(body)}\r\n\r\n").encode() + body
     for step in (1, 7, 100):
         for at in range(0, len(whole), step):
             api.send_raw(whole[at:at + step])
         assert api.answer().code == 204
         api.put("vm.delete")
     chunks = b"".join(b"%x;x=y\r\n%s\r\n" % (len(body[i:i + 5]), body[i:i + 5]) for i in range(0, len(body), 5))
-    api.send_raw(f"PUT {BASE}vm.create HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + chunks + b"0\r\nA: b\r\n\r\n")
+    api.send_raw(f"PUT {BASE}vm.create HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + chunks + b"0\r\nA: b\r\n\r\n")
     assert api.answer().code == 204
     assert api.state() == "Created"
 
@@ -188,7 +191,7 @@ def test_a_client_may_say_all_and_end_its_sending(served):
 
 def test_http_1_0_and_close_end_the_connection(served):
     _, api = served
-    for said in (f"GET {BASE}vmm.ping HTTP/1.0\r\n\r\n", f"GET {BASE}vmm.ping HTTP/1.1\r\nConnection: close\r\n\r\n"):
+    for said in (f"GET {BASE}vmm.ping HTTP/1.0\r\n\r\n", f"GET {BASE}vmm.ping HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n"):
         with Api(api.path) as one:
             one.send_raw(said.encode())
             code, headers = one.head()
@@ -239,14 +242,14 @@ def test_descriptors_are_refused_by_number_and_never_kept(served):
         answer = api.ask("PUT", "vm.create", small_config(), fds=[fd] * n)
         assert answer.code == 400 and f"{n} descriptors came" in answer.error
     # more than one message can carry: with several of one request
-    api.send_raw(f"PUT {BASE}vm.add-net HTTP/1.1\r\n".encode(), [fd] * 253)
+    api.send_raw(f"PUT {BASE}vm.add-net HTTP/1.1\r\nHost:\r\n".encode(), [fd] * 253)
     api.send_raw(b"Content-Length: 0\r\n\r\n", [fd] * 2)
     answer = api.answer()
     assert answer.code == 400 and "more than 253" in answer.error
     # with a request that is never whole
     for _ in range(50):
         with Api(api.path) as one:
-            one.send_raw(b"PUT /x HTTP/1.1\r\nContent-", [fd] * 253)
+            one.send_raw(b"PUT /x HTTP/1.1\r\nHost:\r\nContent-", [fd] * 253)
     settled(vm.pid, count)
     os.close(fd)
 
@@ -314,8 +317,8 @@ def test_nobody_is_held_up_by_the_slow_the_silent_and_the_dead(served):
         come(b"")                                                           # silent
         come(PING[:i])                                                      # slow
         come(PING, socket.SHUT_WR)                                          # does not read its answer
-        come(f"GET {BASE}vm.info HTTP/1.1\r\n\r\n".encode() * 500)          # nor many
-        come(b"PUT /x HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n" + b"y" * 20000)
+        come(f"GET {BASE}vm.info HTTP/1.1\r\nHost:\r\n\r\n".encode() * 500)          # nor many
+        come(b"PUT /x HTTP/1.1\r\nHost:\r\nContent-Length: 4000000\r\n\r\n" + b"y" * 20000)
         come(PING[:-i], socket.SHUT_RDWR if i % 2 else socket.SHUT_RD)      # half or wholly dead
     worst, usual = ping_ms(api, 500)
     assert usual < 5 * PATIENCE and worst < 200 * PATIENCE, (usual, worst)

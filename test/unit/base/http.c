@@ -182,14 +182,14 @@ TEST(http_answers_and_keeps_the_connection)
 	begin(&f);
 	c = client(&f);
 	for (int i = 0; i < 3; i++) {
-		say(c, "PUT /echo?q HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello");
+		say(c, "PUT /echo?q HTTP/1.1\r\nHost:\r\nContent-Length: 5\r\n\r\nhello");
 		assert_string_equal(heard(&f, c), OK_HEAD("11") "PUT q hello");
 	}
-	say(c, "PUT /none HTTP/1.1\r\n\r\n");
+	say(c, "PUT /none HTTP/1.1\r\nHost:\r\n\r\n");
 	assert_string_equal(heard(&f, c), NONE);
-	say(c, "HEAD /echo HTTP/1.1\r\n\r\n");
+	say(c, "HEAD /echo HTTP/1.1\r\nHost:\r\n\r\n");
 	assert_string_equal(heard(&f, c), OK_HEAD("6"));
-	say(c, "GET /x\" HTTP/1.1\r\nConnection: close\r\n\r\n");
+	say(c, "GET /x\" HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n");
 	assert_string_equal(heard(&f, c),
 			    "HTTP/1.1 404 Not Found\r\nServer: Test\r\nConnection: close\r\n"
 			    "Content-Type: application/json\r\nContent-Length: 24\r\n\r\n"
@@ -208,15 +208,16 @@ TEST(http_serves_pipelined_requests_in_order)
 
 	begin(&f);
 	c = client(&f);
-	say(c, "PUT /echo HTTP/1.1\r\nContent-Length: 1\r\n\r\n1"
-	       "PUT /park HTTP/1.1\r\n\r\n"
-	       "PUT /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n3\r\n0\r\n\r\n"
-	       "GET /none HTTP/1.1\r\n\r\nGET");
+	say(c,
+	    "PUT /echo HTTP/1.1\r\nHost:\r\nContent-Length: 1\r\n\r\n1"
+	    "PUT /park HTTP/1.1\r\nHost:\r\n\r\n"
+	    "PUT /echo HTTP/1.1\r\nHost:\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n3\r\n0\r\n\r\n"
+	    "GET /none HTTP/1.1\r\nHost:\r\n\r\nGET");
 	assert_string_equal(heard(&f, c), OK_HEAD("6") "PUT  1");
 	assert_int_equal(f.parked_count, 1);
 	http_answer(f.parked[0], &(struct http_reply){ .code = 204 });
 	assert_string_equal(heard(&f, c), NONE OK_HEAD("6") "PUT  3" NONE);
-	say(c, " /none HTTP/1.1\r\n\r\n");
+	say(c, " /none HTTP/1.1\r\nHost:\r\n\r\n");
 	assert_string_equal(heard(&f, c), NONE);
 	close(c);
 	end(&f);
@@ -224,7 +225,7 @@ TEST(http_serves_pipelined_requests_in_order)
 
 TEST(http_reads_what_comes_byte_by_byte)
 {
-	static const char text[] = "PUT /echo HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi";
+	static const char text[] = "PUT /echo HTTP/1.1\r\nHost:\r\nContent-Length: 2\r\n\r\nhi";
 	struct fixture f;
 	int c;
 
@@ -241,7 +242,7 @@ TEST(http_reads_what_comes_byte_by_byte)
 
 TEST(http_tells_a_sender_that_waits_to_go_on)
 {
-	static const char head[] = "PUT /echo HTTP/1.1\r\nExpect: 100-continue\r\n"
+	static const char head[] = "PUT /echo HTTP/1.1\r\nHost:\r\nExpect: 100-continue\r\n"
 				   "Content-Length: 2\r\n\r\n";
 	char all[sizeof(head) + 2];
 	struct fixture f;
@@ -268,12 +269,12 @@ TEST(http_answers_a_client_that_has_ended_its_sending)
 
 	begin(&f);
 	c = client(&f);
-	say(c, "GET /none HTTP/1.1\r\n\r\nGET /none HTTP/1.1\r\n\r\n");
+	say(c, "GET /none HTTP/1.1\r\nHost:\r\n\r\nGET /none HTTP/1.1\r\nHost:\r\n\r\n");
 	shutdown(c, SHUT_WR);
 	assert_string_equal(heard(&f, c), NONE NONE "~");
 	close(c);
 	c = client(&f);
-	say(c, "GET /park HTTP/1.1\r\n\r\n");
+	say(c, "GET /park HTTP/1.1\r\nHost:\r\n\r\n");
 	shutdown(c, SHUT_WR);
 	run_for(&f, MS);
 	assert_int_equal(f.gone, 0);
@@ -281,7 +282,7 @@ TEST(http_answers_a_client_that_has_ended_its_sending)
 	assert_string_equal(heard(&f, c), NONE "~");
 	close(c);
 	c = client(&f);
-	say(c, "GET /none HTTP/1.1\r\nCont");
+	say(c, "GET /none HTTP/1.1\r\nHost:\r\nCont");
 	shutdown(c, SHUT_WR);
 	assert_begins(heard(&f, c), "HTTP/1.1 400 ");
 	assert_non_null(strstr(heard_text, "[\"it ends early\"]~"));
@@ -294,11 +295,12 @@ TEST(http_ends_the_connection_behind_a_bad_request)
 	static const struct {
 		const char *said, *code, *why;
 	} cases[] = {
-		{ "hello\r\n\r\nGET /none HTTP/1.1\r\n\r\n", "400", "METHOD /path" },
+		{ "hello\r\n\r\nGET /none HTTP/1.1\r\nHost:\r\n\r\n", "400", "METHOD /path" },
 		{ "GET /none HTTP/3.0\r\n\r\n", "505", "HTTP/3" },
-		{ "PUT /echo HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n", "413", "4194304 bytes" },
-		{ "PUT /echo HTTP/1.1\r\nExpect: x\r\n\r\n", "417", "100-continue" },
-		{ "PUT /echo HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+		{ "PUT /echo HTTP/1.1\r\nHost:\r\nContent-Length: 4194305\r\n\r\n", "413",
+		  "4194304 bytes" },
+		{ "PUT /echo HTTP/1.1\r\nHost:\r\nExpect: x\r\n\r\n", "417", "100-continue" },
+		{ "PUT /echo HTTP/1.1\r\nHost:\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
 		  "400001\r\n",
 		  "413", "4194304 bytes" },
 	};
@@ -349,7 +351,7 @@ TEST(http_streams_chunks)
 
 	begin(&f);
 	c = client(&f);
-	say(c, "GET /stream HTTP/1.1\r\n\r\n");
+	say(c, "GET /stream HTTP/1.1\r\nHost:\r\n\r\n");
 	heard(&f, c);
 	assert_non_null(strstr(heard_text, "Transfer-Encoding: chunked\r\n\r\n"));
 	assert_true(http_chunk(f.stream, "hello", 5));
@@ -358,7 +360,7 @@ TEST(http_streams_chunks)
 	assert_true(http_chunk(f.stream, "0123456789abcdef", 16));
 	http_stream_end(take(&f.stream));
 	assert_string_equal(heard(&f, c), "10\r\n0123456789abcdef\r\n0\r\n\r\n");
-	say(c, "GET /none HTTP/1.1\r\n\r\n");
+	say(c, "GET /none HTTP/1.1\r\nHost:\r\n\r\n");
 	assert_string_equal(heard(&f, c), NONE);
 	close(c);
 	end(&f);
@@ -375,7 +377,7 @@ TEST(http_says_when_the_reader_of_a_stream_is_slow_or_gone)
 	begin(&f);
 	memset(piece, 'x', sizeof(piece));
 	c = client(&f);
-	say(c, "GET /stream HTTP/1.1\r\n\r\n");
+	say(c, "GET /stream HTTP/1.1\r\nHost:\r\n\r\n");
 	run_for(&f, MS);
 	while (http_chunk(f.stream, piece, sizeof(piece)))
 		sent += sizeof(piece);
@@ -397,7 +399,7 @@ TEST(http_says_when_the_reader_of_a_stream_is_slow_or_gone)
 	assert_null(f.stream);
 	/* who takes nothing any more, but has not gone */
 	c = client(&f);
-	say(c, "GET /stream HTTP/1.1\r\n\r\n");
+	say(c, "GET /stream HTTP/1.1\r\nHost:\r\n\r\n");
 	run_for(&f, MS);
 	shutdown(c, SHUT_RD);
 	http_chunk(f.stream, piece, 1);
@@ -415,7 +417,7 @@ TEST(http_tells_that_a_client_has_gone_and_takes_the_answer_all_the_same)
 
 	begin(&f);
 	c = client(&f);
-	say(c, "GET /park HTTP/1.1\r\n\r\nGET /park HTTP/1.1\r\n\r\n");
+	say(c, "GET /park HTTP/1.1\r\nHost:\r\n\r\nGET /park HTTP/1.1\r\nHost:\r\n\r\n");
 	run_for(&f, MS);
 	close(c);
 	run_for(&f, MS);
@@ -426,7 +428,7 @@ TEST(http_tells_that_a_client_has_gone_and_takes_the_answer_all_the_same)
 	http_refuse(f.parked[0], 500, "too late");
 	/* a client that sends and leaves is served */
 	c = client(&f);
-	say(c, "GET /none HTTP/1.1\r\n\r\n");
+	say(c, "GET /none HTTP/1.1\r\nHost:\r\n\r\n");
 	close(c);
 	run_for(&f, MS);
 	assert_int_equal(f.served, 2);
@@ -450,14 +452,14 @@ TEST(http_gives_descriptors_to_the_request_they_came_with)
 		fds[i] = open("/dev/null", O_RDWR);
 	c = client(&f);
 	/* the end of one request, and the beginning of the next, around one with descriptors */
-	say(c, "PUT /fds HTTP/1.1\r\nContent-Length: 2\r\n\r\nx");
+	say(c, "PUT /fds HTTP/1.1\r\nHost:\r\nContent-Length: 2\r\n\r\nx");
 	say(c, "xGET /f");
-	say_with(c, "ds HTTP/1.1\r\n\r\n", fds, 3);
-	say(c, "PUT /fds HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+	say_with(c, "ds HTTP/1.1\r\nHost:\r\n\r\n", fds, 3);
+	say(c, "PUT /fds HTTP/1.1\r\nHost:\r\nContent-Length: 0\r\n\r\n");
 	assert_string_equal(heard(&f, c), OK_HEAD("1") "0" OK_HEAD("1") "3" OK_HEAD("1") "0");
 	/* with a message's first byte, those of its end go with the first request */
-	say_with(c, "GET /fds HTTP/1.1\r\n\r\nGET /fds HTTP/1.1\r\n\r\n", fds, 2);
-	say_with(c, "GET /fds HTTP/1.1\r\n", fds, 1);
+	say_with(c, "GET /fds HTTP/1.1\r\nHost:\r\n\r\nGET /fds HTTP/1.1\r\nHost:\r\n\r\n", fds, 2);
+	say_with(c, "GET /fds HTTP/1.1\r\nHost:\r\n", fds, 1);
 	say_with(c, "\r\n", fds, 2);
 	assert_string_equal(heard(&f, c), OK_HEAD("1") "2" OK_HEAD("1") "0" OK_HEAD("1") "3");
 	close(c);
@@ -488,25 +490,25 @@ TEST(http_leaks_no_descriptor)
 	run_for(&f, MS);
 	close(c);
 	c = client(&f);
-	say_with(c, "GET /park HTTP/1.1\r\n\r\n", fds, SCM_FDS_MAX);
+	say_with(c, "GET /park HTTP/1.1\r\nHost:\r\n\r\n", fds, SCM_FDS_MAX);
 	run_for(&f, MS);
 	close(c);
 	run_for(&f, MS);
 	http_refuse(f.parked[0], 500, "too late");
 	c = client(&f);
-	say_with(c, "GET /fds HTTP/1.1\r\n", fds, SCM_FDS_MAX);
+	say_with(c, "GET /fds HTTP/1.1\r\nHost:\r\n", fds, SCM_FDS_MAX);
 	say_with(c, "\r\n", fds, 1);
 	assert_begins(heard(&f, c), "HTTP/1.1 400 ");
 	assert_non_null(
 		strstr(heard_text, "[\"more than 253 descriptors came with one request\"]"));
-	say_with(c, "GET /fds HTTP/1.1\r\n", fds, 3);
+	say_with(c, "GET /fds HTTP/1.1\r\nHost:\r\n", fds, 3);
 	run_for(&f, MS);
 	close(c);
 	run_for(&f, MS);
 	assert_int_equal(http_counts(f.server)->clients, 0);
 	assert_int_equal(open_fds(), served);
 	c = client(&f);
-	say_with(c, "GET /park HTTP/1.1\r\n\r\n", fds, 5);
+	say_with(c, "GET /park HTTP/1.1\r\nHost:\r\n\r\n", fds, 5);
 	run_for(&f, MS);
 	end(&f);
 	close(c);
@@ -522,7 +524,7 @@ TEST(http_sends_a_large_answer_to_a_slow_reader)
 	begin(&f);
 	c = client(&f);
 	other = client(&f);
-	say(c, "GET /big HTTP/1.1\r\n\r\nGET /none HTTP/1.1\r\n\r\n");
+	say(c, "GET /big HTTP/1.1\r\nHost:\r\n\r\nGET /none HTTP/1.1\r\nHost:\r\n\r\n");
 	run_for(&f, MS);
 	while (got < want) {
 		ssize_t n = recv(c, heard_text, min_u64(10000, want - got), 0);
@@ -532,7 +534,7 @@ TEST(http_sends_a_large_answer_to_a_slow_reader)
 		else
 			run_for(&f, MS / 10);
 		if (got % 100 == 0) {
-			say(other, "GET /none HTTP/1.1\r\n\r\n");
+			say(other, "GET /none HTTP/1.1\r\nHost:\r\n\r\n");
 			assert_string_equal(heard(&f, other), NONE);
 		}
 	}
@@ -551,7 +553,7 @@ TEST(http_takes_a_large_body)
 
 	begin(&f);
 	c = client(&f);
-	say(c, "PUT /fds HTTP/1.1\r\nContent-Length: 4194304\r\n\r\n");
+	say(c, "PUT /fds HTTP/1.1\r\nHost:\r\nContent-Length: 4194304\r\n\r\n");
 	while (sent < 4 << 20) {
 		ssize_t n = send(c, body + sent, (4 << 20) - sent, MSG_NOSIGNAL);
 
@@ -574,14 +576,14 @@ TEST(http_lets_newcomers_wait_for_a_place)
 	/* all places are taken by clients whom we keep waiting */
 	for (int i = 0; i < HTTP_CLIENTS_MAX; i++) {
 		c[i] = client(&f);
-		say(c[i], "GET /park HTTP/1.1\r\n\r\n");
+		say(c[i], "GET /park HTTP/1.1\r\nHost:\r\n\r\n");
 	}
 	for (int i = 0; f.parked_count < HTTP_CLIENTS_MAX && i < 200; i++)
 		run_for(&f, 10 * MS);
 	assert_int_equal(f.parked_count, HTTP_CLIENTS_MAX);
 	for (int i = HTTP_CLIENTS_MAX; i < HTTP_CLIENTS_MAX + 10; i++) {
 		c[i] = client(&f);
-		say(c[i], "GET /none HTTP/1.1\r\n\r\n");
+		say(c[i], "GET /none HTTP/1.1\r\nHost:\r\n\r\n");
 	}
 	assert_string_equal(heard(&f, c[HTTP_CLIENTS_MAX]), "");
 	http_refuse(f.parked[7], 500, "enough");
@@ -608,7 +610,7 @@ TEST(http_tells_newcomers_when_all_wait_for_us)
 	begin(&f);
 	for (int i = 0; i < HTTP_CLIENTS_MAX; i++) {
 		c[i] = client(&f);
-		say(c[i], "GET /park HTTP/1.1\r\n\r\n");
+		say(c[i], "GET /park HTTP/1.1\r\nHost:\r\n\r\n");
 	}
 	run_for(&f, 10 * MS);
 	newcomer = client(&f);
@@ -634,12 +636,12 @@ TEST(http_gives_a_newcomer_the_place_of_the_idle)
 	for (int i = 0; i < HTTP_CLIENTS_MAX; i++) {
 		c[i] = client(&f);
 		if (i < 5)
-			say(c[i], "GET /park HTTP/1.1\r\n\r\n");
+			say(c[i], "GET /park HTTP/1.1\r\nHost:\r\n\r\n");
 		run_for(&f, MS / 10);
 	}
 	run_for(&f, 1100 * MS);
 	newcomer = client(&f);
-	say(newcomer, "GET /none HTTP/1.1\r\n\r\n");
+	say(newcomer, "GET /none HTTP/1.1\r\nHost:\r\n\r\n");
 	assert_string_equal(heard(&f, newcomer), NONE);
 	assert_string_equal(heard(&f, c[5]), "~");
 	assert_string_equal(heard(&f, c[6]), "");
@@ -653,8 +655,8 @@ TEST(http_gives_a_newcomer_the_place_of_the_idle)
 
 TEST(http_survives_clients_that_die_at_any_byte)
 {
-	static const char text[] = "PUT /echo HTTP/1.1\r\nExpect: 100-continue\r\n"
-				   "Content-Length: 2\r\n\r\nhiGET /park HTTP/1.1\r\n\r\n";
+	static const char text[] = "PUT /echo HTTP/1.1\r\nHost:\r\nExpect: 100-continue\r\n"
+				   "Content-Length: 2\r\n\r\nhiGET /park HTTP/1.1\r\nHost:\r\n\r\n";
 	unsigned int before = open_fds();
 	struct fixture f;
 
@@ -696,7 +698,7 @@ TEST(http_ends_a_request_that_does_not_end)
 	assert_begins(heard(&f, c), "HTTP/1.1 408 ");
 	close(c);
 	/* who has not begun may stay */
-	say(silent, "GET /none HTTP/1.1\r\n\r\n");
+	say(silent, "GET /none HTTP/1.1\r\nHost:\r\n\r\n");
 	assert_string_equal(heard(&f, silent), NONE);
 	close(silent);
 	end(&f);
