@@ -16,7 +16,7 @@ from lib.virga import TOP
 
 configuration.set_hypothesis_home_dir(str(TOP / "out/hypothesis"))
 EXAMPLES = int(os.environ.get("VIRGA_API_EXAMPLES", "12"))
-STATES = [None, "Created", "Running", "Paused", "Shutdown"]
+STATES = [None, "Created", "Running", "Paused", "Shutdown", "BreakPoint"]
 # what the program prints: test/unit/conf/doc.c sees to that
 DOCUMENT = json.loads((TOP / "docs/openapi.json").read_text())
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -115,7 +115,7 @@ class Judge:
 
     def __init__(self, socket, state, pid):
         self.api, self.state, self.pid = Api(socket), state, pid
-        self.config = small_config()
+        self.config = small_config(gdb=state == "BreakPoint")
         self.rules = {}
         self.sent = 0
         self.fd = os.open("/dev/null", os.O_RDWR)
@@ -176,9 +176,14 @@ def life_is_flat(judge, before):
     assert len(now) <= len(before) + 2, sorted(set(now.items()) - set(before.items()))
 
 
+def debugger(state, work):
+    """A machine that waits for a debugger needs a socket where one could come."""
+    return ["--gdb", f"path={work}/gdb"] if state == "BreakPoint" else []
+
+
 @pytest.mark.parametrize("state", STATES, ids=[s or "none" for s in STATES])
 def test_every_answer_is_one_that_was_promised(virga, work, state):
-    vm = virga("--api-socket", f"path={work}/api", overhead=False)
+    vm = virga("--api-socket", f"path={work}/api", *debugger(state, work), overhead=False)
     judge = Judge(f"{work}/api", state, vm.pid)
     judge.restore()
     before = descriptors_of(vm.pid)

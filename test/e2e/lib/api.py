@@ -174,7 +174,7 @@ class Api:
         if was:
             self.put("vm.delete")
         steps = {None: [], "Created": [], "Running": ["boot"], "Shutdown": ["boot", "shutdown"],
-                 "Paused": ["boot", "pause"]}[state]
+                 "Paused": ["boot", "pause"], "BreakPoint": ["boot"]}[state]
         if state:
             self.put("vm.create", config)
         for step in steps:
