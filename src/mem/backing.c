@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/falloc.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
 #include <linux/mempolicy.h>
@@ -167,6 +168,7 @@ static int no_such_pages(const struct backing *b, struct err *e)
  * for the guest. */
 static int open_memfd(struct backing *b, struct err *e)
 {
+	const struct backing_args *a = &b->how;
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 
 	if (b->how.hugepages)
@@ -181,7 +183,7 @@ static int open_memfd(struct backing *b, struct err *e)
 		b->page = huge_page_of(b->fd);
 	if (b->page && b->size % b->page)
 		return 0; /* backing_open says so */
-	if (ftruncate(b->fd, (off_t)b->size) < 0)
+	if (ftruncate(b->fd, (off_t)(b->size + a->later)) < 0)
 		return err_os(e, ERR_IO, "set the memory file's size to %" PRIu64 " MiB",
 			      b->size >> 20);
 	if (fcntl(b->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
@@ -205,11 +207,12 @@ static int open_file(struct backing *b, struct err *e)
 		return err_set(e, ERR_BAD, "%s is a directory: name a file in it", a->file);
 	if (fd_size(b->fd, &have, e) < 0)
 		return err_in(e, "%s", a->file);
-	if (have < b->size)
+	if (have < b->size + a->later)
 		return err_set(e, ERR_BAD,
 			       "%s has %" PRIu64 " bytes and the zone %" PRIu64
-			       ": make it larger, or the zone smaller",
-			       a->file, have, b->size);
+			       "%s: make it larger, or the zone smaller",
+			       a->file, have, b->size + a->later,
+			       a->later ? " with its hotplug_size" : "");
 	huge = huge_page_of(b->fd);
 	if (a->hugepages && (!huge || (a->hugepage_size && a->hugepage_size != huge)))
 		return err_set(e, ERR_BAD,
@@ -237,7 +240,7 @@ int backing_open(struct backing *b, uint64_t size, const struct backing_args *a,
 		r = open_memfd(b, e);
 	if (!b->page)
 		b->page = PAGE;
-	if (r == 0 && (!size || size % b->page || size > INT64_MAX))
+	if (r == 0 && (!size || (size | a->later) % b->page || size + a->later > INT64_MAX))
 		r = err_set(e, ERR_BAD,
 			    "a size of %" PRIu64 " bytes is no multiple of the page size, %" PRIu64
 			    " KiB: round it",
@@ -311,11 +314,18 @@ static int map_failed(const struct backing *b, uint64_t size, struct err *e)
 		       str_text(&page), size >> 20);
 }
 
+/* Do others that map the same see what is written? */
+static bool is_shared(const struct backing *b)
+{
+	return b->fd >= 0 && (!b->how.file || b->how.shared);
+}
+
 int backing_map(const struct backing *b, void *host, uint64_t off, uint64_t size, struct err *e)
 {
-	bool shared = b->fd >= 0 && (!b->how.file || b->how.shared);
-	bool reserve = b->how.reserve == BACKING_RESERVE_ALL ||
-		       (b->how.reserve == BACKING_RESERVE_NEEDED && b->page > PAGE);
+	bool shared = is_shared(b);
+	bool reserve =
+		off < b->size && (b->how.reserve == BACKING_RESERVE_ALL ||
+				  (b->how.reserve == BACKING_RESERVE_NEEDED && b->page > PAGE));
 	int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE) |
 		    (b->fd < 0 ? MAP_ANONYMOUS : 0) | (reserve ? 0 : MAP_NORESERVE);
 
@@ -327,6 +337,40 @@ int backing_map(const struct backing *b, void *host, uint64_t off, uint64_t size
 		return in_zone(b, e);
 	advise(b, host, size);
 	return 0;
+}
+
+/* Only what is missing on a disk or in a pool is SIGBUS; a tmpfs is the host's memory. */
+int backing_take(const struct backing *b, uint64_t off, uint64_t size, struct err *e)
+{
+	bool pool = b->page > PAGE, disk = b->how.file && b->how.shared;
+	struct statfs fs;
+
+	if (b->how.reserve == BACKING_RESERVE_NOTHING || (!pool && !disk))
+		return 0;
+	if (!pool && !fstatfs(b->fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC))
+		return 0;
+	if (!fallocate(b->fd, 0, (off_t)off, (off_t)size) || errno == EOPNOTSUPP)
+		return 0;
+	err_os(e, ERR_IO, "take %" PRIu64 " MiB", size >> 20);
+	return in_zone(b, e);
+}
+
+/* A file system without holes keeps its pages, and only our part of them is given back. */
+int backing_discard(const struct backing *b, void *host, uint64_t off, uint64_t size, struct err *e)
+{
+	if (is_shared(b)) {
+		if (!fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off,
+			       (off_t)size))
+			return 0;
+		if (errno != EOPNOTSUPP) {
+			err_os(e, ERR_IO, "give %" PRIu64 " KiB back", size >> 10);
+			return in_zone(b, e);
+		}
+	}
+	if (!madvise(host, size, MADV_DONTNEED))
+		return 0;
+	err_os(e, ERR_IO, "give %" PRIu64 " KiB back", size >> 10);
+	return in_zone(b, e);
 }
 
 int backing_span(struct backing_span *s, uint64_t size, uint64_t align, uint64_t like,

@@ -25,7 +25,8 @@ struct backing_args {
 	const char *zone;	/* its name for sentences, borrowed; NULL = memory is one zone */
 	const char *file;	/* that holds the memory, borrowed; NULL = none */
 	uint64_t hugepage_size; /* bytes, power of two; 0 = the host's default */
-	uint32_t host_node;	/* when has_host_node: all pages come from this NUMA node */
+	uint64_t later;	    /* bytes behind its size that may be wanted later, of the same kind */
+	uint32_t host_node; /* when has_host_node: all pages come from this NUMA node */
 	enum backing_reserve reserve;
 	bool has_host_node;
 	bool shared;	/* other processes can map it: a memfd, or the file itself */
@@ -49,9 +50,17 @@ struct backing {
 MUST int backing_open(struct backing *b, uint64_t size, const struct backing_args *a,
 		      struct err *e);
 /* Maps [off, off+size) of it at host, inside a span. Sentences: not enough memory, not enough huge
- * pages, no such NUMA node. */
+ * pages, no such NUMA node. What lies behind the zone's size is mapped without a promise. */
 MUST int backing_map(const struct backing *b, void *host, uint64_t off, uint64_t size,
 		     struct err *e);
+/* Takes of the host what a part that is wanted now would end the VM without (SIGBUS): huge pages,
+ * room on a disk. Whoever plugs memory, any thread. */
+MUST int backing_take(const struct backing *b, uint64_t off, uint64_t size, struct err *e);
+/* Gives pages back to the host: what is mapped at host and lies at off, whole pages of the zone.
+ * They are there again when touched, as they were when the zone was new: zeros, or what a private
+ * file holds. Any thread. */
+MUST int backing_discard(const struct backing *b, void *host, uint64_t off, uint64_t size,
+			 struct err *e);
 /* What is mapped stays mapped. A zeroed backing is fine. */
 void backing_close(struct backing *b);
 

@@ -13,6 +13,7 @@
 
 #include "base/bits.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 /* RAM without a seam: adjoining regions that lie side by side in the host too. */
@@ -20,6 +21,8 @@ struct run {
 	uint64_t base, size;
 	unsigned char *host;
 	struct backing_span span;
+	uint64_t block;	   /* of a part with blocks, which has a run of its own; or 0 */
+	uint64_t *plugged; /* a bit for each block, atomic */
 };
 
 struct gmem {
@@ -43,8 +46,10 @@ void gmem_free(struct gmem *m)
 {
 	if (!m)
 		return;
-	for (unsigned int i = 0; i < m->runs; i++)
+	for (unsigned int i = 0; i < m->runs; i++) {
 		backing_span_drop(&m->run[i].span);
+		free(m->run[i].plugged);
+	}
 	for (unsigned int i = 0; i < m->zones; i++)
 		backing_close(&m->zone[i]);
 	free(m);
@@ -85,7 +90,9 @@ static struct run *add_run(struct gmem *m, const struct gmem_part *p, unsigned i
 		return NULL;
 	for (at = m->runs++; at > 0 && m->run[at - 1].base > p->base.v; at--)
 		m->run[at] = m->run[at - 1];
-	m->run[at] = (struct run){ p->base.v, size, span.host, span };
+	m->run[at] = (struct run){ p->base.v, size, span.host, span, p->block, NULL };
+	if (p->block)
+		m->run[at].plugged = mem_array(BITMAP_WORDS(size / p->block), sizeof(uint64_t));
 	return &m->run[at];
 }
 
@@ -111,6 +118,7 @@ static int add_region(struct gmem *m, const struct run *run, const struct gmem_p
 		.fd = b->fd,
 		.fd_off = p->off,
 		.zone = p->zone,
+		.block = p->block,
 	};
 	return 0;
 }
@@ -123,7 +131,8 @@ static unsigned int lay_run(struct gmem *m, const struct gmem_part *p, unsigned 
 	unsigned int n = 1;
 	struct run *run;
 
-	while (n < parts && p[n].base.v == p[n - 1].base.v + p[n - 1].size)
+	while (n < parts && !p[0].block && !p[n].block &&
+	       p[n].base.v == p[n - 1].base.v + p[n - 1].size)
 		n++;
 	run = add_run(m, p, n, e);
 	for (unsigned int i = 0; run && i < n; i++)
@@ -182,7 +191,7 @@ int gmem_prefault(const struct gmem *m, struct work *w, struct err *e)
 		const struct gmem_region *r = &m->region[i];
 		const struct backing *b = &m->zone[r->zone];
 
-		if (b->how.prefault)
+		if (b->how.prefault && !r->block)
 			range[n++] = (struct prefault_range){ (unsigned char *)r->host, r->size,
 							      b->page };
 	}
@@ -201,36 +210,62 @@ const struct gmem_region *gmem_region(const struct gmem *m, unsigned int i)
 	return i < m->regions ? &m->region[i] : NULL;
 }
 
+static bool is_plugged(const struct run *r, uint64_t block)
+{
+	return __atomic_load_n(&r->plugged[block / 64], __ATOMIC_RELAXED) >> block % 64 & 1;
+}
+
 uint64_t gmem_total(const struct gmem *m)
 {
 	uint64_t sum = 0;
 
-	for (unsigned int i = 0; i < m->regions; i++)
-		sum += m->region[i].size;
-	return sum;
-}
-
-/* Where a lies in the host, with *room bytes from there to the end of its run; NULL and 0
- * outside RAM. There are few runs. */
-static unsigned char *find(const struct gmem *m, gpa_t a, uint64_t *room)
-{
 	for (unsigned int i = 0; i < m->runs; i++) {
 		const struct run *r = &m->run[i];
 
-		if (a.v >= r->base && a.v - r->base < r->size) {
-			*room = r->size - (a.v - r->base);
-			return r->host + (a.v - r->base);
-		}
+		if (!r->block)
+			sum += r->size;
+		for (uint64_t n = 0; r->block && n < r->size / r->block; n++)
+			sum += is_plugged(r, n) ? r->block : 0;
 	}
-	*room = 0;
+	return sum;
+}
+
+/* Bytes of RAM from off of a run on; whoever wants no more than so many need not be told more. */
+static uint64_t run_room(const struct run *r, uint64_t off, uint64_t want)
+{
+	uint64_t end = off;
+
+	if (!r->block)
+		return r->size - off;
+	while (end < r->size && end - off < want && is_plugged(r, end / r->block))
+		end = align_down(end, r->block) + r->block;
+	return end - off;
+}
+
+/* The run that holds a, or NULL. There are few. */
+static const struct run *run_at(const struct gmem *m, gpa_t a)
+{
+	for (unsigned int i = 0; i < m->runs; i++)
+		if (a.v >= m->run[i].base && a.v - m->run[i].base < m->run[i].size)
+			return &m->run[i];
 	return NULL;
+}
+
+/* Where a lies in the host, with *room bytes from there to the end of its run, or enough for want;
+ * NULL and 0 outside RAM. */
+static unsigned char *find(const struct gmem *m, gpa_t a, uint64_t want, uint64_t *room)
+{
+	const struct run *r = run_at(m, a);
+
+	*room = r ? run_room(r, a.v - r->base, want) : 0;
+	return *room ? r->host + (a.v - r->base) : NULL;
 }
 
 uint64_t gmem_run(const struct gmem *m, gpa_t a)
 {
 	uint64_t sum = 0, room;
 
-	for (; find(m, gpa_add(a, sum), &room); sum += room)
+	for (; find(m, gpa_add(a, sum), UINT64_MAX, &room); sum += room)
 		;
 	return sum;
 }
@@ -248,7 +283,7 @@ bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len)
 
 	if (!len || a.v + len < a.v)
 		return false;
-	for (; find(m, a, &room); a = gpa_add(a, room), len -= room)
+	for (; find(m, a, len, &room); a = gpa_add(a, room), len -= room)
 		if (room >= len)
 			return true;
 	return false;
@@ -269,10 +304,11 @@ static int each_piece(const struct gmem *m, gpa_t a, uint64_t len, piece_fn *fn,
 	if (!gmem_ok(m, a, len))
 		return -1;
 	for (uint64_t n; len; a = gpa_add(a, n), len -= n) {
-		unsigned char *host = find(m, a, &room);
+		unsigned char *host = find(m, a, len, &room);
 
 		n = min_u64(room, len);
-		if (fn(arg, host, n) < 0)
+		/* a block may have been unplugged just now */
+		if (!host || fn(arg, host, n) < 0)
 			return -1;
 	}
 	return 0;
@@ -353,7 +389,7 @@ int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len)
 		uint64_t from = max_u64(a.v, r->base.v);
 		uint64_t to = min_u64(a.v + len, r->base.v + r->size);
 
-		if (from < to && m->zone[r->zone].has_past &&
+		if (from < to && !r->block && m->zone[r->zone].has_past &&
 		    gmem_zero(m, GPA(from), to - from) < 0)
 			return -1;
 	}
@@ -370,6 +406,96 @@ int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
 			       len, a.v);
 	work_expect(m->work, len);
 	return each_piece(m, a, len, load_piece, &l);
+}
+
+/* --- coming and going --- */
+
+/* Says of blocks that they are RAM, or that they are not. */
+static void mark_blocks(const struct run *r, uint64_t off, uint64_t len, bool plugged)
+{
+	for (uint64_t n = off / r->block; n < (off + len) / r->block; n++) {
+		uint64_t bit = 1ull << n % 64;
+
+		if (plugged)
+			__atomic_fetch_or(&r->plugged[n / 64], bit, __ATOMIC_RELEASE);
+		else
+			__atomic_fetch_and(&r->plugged[n / 64], ~bit, __ATOMIC_RELEASE);
+	}
+}
+
+/* The run of whole blocks [a, a+len). */
+static const struct run *blocks_at(const struct gmem *m, gpa_t a, uint64_t len)
+{
+	const struct run *r = run_at(m, a);
+
+	assert(r && r->block && len <= r->size - (a.v - r->base));
+	assert((a.v - r->base) % r->block == 0 && len % r->block == 0);
+	return r;
+}
+
+static const struct gmem_region *region_at(const struct gmem *m, gpa_t a)
+{
+	for (unsigned int i = 0; i < m->regions; i++)
+		if (a.v >= m->region[i].base.v && a.v - m->region[i].base.v < m->region[i].size)
+			return &m->region[i];
+	return NULL;
+}
+
+int gmem_plug(const struct gmem *m, gpa_t a, uint64_t len, struct err *e)
+{
+	const struct run *run = blocks_at(m, a, len);
+	const struct gmem_region *r = region_at(m, a);
+	uint64_t off = r->fd_off + (a.v - r->base.v);
+	const struct backing *b = &m->zone[r->zone];
+	struct err ignored = { 0 };
+
+	if (backing_take(b, off, len, e) < 0) {
+		/* a part may have been taken */
+		if (backing_discard(b, run->host + (a.v - run->base), off, len, &ignored) < 0)
+			log_debug("%s", err_frame(&ignored, 0));
+		return -1;
+	}
+	mark_blocks(run, a.v - run->base, len, true);
+	return 0;
+}
+
+/* Nobody finds a page there any more by the time it is given back. */
+int gmem_unplug(const struct gmem *m, gpa_t a, uint64_t len, struct err *e)
+{
+	const struct run *run = blocks_at(m, a, len);
+	const struct gmem_region *r = region_at(m, a);
+
+	mark_blocks(run, a.v - run->base, len, false);
+	return backing_discard(&m->zone[r->zone], run->host + (a.v - run->base),
+			       r->fd_off + (a.v - r->base.v), len, e);
+}
+
+int gmem_discard(const struct gmem *m, gpa_t a, uint64_t len, struct err *e)
+{
+	if (!gmem_ok(m, a, len))
+		return err_set(e, ERR_BAD, "no guest memory at 0x%" PRIx64, a.v);
+	for (unsigned int i = 0; i < m->regions; i++) {
+		const struct gmem_region *r = &m->region[i];
+		const struct backing *b = &m->zone[r->zone];
+		uint64_t from = max_u64(a.v, r->base.v) - r->base.v;
+		uint64_t to = min_u64(a.v + len, r->base.v + r->size) - r->base.v;
+
+		if (a.v + len <= r->base.v || a.v >= r->base.v + r->size)
+			continue;
+		from = align_up(from, b->page);
+		to = align_down(to, b->page);
+		if (from < to && backing_discard(b, (unsigned char *)r->host + from,
+						 r->fd_off + from, to - from, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+uint64_t gmem_page(const struct gmem *m, gpa_t a)
+{
+	const struct gmem_region *r = gmem_ok(m, a, 1) ? region_at(m, a) : NULL;
+
+	return r ? m->zone[r->zone].page : 0;
 }
 
 /* --- what is there --- */
@@ -418,20 +544,40 @@ static uint64_t find_data(const struct gmem *m, const struct gmem_region *r, uin
 	return n;
 }
 
+/* The next part of [*from, end) of a region that is RAM; its end, or 0 when there is none. */
+static uint64_t next_part(const struct gmem *m, const struct gmem_region *r, uint64_t *from,
+			  uint64_t end)
+{
+	const struct run *run = run_at(m, r->base);
+
+	if (!r->block)
+		return *from < end ? end : 0;
+	for (; *from < end; *from = align_down(*from, r->block) + r->block) {
+		uint64_t room = run_room(run, *from, end - *from);
+
+		if (room)
+			return min_u64(end, *from + room);
+	}
+	return 0;
+}
+
 uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t max)
 {
 	uint64_t end = a->v + len;
 
 	for (unsigned int i = 0; i < m->regions; i++) {
 		const struct gmem_region *r = &m->region[i];
-		uint64_t from = max_u64(a->v, r->base.v) - r->base.v, n;
+		uint64_t from = max_u64(a->v, r->base.v) - r->base.v, part, n;
 
 		if (r->base.v >= end || r->base.v + r->size <= a->v)
 			continue;
-		n = find_data(m, r, &from, min_u64(r->size, end - r->base.v), max);
-		*a = gpa_add(r->base, from);
-		if (n)
-			return n;
+		while ((part = next_part(m, r, &from, min_u64(r->size, end - r->base.v)))) {
+			n = find_data(m, r, &from, part, max);
+			*a = gpa_add(r->base, from);
+			if (n)
+				return n;
+			from = part;
+		}
 	}
 	return 0;
 }
@@ -439,7 +585,7 @@ uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t m
 int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t align)
 {
 	uint64_t room;
-	unsigned char *host = find(m, a, &room);
+	unsigned char *host = find(m, a, len, &room);
 
 	if (!host || room < len || !len || a.v % align)
 		return -1;
@@ -514,7 +660,7 @@ int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned i
 	if (a.v + left < a.v)
 		return -1;
 	while (left) {
-		unsigned char *host = find(m, a, &room);
+		unsigned char *host = find(m, a, left, &room);
 
 		if (!host || *n >= max)
 			return -1;

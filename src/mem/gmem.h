@@ -4,6 +4,8 @@
  * length and one of the accessors below; pointers into the guest exist in gmem.c only. Payload
  * leaves as kiov, which may be handed to the kernel (readv, io_uring) and is never read by us.
  *
+ * A region with blocks is RAM only where it is plugged: every accessor refuses the rest of it.
+ *
  * The guest runs while we look: a value is fetched once, copied to a local, then judged, then used.
  * All accessors may be called by any thread. The map is built before vCPUs run and does not change
  * after.
@@ -37,17 +39,21 @@ struct gmem_region {
 	uintptr_t host; /* for the hypervisor's slot only; never dereferenced outside gmem.c */
 	int fd;		/* of the backing, or -1 */
 	uint64_t fd_off;
-	uint32_t zone; /* that it is a part of: the plan's number */
+	uint32_t zone;	/* that it is a part of: the plan's number */
+	uint64_t block; /* see gmem_part */
 };
 
-/* How RAM lies: zones, and what part of each is where. A zone that meets a hole has two parts. */
+/* How RAM lies: zones, and what part of each is where. A zone that meets a hole has two parts; what
+ * may be plugged of it later is one more. */
 #define GMEM_ZONES_MAX 64
-#define GMEM_PARTS_MAX (2 * GMEM_ZONES_MAX)
+#define GMEM_PARTS_MAX (3 * GMEM_ZONES_MAX)
 struct gmem_part {
 	gpa_t base;
 	uint64_t size;
 	uint32_t zone;
 	uint64_t off; /* in the zone */
+	uint64_t
+		block; /* 0, or it comes and goes in blocks of so many bytes, and none is there yet */
 };
 struct gmem_plan {
 	uint32_t zones, parts;
@@ -72,10 +78,11 @@ MUST int gmem_prefault(const struct gmem *m, struct work *w, struct err *e);
 
 unsigned int gmem_regions(const struct gmem *m);
 const struct gmem_region *gmem_region(const struct gmem *m, unsigned int i);
+/* Bytes of RAM; of regions with blocks, those that are plugged. */
 uint64_t gmem_total(const struct gmem *m);
 /* Bytes of RAM from a to the next hole, whatever regions they are in. */
 uint64_t gmem_run(const struct gmem *m, gpa_t a);
-/* First address behind all RAM. */
+/* First address behind all RAM, and behind all that may be plugged. */
 uint64_t gmem_end(const struct gmem *m);
 
 /* True when [a, a+len) lies in RAM (it may span adjoining regions). len 0 is false. */
@@ -87,6 +94,16 @@ MUST int gmem_write(const struct gmem *m, gpa_t a, const void *from, size_t len)
 MUST int gmem_zero(const struct gmem *m, gpa_t a, uint64_t len);
 /* The same, which leaves out pages that nobody can have written to: new RAM that is no file's. */
 MUST int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len);
+/* Makes RAM of blocks, and takes it away again with what the host gave for it. Of one region with
+ * blocks, whole ones, all of them without or with RAM; one thread at a time for a region. Plugging
+ * fails when the host has not what is needed (ERR_IO); nothing is plugged then. */
+MUST int gmem_plug(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
+MUST int gmem_unplug(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
+/* Gives back to the host what whole pages of RAM there are in [a, a+len): of 4 KiB, or huge ones.
+ * The guest finds them new when it touches them: zeros, or what a private file holds. */
+MUST int gmem_discard(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
+/* The page of the host by which a is given back: 4 KiB, or a huge page's size; 0 outside RAM. */
+uint64_t gmem_page(const struct gmem *m, gpa_t a);
 /* Reads [off, off+len) of a file straight into RAM. The work of gmem_tell hears of the bytes, and
  * can break it off (ERR_STATE). */
 MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,

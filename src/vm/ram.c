@@ -19,6 +19,7 @@ static enum backing_reserve reserve_of(bool said, bool on)
 static struct backing_args whole_args(const struct memory_conf *c)
 {
 	return (struct backing_args){
+		.later = c->hotplug_method == HOTPLUG_VIRTIO_MEM ? c->hotplug_size : 0,
 		.shared = c->shared,
 		.hugepages = c->hugepages,
 		.hugepage_size = c->hugepage_size,
@@ -34,6 +35,7 @@ static struct backing_args zone_args(const struct memory_conf *c, const struct m
 	return (struct backing_args){
 		.zone = z->id,
 		.file = z->file,
+		.later = z->hotplug_size,
 		.shared = z->shared,
 		.hugepages = z->hugepages,
 		.hugepage_size = z->hugepage_size,

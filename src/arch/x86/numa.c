@@ -20,6 +20,7 @@
 #define SRAT_X2APIC 2
 #define SRAT_INITIATOR 5
 #define SRAT_ENABLED 1
+#define SRAT_HOTPLUG 2
 #define HANDLE_PCI 1
 
 static void put_memory(struct aml *a, uint32_t node, const struct gmem_region *r)
@@ -31,7 +32,7 @@ static void put_memory(struct aml *a, uint32_t node, const struct gmem_region *r
 	aml_u64(a, r->base.v);
 	aml_u64(a, r->size);
 	aml_zeros(a, 4);
-	aml_u32(a, SRAT_ENABLED);
+	aml_u32(a, r->block ? SRAT_ENABLED | SRAT_HOTPLUG : SRAT_ENABLED);
 	aml_zeros(a, 8);
 }
 

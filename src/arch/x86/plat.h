@@ -10,7 +10,7 @@
  *	0xe8000000	ECAM, 256 MiB
  *	0xf8000000	the hypervisor's TSS and identity map
  *	0xfec00000	IOAPIC; 0xfee00000 local APICs and messages
- *	4 GiB		the rest of RAM, then the 64-bit PCI window
+ *	4 GiB		the rest of RAM, what may be plugged, then the 64-bit PCI window
  *	top		1 MiB for chips, below the last 64 KiB of the physical space
  */
 #pragma once
@@ -37,7 +37,8 @@
 #define X86_SMBIOS 0xf0000
 #define X86_HIGH_RAM 0x100000
 
-#define X86_RAM_GAP GIB(3) /* RAM below 4 GiB ends here at the latest */
+#define X86_RAM_GAP GIB(3)	/* RAM below 4 GiB ends here at the latest */
+#define X86_PLUG_ALIGN MIB(128) /* of memory that is plugged: a guest's memory block */
 #define X86_WINDOW_ALIGN                                                                           \
 	GIB(4) /* the 64-bit PCI window of a segment begins at a multiple of this */
 #define X86_MMIO32 0xc0000000u

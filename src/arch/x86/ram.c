@@ -44,10 +44,41 @@ int x86_ram_lay(struct gmem_plan *p, const struct x86_hole *hole, uint64_t end, 
 					       "%" PRIu64 " MiB at 0x%" PRIx64
 					       " do not fit into the physical addresses",
 					       n >> 20, at);
-			p->part[p->parts++] = (struct gmem_part){ GPA(at), n, z, off };
+			p->part[p->parts++] = (struct gmem_part){ GPA(at), n, z, off, 0 };
 			at += n;
 			off += n;
 		}
+	}
+	return 0;
+}
+
+/* What may be plugged later: one region for each zone that has such, behind all RAM. */
+static int lay_later(struct gmem_plan *p, uint64_t end, struct err *e)
+{
+	uint64_t at = GIB(4);
+
+	for (uint32_t i = 0; i < p->parts; i++)
+		at = max_u64(at, p->part[i].base.v + p->part[i].size);
+	for (uint32_t z = 0; z < p->zones; z++) {
+		const struct backing *b = &p->zone[z];
+		uint64_t size = b->how.later;
+
+		if (!size)
+			continue;
+		at = align_up(at, max_u64(X86_PLUG_ALIGN, b->page));
+		if (at > end || size > end - at)
+			return err_set(e, ERR_BAD,
+				       "hotplug_size: %" PRIu64 " MiB at 0x%" PRIx64
+				       " do not fit into the physical addresses",
+				       size >> 20, at);
+		p->part[p->parts++] = (struct gmem_part){
+			.base = GPA(at),
+			.size = size,
+			.zone = z,
+			.off = b->size,
+			.block = max_u64(MIB(2), b->page),
+		};
+		at += size;
 	}
 	return 0;
 }
@@ -74,7 +105,8 @@ int arch_ram(struct gmem_plan *p, const struct vm_conf *c, uint8_t phys_bits, st
 	/* at least the smallest PCI window lies behind RAM */
 	uint64_t end = bits < 33 ? 0 : align_down(x86_platform_area(bits), X86_WINDOW_ALIGN);
 
-	if (x86_ram_lay(p, &hole, end > GIB(4) ? end - 1 : 0, e) < 0)
+	end = end > GIB(4) ? end - 1 : 0;
+	if (x86_ram_lay(p, &hole, end, e) < 0 || lay_later(p, end, e) < 0)
 		return err_in(e, "memory, with %u physical address bits", bits);
 	return judge_low(p, e);
 }
@@ -100,7 +132,7 @@ uint32_t x86_map(struct x86_map_entry out[X86_MAP_MAX], const struct gmem *m)
 		const struct gmem_region *r = gmem_region(m, i);
 		struct x86_map_entry *last = &out[n - 1];
 
-		if (r->base.v < last->base + last->size)
+		if (r->block || r->base.v < last->base + last->size)
 			continue;
 		if (r->base.v == last->base + last->size)
 			last->size += r->size;

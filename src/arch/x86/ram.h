@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where RAM is in the x86 machine, and what guests are told of it: zones one after the other from
- * 0 on, up to the hole below 4 GiB, the rest from 4 GiB on. Control thread; no state. See plat.h
- * for the whole map.
+ * 0 on, up to the hole below 4 GiB, the rest from 4 GiB on, then what may be plugged later, which
+ * guests hear of from elsewhere. Control thread; no state. See plat.h for the whole map.
  */
 #pragma once
 

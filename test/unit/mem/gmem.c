@@ -565,6 +565,153 @@ TEST(looking_for_data_makes_no_pages_of_a_shared_memory)
 	gmem_free(m);
 }
 
+/* 8 MiB of RAM and behind it, side by side, 8 MiB in blocks of 2 MiB. */
+static struct gmem *with_blocks(const struct backing_args *how)
+{
+	struct backing_args a = *how;
+	struct gmem_plan p = {
+		.zones = 1,
+		.parts = 2,
+		.part = { { GPA(0), MIB(8), 0, 0, 0 }, { GPA(MIB(8)), MIB(8), 0, MIB(8), MIB(2) } },
+	};
+	struct err e = { 0 };
+	struct gmem *m;
+
+	a.later = MIB(8);
+	assert_int_equal(backing_open(&p.zone[0], MIB(8), &a, &e), 0);
+	assert_int_equal(gmem_new(&m, &e), 0);
+	assert_int_equal(gmem_lay(m, &p, &e), 0);
+	return m;
+}
+
+TEST(a_block_is_ram_exactly_while_it_is_plugged)
+{
+	struct gmem *m = with_blocks(&(struct backing_args){ 0 });
+	struct err e = { 0 };
+
+	assert_int_equal(gmem_end(m), MIB(16));
+	for (uint32_t bits = 0; bits < 16; bits++) {
+		for (uint32_t i = 0; i < 4; i++)
+			if (bits >> i & 1)
+				assert_int_equal(gmem_plug(m, GPA(MIB(8 + 2 * i)), MIB(2), &e), 0);
+		assert_int_equal(gmem_total(m),
+				 MIB(8) + MIB(2) * (uint64_t)__builtin_popcount(bits));
+		for (uint32_t i = 0; i < 8; i++)
+			for (uint32_t n = 1; i + n <= 8; n++) {
+				uint32_t need = ((1u << n) - 1) << i, have = bits << 4 | 0xf;
+				gpa_t a = GPA(MIB(2) * i);
+				uint64_t len = MIB(2) * n;
+				struct kiov k[8];
+				unsigned int pieces = 0;
+				bool is_ram = (need & ~have) == 0;
+
+				assert_int_equal(gmem_ok(m, a, len), is_ram);
+				assert_int_equal(gmem_ok(m, gpa_add(a, len - 1), 1),
+						 have >> (i + n - 1) & 1);
+				assert_int_equal(gmem_iov(m, k, &pieces, 8, a, (uint32_t)len),
+						 is_ram ? 0 : -1);
+				assert_true(!is_ram || pieces <= 2);
+			}
+		for (uint32_t i = 0; i < 4; i++)
+			if (bits >> i & 1)
+				assert_int_equal(gmem_unplug(m, GPA(MIB(8 + 2 * i)), MIB(2), &e),
+						 0);
+	}
+	assert_int_equal(gmem_run(m, GPA(0)), MIB(8));
+	gmem_free(m);
+}
+
+TEST(rings_and_copies_keep_out_of_what_is_not_plugged)
+{
+	struct gmem *m = with_blocks(&(struct backing_args){ .shared = true });
+	struct err e = { 0 };
+	struct gwin w;
+	gpa_t a;
+
+	assert_int_equal(gmem_plug(m, GPA(MIB(10)), MIB(2), &e), 0);
+	assert_int_equal(gmem_win(&w, m, GPA(MIB(10)), MIB(2), 16), 0);
+	assert_int_equal(gmem_win(&w, m, GPA(MIB(10)), MIB(2) + 16, 16), -1);
+	assert_int_equal(gmem_win(&w, m, GPA(MIB(12)), 16, 16), -1);
+	assert_int_equal(gmem_write(m, GPA(MIB(12) - 1), "xy", 2), -1);
+	assert_int_equal(gmem_write(m, GPA(MIB(12) - 1), "x", 1), 0);
+	a = GPA(MIB(8));
+	assert_int_equal(gmem_find_data(m, &a, MIB(8), MIB(8)), KIB(4));
+	assert_int_equal(a.v, MIB(12) - KIB(4));
+	assert_int_equal(gmem_unplug(m, GPA(MIB(10)), MIB(2), &e), 0);
+	a = GPA(MIB(8));
+	assert_int_equal(gmem_find_data(m, &a, MIB(8), MIB(8)), 0);
+	gmem_free(m);
+}
+
+/* Bytes of [a, a+len) of this process that the host holds. */
+static size_t resident(uintptr_t host, size_t len)
+{
+	static unsigned char vec[MIB(8) / KIB(4)];
+	size_t n = 0;
+
+	assert_int_equal(mincore((void *)host, len, vec), 0);
+	for (size_t i = 0; i < len / KIB(4); i++)
+		n += vec[i] & 1;
+	return n * KIB(4);
+}
+
+/* Fills RAM, gives the middle back, and looks what it is then. */
+static void give_back(const struct backing_args *how, char then)
+{
+	struct gmem *m = with_blocks(how);
+	uintptr_t host = gmem_region(m, 0)->host;
+	struct err e = { 0 };
+	char c;
+
+	for (uint64_t a = 0; a < MIB(8); a += KIB(4))
+		assert_int_equal(gmem_write(m, GPA(a), "new", 3), 0);
+	assert_int_equal(resident(host, MIB(8)), MIB(8));
+	/* whole pages only */
+	assert_int_equal(gmem_discard(m, GPA(MIB(1) + 1), MIB(6), &e), 0);
+	if (!how->file)
+		assert_int_equal(resident(host, MIB(8)), MIB(2) + KIB(4));
+	assert_int_equal(gmem_read(m, GPA(MIB(1) + KIB(4)), &c, 1), 0);
+	assert_int_equal(c, then);
+	assert_int_equal(gmem_read(m, GPA(MIB(1)), &c, 1), 0);
+	assert_int_equal(c, 'n');
+	assert_int_equal(gmem_discard(m, GPA(MIB(7)), MIB(2), &e), -1);
+	gmem_free(m);
+}
+
+TEST(what_is_given_back_is_gone_and_new_when_touched)
+{
+	static const char path[] = "/tmp/virga-gmem-given";
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	struct stat st;
+
+	give_back(&(struct backing_args){ 0 }, 0);
+	give_back(&(struct backing_args){ .shared = true }, 0);
+	assert_int_equal(ftruncate(fd, MIB(16)), 0);
+	give_back(&(struct backing_args){ .file = path, .shared = true }, 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true((uint64_t)st.st_blocks * 512 < MIB(2) + KIB(64));
+	assert_int_equal(pwrite(fd, "old", 3, MIB(1) + KIB(4)), 3);
+	give_back(&(struct backing_args){ .file = path }, 'o');
+	close(fd);
+	unlink(path);
+}
+
+TEST(a_file_too_short_for_what_comes_later_is_refused)
+{
+	static const char path[] = "/tmp/virga-gmem-later";
+	const struct backing_args a = { .file = path, .later = MIB(2) };
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	struct backing b;
+	struct err e = { 0 };
+	char line[256];
+
+	assert_int_equal(ftruncate(fd, MIB(3)), 0);
+	assert_int_equal(backing_open(&b, MIB(2), &a, &e), -1);
+	assert_non_null(strstr(err_line(&e, line, sizeof(line)), "with its hotplug_size"));
+	close(fd);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -587,6 +734,10 @@ int main(void)
 		T(huge_pages_that_the_host_has_not_are_refused_at_once),
 		T(pages_that_are_not_zero_are_found_and_no_others),
 		T(looking_for_data_makes_no_pages_of_a_shared_memory),
+		T(a_block_is_ram_exactly_while_it_is_plugged),
+		T(rings_and_copies_keep_out_of_what_is_not_plugged),
+		T(what_is_given_back_is_gone_and_new_when_touched),
+		T(a_file_too_short_for_what_comes_later_is_refused),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);
 }

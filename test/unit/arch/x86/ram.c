@@ -250,6 +250,38 @@ TEST(the_map_tells_a_hole_between_zones)
 	gmem_free(m);
 }
 
+TEST(what_may_be_plugged_lies_behind_all_ram)
+{
+	struct err e = { 0 };
+
+	plan = (struct gmem_plan){ 0 };
+	zone(GIB(4) + MIB(2), KIB(4));
+	zone(MIB(64), KIB(4));
+	zone(GIB(1), GIB(1));
+	plan.zone[1].how.later = MIB(256);
+	plan.zone[2].how.later = GIB(2);
+	assert_int_equal(lay(48, &e), 0);
+	assert_int_equal(plan.parts, 6);
+	/* the third zone's gigabyte is at 6 GiB */
+	assert_int_equal(plan.part[4].base.v, GIB(7));
+	assert_int_equal(plan.part[4].size, MIB(256));
+	assert_int_equal(plan.part[4].zone, 1);
+	assert_int_equal(plan.part[4].off, MIB(64));
+	assert_int_equal(plan.part[4].block, MIB(2));
+	assert_int_equal(plan.part[5].base.v, GIB(8));
+	assert_int_equal(plan.part[5].block, GIB(1));
+	for (unsigned int i = 0; i < 4; i++)
+		assert_int_equal(plan.part[i].block, 0);
+	plan = (struct gmem_plan){ 0 };
+	zone(MIB(64), KIB(4));
+	plan.zone[0].how.later = MIB(128);
+	assert_int_equal(lay(48, &e), 0);
+	assert_int_equal(plan.part[1].base.v, GIB(4));
+	plan.parts = 0;
+	plan.zone[0].how.later = GIB(64);
+	assert_int_equal(lay(36, &e), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -260,6 +292,7 @@ int main(void)
 		T(every_small_machine_is_laid_as_the_model_says),
 		T(the_map_tells_ram_and_reserves_ecam),
 		T(the_map_tells_a_hole_between_zones),
+		T(what_may_be_plugged_lies_behind_all_ram),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
