@@ -33,6 +33,8 @@ struct board_up {
 	void (*event)(void *arg, const char *source, const char *name, const char *id);
 	/* the guest says that it has crashed, and how; it goes on; may be NULL */
 	void (*panic)(void *arg, const char *how);
+	/* the guest has let go of a device that it was asked for, see dev/pcihp.h; may be NULL */
+	void (*let_go)(void *arg);
 	void *arg;
 };
 

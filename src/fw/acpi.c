@@ -60,6 +60,7 @@
 #define SPACE_IO 1
 #define SPACE_BUS 2
 #define WINDOW_FIXED 0x0c /* minimum and maximum fixed, positive decode, produced */
+#define MEMORY_FIXED 0x0d /* the same, consumed */
 #define MEMORY_WRITABLE 1
 #define IO_WHOLE_RANGE 3
 
@@ -542,16 +543,27 @@ void aml_res_window32(struct aml *a, uint32_t base, uint32_t len)
 	aml_u32(a, len);
 }
 
-void aml_res_window64(struct aml *a, uint64_t base, uint64_t len)
+/* Quad-word address space. */
+static void window64(struct aml *a, uint8_t use, uint64_t base, uint64_t len)
 {
 	aml_u8(a, RES_QWORD);
 	aml_u16(a, 43);
 	aml_u8(a, SPACE_MEMORY);
-	aml_u8(a, WINDOW_FIXED);
+	aml_u8(a, use);
 	aml_u8(a, MEMORY_WRITABLE);
 	aml_u64(a, 0);
 	aml_u64(a, base);
 	aml_u64(a, base + len - 1);
 	aml_u64(a, 0);
 	aml_u64(a, len);
+}
+
+void aml_res_window64(struct aml *a, uint64_t base, uint64_t len)
+{
+	window64(a, WINDOW_FIXED, base, len);
+}
+
+void aml_res_memory64(struct aml *a, uint64_t base, uint64_t len)
+{
+	window64(a, MEMORY_FIXED, base, len);
 }

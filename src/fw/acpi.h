@@ -81,7 +81,7 @@ void aml_return(struct aml *a);
 void aml_store(struct aml *a); /* what, where */
 void aml_and(struct aml *a);   /* left, right; aml_nowhere as target */
 void aml_equal(struct aml *a);
-void aml_shift_left(struct aml *a); /* what, by how much; aml_nowhere as target */
+void aml_shift_left(struct aml *a); /* what, by how much, where */
 void aml_notify(struct aml *a);	    /* whom, code */
 void aml_nowhere(struct aml *a);
 /* Methods that must not mix: the mutex is declared once, then taken and given back by its path. */
@@ -105,6 +105,7 @@ enum aml_irq { AML_IRQ_EDGE, AML_IRQ_LEVEL_SHARED };
 void aml_res_irq(struct aml *a, uint32_t gsi, enum aml_irq how);
 void aml_res_io(struct aml *a, uint16_t port, uint8_t len);
 void aml_res_memory32(struct aml *a, uint32_t base, uint32_t len);
+void aml_res_memory64(struct aml *a, uint64_t base, uint64_t len);
 void aml_res_bus(struct aml *a, uint16_t first, uint16_t last);
 void aml_res_ports(struct aml *a, uint16_t first, uint16_t last); /* produced by a bridge */
 void aml_res_window32(struct aml *a, uint32_t base, uint32_t len);

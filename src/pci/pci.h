@@ -122,6 +122,9 @@ uint32_t pci_intx_gsi(const struct pci_host *h, uint8_t slot);
 MUST int pci_slot_claim(struct pci_host *h, struct pci_fn *f, uint16_t segment, int slot,
 			struct err *e);
 void pci_slot_release(struct pci_fn *f);
+/* Config accesses find nothing in the slot any more; its function is told by pci_fn_out, as ever. Any
+ * thread. */
+void pci_slot_hide(struct pci_host *h, uint16_t segment, uint8_t slot);
 /* Places those BARs that have no address as firmware would, from the top of the apertures down,
  * turns memory decoding on (a function that was loaded keeps what it had), and puts the function on
  * the segment, where config accesses find it. The bar_moved hook is called for each BAR that

@@ -373,6 +373,13 @@ void pci_slot_release(struct pci_fn *f)
 	pthread_rwlock_unlock(&h->lock);
 }
 
+void pci_slot_hide(struct pci_host *h, uint16_t segment, uint8_t slot)
+{
+	pthread_rwlock_wrlock(&h->lock);
+	h->segment[segment].slot[slot].seen = false;
+	pthread_rwlock_unlock(&h->lock);
+}
+
 static bool aperture_holds(const struct pci_aperture *a, uint64_t addr, uint64_t size)
 {
 	return size <= a->size && addr >= a->base && addr - a->base <= a->size - size;

@@ -13,6 +13,7 @@
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/net.h"
+#include "dev/pcihp.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/serial.h"
@@ -20,17 +21,11 @@
 #include "pci/root.h"
 
 const struct dev_class *const roster[] = {
-	&pci_root_class,
-	&ioapic_class.dev,
-	&cmos_class.dev,
-	&debugport_class.dev,
-	&ged_class.dev,
-	&i8042_class.dev,
-	&serial_class.dev,
-	&blk_class.dev,
-	&net_class.dev,
-	&rng_class.dev,
-	&vcon_class.dev,
-	&pvpanic_class.dev,
-	NULL,
+	&pci_root_class,    &ioapic_class.dev,
+	&cmos_class.dev,    &debugport_class.dev,
+	&ged_class.dev,	    &pcihp_class.dev,
+	&i8042_class.dev,   &serial_class.dev,
+	&blk_class.dev,	    &net_class.dev,
+	&rng_class.dev,	    &vcon_class.dev,
+	&pvpanic_class.dev, NULL,
 };

@@ -82,3 +82,24 @@ def test_mp_table_lists_every_cpu(guest, cpus):
     mp = guest("mptable", cpus=cpus).one("MPTABLE")
     assert int(mp["cpus"]) == cpus and mp["ioapics"] == "1" and mp["lapic"] == "fee00000"
     assert int(mp["lines"]) >= 16
+
+
+def test_methods_of_hot_plug_can_be_carried_out(guest, tmp_path):
+    if not shutil.which("acpiexec"):
+        pytest.skip("acpiexec is not installed (package acpica-tools)")
+    dsdt = b""
+    for _number, _offset, data in guest("acpihex").all("HEX"):
+        table = bytes.fromhex(data)
+        if table[:4] == b"DSDT":
+            dsdt = table
+        elif dsdt and len(dsdt) < int.from_bytes(dsdt[4:8], "little"):
+            dsdt += table
+    (tmp_path / "dsdt.dat").write_bytes(dsdt)
+    # Memory is simulated and reads as zeros, but for what was written.
+    done = subprocess.run(["acpiexec", "-b", "execute \\_SB.PHPR.PSCN; execute \\_SB.PC00.S006._EJ0 1;"
+                           "execute \\_SB.PC00.DVNT 0x42 1;execute \\_SB.GED_._EVT 13", "dsdt.dat"],
+                          cwd=tmp_path, text=True, timeout=60, input="",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert "AE_" not in done.stdout, done.stdout[-3000:]
+    told = [line for line in done.stdout.splitlines() if "Notify" in line]
+    assert any("S001" in line for line in told) and any("S006" in line for line in told), done.stdout[-3000:]

@@ -17,6 +17,7 @@
 #include "dev/debugport.h"
 #include "dev/ged.h"
 #include "dev/i8042.h"
+#include "dev/pcihp.h"
 #include "dev/serial.h"
 #include "pci/root.h"
 
@@ -32,9 +33,9 @@ uint64_t x86_platform_area(uint8_t phys_bits)
 	return (1ull << phys_bits) - X86_TOP_UNUSED - X86_PLATFORM_SIZE;
 }
 
-uint64_t x86_ged_addr(uint8_t phys_bits)
+uint64_t x86_chip_addr(uint8_t phys_bits, enum x86_chip chip)
 {
-	return x86_platform_area(phys_bits) + X86_PLATFORM_SIZE - KIB(4);
+	return x86_platform_area(phys_bits) + X86_PLATFORM_SIZE - chip * KIB(4);
 }
 
 void arch_hv_args(struct hv_vm_args *out, const struct vm_conf *c)
@@ -104,15 +105,26 @@ static int add_ged(struct board *b, uint8_t phys_bits, struct err *e)
 {
 	struct ged_conf ged = {
 		.at.place = {
-			[GED_BANK_FLAGS] = { FIXED_MMIO, x86_ged_addr(phys_bits) },
+			[GED_BANK_FLAGS] = { FIXED_MMIO, x86_chip_addr(phys_bits, X86_CHIP_GED) },
 			[GED_BANK_SLEEP] = { FIXED_PIO, X86_PORT_SLEEP },
 			[GED_BANK_TIMER] = { FIXED_PIO, X86_PORT_PM_TIMER },
 		},
+		.method = { { GED_PCI, PCIHP_SCAN } },
 	};
 
 	if (irq_pin_alloc(b->irqs, &ged.gsi, e))
 		return -1;
 	return add(b, &ged_class, GED_ID, &ged, e);
+}
+
+static int add_pcihp(struct board *b, uint8_t phys_bits, struct err *e)
+{
+	const struct pcihp_conf pcihp = {
+		.at.place[0] = { FIXED_MMIO, x86_chip_addr(phys_bits, X86_CHIP_PCIHP) },
+		.segments = pci_segments(b->pci),
+	};
+
+	return add(b, &pcihp_class, PCIHP_ID, &pcihp, e);
 }
 
 static int add_ports(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
@@ -139,7 +151,9 @@ static int add_ports(struct board *b, const struct vm_conf *c, const struct arch
 int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
 		 uint8_t phys_bits, struct err *e)
 {
-	if (add_chips(b, e) || add_ged(b, x86_phys_bits(c, phys_bits), e))
+	uint8_t bits = x86_phys_bits(c, phys_bits);
+
+	if (add_chips(b, e) || add_ged(b, bits, e) || add_pcihp(b, bits, e))
 		return -1;
 	return add_ports(b, c, ch, e);
 }

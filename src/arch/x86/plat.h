@@ -71,5 +71,6 @@
 uint8_t x86_phys_bits(const struct vm_conf *c, uint8_t host_bits);
 /* Base of the megabyte for chips. */
 uint64_t x86_platform_area(uint8_t phys_bits);
-/* Address of the generic event device's flag byte. */
-uint64_t x86_ged_addr(uint8_t phys_bits);
+/* A chip's page of it, from the top down. Controllers of hot-plug get one each. */
+enum x86_chip { X86_CHIP_GED = 1, X86_CHIP_PCIHP, X86_CHIP_CPUHP, X86_CHIP_MEMHP };
+uint64_t x86_chip_addr(uint8_t phys_bits, enum x86_chip chip);

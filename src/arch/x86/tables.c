@@ -17,6 +17,7 @@
 #include "conf/nodes.h"
 #include "conf/segments.h"
 #include "dev/ged.h"
+#include "dev/pcihp.h"
 #include "fw/acpi.h"
 #include "fw/smbios.h"
 #include "pci/pci.h"
@@ -58,9 +59,9 @@ static void put_prt(struct aml *a, const struct pci_host *h)
 }
 
 /* Nodes are told only where --numa makes some: without SRAT a guest knows none. */
-static void put_bridge(struct aml *a, const struct pci_host *h, const struct vm_conf *c,
-		       uint16_t segment)
+static void put_bridge(struct aml *a, struct board *b, const struct vm_conf *c, uint16_t segment)
 {
+	const struct pci_host *h = b->pci;
 	struct pci_aperture m32 = pci_mem32(h, segment), m64 = pci_mem64(h, segment);
 	char name[5];
 
@@ -96,6 +97,8 @@ static void put_bridge(struct aml *a, const struct pci_host *h, const struct vm_
 		aml_res_window64(a, m64.base, m64.size);
 	aml_end(a);
 	put_prt(a, h);
+	if (dev_find(b, PCIHP_ID))
+		pcihp_describe_slots(a, segment);
 	aml_end(a);
 }
 
@@ -158,7 +161,7 @@ static int put_dsdt(struct aml *a, struct board *b, const struct vm_conf *c, str
 	aml_scope(a, "\\_SB_");
 	put_power_button(a);
 	for (uint16_t s = 0; s < pci_segments(b->pci); s++)
-		put_bridge(a, b->pci, c, s);
+		put_bridge(a, b, c, s);
 	put_board(a);
 	put_cpus(a, c);
 	if (put_devices(a, b, e))

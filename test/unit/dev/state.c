@@ -20,6 +20,7 @@
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/net.h"
+#include "dev/pcihp.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/serial.h"
@@ -119,6 +120,7 @@ static const struct ged_conf ged = {
 	.at.place = { { FIXED_MMIO, AT_MMIO }, { FIXED_PIO, 0x600 }, { FIXED_PIO, 0x608 } },
 	.gsi = 13
 };
+static const struct pcihp_conf pcihp = { .at.place[0] = { FIXED_MMIO, AT_MMIO }, .segments = 1 };
 static const struct i8042_conf i8042 = { .at.place[0] = { FIXED_PIO, 0x61 } };
 static const struct serial_conf serial = { .at.place[0] = { FIXED_PIO, 0x3f8 },
 					   .gsi = 4,
@@ -158,6 +160,13 @@ static void ged_use(struct rig *r)
 {
 	ged_raise(r->d, GED_POWER_BUTTON);
 	usleep(100);
+}
+static void pcihp_use(struct rig *r)
+{
+	pcihp_come(r->d, 0, 3);
+	pcihp_ask(r->d, 0, 4);
+	pcihp_ask(r->d, 0, 5);
+	set32(r->b.mmio, AT_MMIO + 8, 1u << 5);
 }
 static void i8042_use(struct rig *r)
 {
@@ -206,7 +215,8 @@ static const struct kind {
 	{ &ged_class.dev, &ged, ged_use },	    { &i8042_class.dev, &i8042, i8042_use },
 	{ &serial_class.dev, &serial, serial_use }, { &blk_class.dev, &disk, virtio_use },
 	{ &net_class.dev, &net, virtio_use },	    { &rng_class.dev, &rng, virtio_use },
-	{ &vcon_class.dev, &vcon, virtio_use },	    { &pvpanic_class.dev, NULL, pvpanic_use },
+	{ &pcihp_class.dev, &pcihp, pcihp_use },    { &vcon_class.dev, &vcon, virtio_use },
+	{ &pvpanic_class.dev, NULL, pvpanic_use },
 };
 
 TEST(every_class_of_the_roster_is_tried_here)

@@ -46,8 +46,12 @@ TEST(windows_lie_between_ram_and_the_chips)
 			assert_int_equal(a.mem64.base % GIB(4), 0);
 			assert_true(a.mem64.size > 0);
 			assert_true(a.mem64.base + a.mem64.size <= x86_platform_area(bits));
-			assert_true(x86_ged_addr(bits) >= x86_platform_area(bits));
-			assert_true(x86_ged_addr(bits) + 1 <= (1ull << bits) - KIB(64));
+			for (int chip = X86_CHIP_GED; chip <= X86_CHIP_MEMHP; chip++) {
+				uint64_t at = x86_chip_addr(bits, (enum x86_chip)chip);
+
+				assert_true(at >= x86_platform_area(bits));
+				assert_true(at + KIB(4) <= (1ull << bits) - KIB(64));
+			}
 			assert_int_equal(a.mem32.base, 0xc0000000);
 			assert_int_equal(a.mem32.base + a.mem32.size, a.ecam);
 			assert_int_equal(a.segments, 1);
