@@ -10,6 +10,10 @@
  * looks at them first and writes them back whole, alone behind the image's gate. Who needs both
  * passes the gate before he asks for the buffer, so that nobody holds the buffer and waits for one
  * who waits for it.
+ *
+ * One flush runs at a time. It keeps all that was written before it, so it serves every flush that
+ * was asked for by then, and each of them hears how it ended; those that come later need the next
+ * one. A driver without a write cache asks for as many flushes as writes.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -37,6 +41,16 @@ static bool op_changes(enum blk_op op)
 	return op == BLK_WRITE || op == BLK_DISCARD || op == BLK_ZERO;
 }
 
+/* For those who came along. The next flush begins in blkq_turn. */
+static void end_flush(struct blkq *q, enum blk_status s)
+{
+	q->flushing = NULL;
+	for (struct link *l; (l = list_take_first(&q->flush_along));) {
+		container_of(l, struct blk_io, link)->status = s;
+		list_add_tail(&q->ended, l);
+	}
+}
+
 static void end(struct blkq *q, struct blk_io *io, enum blk_status s)
 {
 	io->status = s;
@@ -46,6 +60,8 @@ static void end(struct blkq *q, struct blk_io *io, enum blk_status s)
 	list_add_tail(&q->ended, &io->link);
 	if (q->bouncing == io)
 		q->bouncing = NULL; /* the next in line starts in blkq_turn */
+	if (q->flushing == io)
+		end_flush(q, s);
 }
 
 static enum blk_status refuse(const struct blkq *q, const struct blk_io *io)
@@ -305,6 +321,8 @@ void blkq_submit(struct blkq *q, struct blk_io *io)
 	q->flying++;
 	if (s != BLK_OK)
 		end(q, io, s);
+	else if (io->op == BLK_FLUSH)
+		list_add_tail(&q->flush_wait, &io->link); /* more may come in this turn */
 	else
 		run(q, io);
 }
@@ -314,6 +332,21 @@ static void take_all(struct link *to, struct link *from)
 	list_init(to);
 	while (!list_empty(from))
 		list_add_tail(to, list_take_first(from));
+}
+
+static bool may_flush(const struct blkq *q)
+{
+	return !q->flushing && !list_empty(&q->flush_wait);
+}
+
+static void begin_flush(struct blkq *q)
+{
+	struct link *l = list_take_first(&q->flush_wait);
+
+	q->flushing = container_of(l, struct blk_io, link);
+	while ((l = list_take_first(&q->flush_wait)))
+		list_add_tail(&q->flush_along, l);
+	run(q, q->flushing);
 }
 
 /* Those at the gate try again, in their order; who is refused stands in line again. */
@@ -335,6 +368,8 @@ bool blkq_turn(struct blkq *q)
 	q->again = false;
 	if (!list_empty(&q->gate_wait))
 		try_gate(q);
+	if (may_flush(q))
+		begin_flush(q);
 	q->begun = false;
 	q->eng->turn(q);
 	while (!q->bouncing && !list_empty(&q->bounce_wait)) {
@@ -351,7 +386,7 @@ bool blkq_turn(struct blkq *q)
 		io->done(io, io->status);
 	}
 	/* What a done function has begun waits for the next turn of the engine. */
-	return q->again || q->begun || !list_empty(&q->ended);
+	return q->again || q->begun || may_flush(q) || !list_empty(&q->ended);
 }
 
 static bool turn_hook(void *arg)
@@ -365,7 +400,7 @@ void blkq_drain(struct blkq *q)
 
 	while (q->flying) {
 		blkq_turn(q);
-		if (!q->flying || !list_empty(&q->ended))
+		if (!q->flying || may_flush(q) || !list_empty(&q->ended))
 			continue;
 		/* the loop's messages are not read meanwhile, the gate's among them */
 		if (!list_empty(&q->gate_wait))
@@ -382,12 +417,13 @@ bool blkq_busy(const struct blkq *q)
 
 bool blkq_soon(const struct blkq *q)
 {
-	return !q->lengthy;
+	return !q->lengthy && list_empty(&q->flush_wait);
 }
 
 bool blkq_ready(const struct blkq *q)
 {
-	return q->flying && (q->again || q->begun || !list_empty(&q->ended) || q->eng->ended(q));
+	return q->flying &&
+	       (q->again || q->begun || may_flush(q) || !list_empty(&q->ended) || q->eng->ended(q));
 }
 
 const char *blkq_engine_name(const struct blkq *q)
@@ -439,6 +475,8 @@ int blkq_new(struct blkq **out, struct img *i, struct loop *l, unsigned int dept
 	list_init(&q->ended);
 	list_init(&q->bounce_wait);
 	list_init(&q->gate_wait);
+	list_init(&q->flush_along);
+	list_init(&q->flush_wait);
 	gate_place_init(&q->place, l);
 	if (open_engine(q, engines, e)) {
 		free(q);

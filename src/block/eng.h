@@ -87,8 +87,11 @@ struct blkq {
 	struct link bounce_wait;
 	struct gate_place place; /* at the image's gate */
 	struct link gate_wait;
-	struct uring *uring; /* enguring's */
-	struct aio *aio;     /* engaio's */
+	struct blk_io *flushing; /* the one flush that runs, for those of flush_along too */
+	struct link flush_along; /* came before it was begun */
+	struct link flush_wait;	 /* need the next one */
+	struct uring *uring;	 /* enguring's */
+	struct aio *aio;	 /* engaio's */
 };
 
 /* A step that was begun has ended: bytes moved or -errno. */

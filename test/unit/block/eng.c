@@ -366,6 +366,8 @@ TEST(nothing_ends_soon_while_a_flush_is_in_flight)
 		flush = (struct ask){ 0 };
 		ask_go(w.q[0], &flush, BLK_FLUSH, 0, 0);
 		assert_false(blkq_soon(w.q[0]));
+		assert_false(blkq_turn(w.q[0]));
+		assert_false(blkq_soon(w.q[0]));
 		fake_end(w.q[0], 2);
 		assert_int_equal(blkq_soon(w.q[0]), unit != 0);
 		fake_end(w.q[0], 1);
@@ -374,6 +376,64 @@ TEST(nothing_ends_soon_while_a_flush_is_in_flight)
 		world_end(&w);
 	}
 	free(buf);
+}
+
+static int flushes_ended(const struct ask *f, int n, enum blk_status s)
+{
+	int ended = 0;
+
+	for (int i = 0; i < n; i++)
+		ended += f[i].ended && f[i].status == s;
+	return ended;
+}
+
+TEST(one_flush_serves_all_that_were_asked_for_before_it)
+{
+	struct ask f[5] = { 0 };
+	struct world w;
+
+	world_begin(&w, 0);
+	w.later = true;
+	for (int i = 0; i < 3; i++)
+		ask_go(w.q[0], &f[i], BLK_FLUSH, 0, 0);
+	assert_int_equal(w.steps, 0);
+	assert_false(blkq_turn(w.q[0]));
+	assert_int_equal(w.steps, 1);
+	/* what these two are to keep may be younger than the flush that runs */
+	ask_go(w.q[0], &f[3], BLK_FLUSH, 0, 0);
+	ask_go(w.q[0], &f[4], BLK_FLUSH, 0, 0);
+	assert_false(blkq_turn(w.q[0]));
+	assert_int_equal(w.steps, 1);
+	fake_end(w.q[0], 0);
+	blkq_turn(w.q[0]);
+	assert_int_equal(flushes_ended(f, 5, BLK_OK), 3);
+	assert_int_equal(flushes_ended(f + 3, 2, BLK_OK), 0);
+	blkq_drain(w.q[0]);
+	assert_int_equal(flushes_ended(f, 5, BLK_OK), 5);
+	assert_int_equal(w.steps, 2);
+	world_end(&w);
+}
+
+TEST(all_that_one_flush_serves_hear_that_it_failed)
+{
+	struct ask f[4] = { 0 };
+	struct world w;
+
+	for (int later = 0; later < 2; later++) {
+		world_begin(&w, 0);
+		w.later = later;
+		w.error = -EIO;
+		w.errors = 1;
+		w.failing = BLK_FLUSH;
+		for (int i = 0; i < 3; i++)
+			ask_go(w.q[0], &f[i], BLK_FLUSH, 0, 0);
+		blkq_turn(w.q[0]);
+		ask_go(w.q[0], &f[3], BLK_FLUSH, 0, 0);
+		blkq_drain(w.q[0]);
+		assert_int_equal(flushes_ended(f, 4, BLK_IOERR), 3);
+		assert_int_equal(f[3].status, BLK_OK);
+		world_end(&w);
+	}
 }
 
 TEST(whatever_reaches_past_the_disk_never_reaches_the_engine)
@@ -656,6 +716,8 @@ int main(void)
 		T(every_request_of_a_small_disk_moves_its_own_bytes_and_no_others),
 		T(what_a_done_function_begins_is_not_slept_over),
 		T(nothing_ends_soon_while_a_flush_is_in_flight),
+		T(one_flush_serves_all_that_were_asked_for_before_it),
+		T(all_that_one_flush_serves_hear_that_it_failed),
 		T(whatever_reaches_past_the_disk_never_reaches_the_engine),
 		T(payload_that_is_not_as_long_as_the_request_is_refused),
 		T(every_zeroing_of_a_small_disk_zeroes_its_own_bytes_and_no_others),
