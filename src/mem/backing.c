@@ -288,15 +288,29 @@ static int bind_to_node(const struct backing *b, void *host, uint64_t size, stru
 	return err_os(e, ERR_IO, "take memory of host NUMA node %" PRIu32, node);
 }
 
-static void advise(const struct backing *b, void *host, uint64_t size)
+/* What a guest boots from is a few pages at the start of its memory. A page that is there already
+ * keeps those around it small, so that not 2 MiB are cleared before its first instruction; the host
+ * joins them later. Reading leaves them as they are. */
+static void keep_start_small(const struct backing *b, void *host, uint64_t off, uint64_t size)
+{
+	if (b->fd >= 0 || off || !b->size || b->how.prefault)
+		return;
+	madvise(host, size, MADV_NOHUGEPAGE); /* hosts may give huge pages unasked */
+	(void)*(const volatile char *)host;
+}
+
+static void advise(const struct backing *b, void *host, uint64_t off, uint64_t size)
 {
 	/* a core dump of ours is not one of the guest */
 	madvise(host, size, MADV_DONTDUMP);
 	/* a kernel that gives no names gives none */
 	if (b->fd < 0)
 		prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, host, size, NAME);
-	if (b->how.thp && b->page == PAGE && madvise(host, size, MADV_HUGEPAGE) < 0)
-		log_debug("no transparent huge pages here");
+	if (b->how.thp && b->page == PAGE) {
+		keep_start_small(b, host, off, size);
+		if (madvise(host, size, MADV_HUGEPAGE) < 0)
+			log_debug("no transparent huge pages here");
+	}
 	if (b->how.mergeable && madvise(host, size, MADV_MERGEABLE) < 0)
 		log_warn("memory is not mergeable: this kernel has no KSM");
 }
@@ -335,7 +349,7 @@ int backing_map(const struct backing *b, void *host, uint64_t off, uint64_t size
 	}
 	if (b->how.has_host_node && bind_to_node(b, host, size, e) < 0)
 		return in_zone(b, e);
-	advise(b, host, size);
+	advise(b, host, off, size);
 	return 0;
 }
 

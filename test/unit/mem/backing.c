@@ -90,6 +90,22 @@ TEST(each_wish_is_a_flag_of_the_mapping)
 	}
 }
 
+/* Clearing 2 MiB for a page that a guest boots from would be the longest step of its start. */
+TEST(the_first_page_of_memory_is_a_small_one)
+{
+	struct backing_args how = { .thp = true };
+	unsigned char there[MIB(4) / 4096];
+	struct backing b;
+	struct backing_span s = map(&b, MIB(4), &how);
+
+	s.host[0] = s.host[8192] = 1;
+	assert_int_equal(mincore(s.host, MIB(4), there), 0);
+	assert_true(there[0] & there[2] & 1);
+	assert_false((there[1] | there[3]) & 1);
+	assert_true(has_flag(s.host, "hg"));
+	unmap(&b, &s);
+}
+
 TEST(a_span_has_guards_and_the_place_that_was_asked_for)
 {
 	static const uint64_t align[] = { MIB(2), GIB(1) };
@@ -260,6 +276,7 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(each_wish_is_a_flag_of_the_mapping),
+		T(the_first_page_of_memory_is_a_small_one),
 		T(a_span_has_guards_and_the_place_that_was_asked_for),
 		T(sizes_that_are_no_pages_are_refused),
 		T(nobody_can_shorten_memory_that_is_shared),
