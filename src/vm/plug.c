@@ -12,7 +12,9 @@
 #include "dev/net.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
+#include "dev/rtc.h"
 #include "dev/vcon.h"
+#include "dev/watchdog.h"
 #include "pci/pci.h"
 
 #define SLOTS 32
@@ -91,12 +93,20 @@ static void plan_pvpanic(struct plan *p, const struct plug_row *r, const struct 
 		plan_add(p, r, NULL, NULL);
 }
 
+static void plan_watchdog(struct plan *p, const struct plug_row *r, const struct plug_from *from)
+{
+	if (from->c->watchdog)
+		plan_add(p, r, NULL, NULL);
+}
+
 /* In the order in which slots are given out. */
 static const struct plug_row rows[] = {
 	{ "console", &vcon_class.dev, "__console", plan_console, false },
 	{ "disk", &blk_class.dev, NULL, plan_section, true },
 	{ "net", &net_class.dev, NULL, plan_section, false },
 	{ "rng", &rng_class.dev, "__rng", plan_section, false },
+	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, false },
+	{ "rtc", &rtc_class.dev, "__rtc", plan_section, false },
 	{ "pvpanic", &pvpanic_class.dev, "__pvpanic", plan_pvpanic, false },
 };
 

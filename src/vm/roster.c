@@ -16,16 +16,28 @@
 #include "dev/pcihp.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
+#include "dev/rtc.h"
 #include "dev/serial.h"
 #include "dev/vcon.h"
+#include "dev/watchdog.h"
 #include "pci/root.h"
 
+/* clang-format off */
 const struct dev_class *const roster[] = {
-	&pci_root_class,    &ioapic_class.dev,
-	&cmos_class.dev,    &debugport_class.dev,
-	&ged_class.dev,	    &pcihp_class.dev,
-	&i8042_class.dev,   &serial_class.dev,
-	&blk_class.dev,	    &net_class.dev,
-	&rng_class.dev,	    &vcon_class.dev,
-	&pvpanic_class.dev, NULL,
+	&pci_root_class,
+	&ioapic_class.dev,
+	&cmos_class.dev,
+	&debugport_class.dev,
+	&ged_class.dev,
+	&pcihp_class.dev,
+	&i8042_class.dev,
+	&serial_class.dev,
+	&blk_class.dev,
+	&net_class.dev,
+	&rng_class.dev,
+	&vcon_class.dev,
+	&watchdog_class.dev,
+	&rtc_class.dev,
+	&pvpanic_class.dev,
+	NULL,
 };

@@ -39,6 +39,10 @@ def test_attacks_on_network_rings_while_frames_come(guest, ns, tmp_path, build):
            "net-rx", "net-tx", "net-ctrl")
 
 
+def test_attacks_on_the_rings_of_watchdog_and_clock(guest, build):
+    judged(guest("attack", "--watchdog", "--rtc", timeout=300, **build), "watchdog", "rtc")
+
+
 def test_attacks_on_console_rings_while_somebody_types(start_guest, build):
     vm = start_guest("attack feed", console="tty", **build)
     ended = threading.Event()

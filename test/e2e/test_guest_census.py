@@ -109,6 +109,7 @@ SCENES = {
     "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
     "debugger": ("park", ["--gdb", "path={work}/gdb"], {"quiet": True, "debugger": True}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
+    "watchdog and clock": ("watchdog vrtc", ["--watchdog", "--rtc", "id=clock,pci_segment=0,pci_device_id=20"], {}),
     "derailed": ("derail", [], {"status": 1}),
 }
 

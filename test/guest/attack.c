@@ -23,6 +23,8 @@ static const struct target targets[] = {
 	{ "con-rx", VIRTIO_CONSOLE, 0, true, con_rx_chain, con_rx_works, 0, 0, NULL },
 	{ "con-tx", VIRTIO_CONSOLE, 1, false, con_tx_chain, con_tx_works, 0, 0, NULL },
 	{ "rng", VIRTIO_RNG, 0, false, rng_chain, rng_works, 0, 0, NULL },
+	{ "watchdog", VIRTIO_WATCHDOG, 0, false, watchdog_chain, watchdog_works, 0, 0, NULL },
+	{ "rtc", VIRTIO_RTC, 0, false, vrtc_chain, vrtc_works, 0x100, 0, NULL },
 };
 
 struct score {

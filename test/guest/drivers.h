@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the attacks need of the four drivers: start the device the usual way, lay out one usual
+ * What the attacks need of the drivers: start the device the usual way, lay out one usual
  * request at the first descriptors of a queue, and do one usual request to its end.
  */
 #pragma once
@@ -18,6 +18,8 @@ void net_ctrl_chain(struct vq *q);
 void con_rx_chain(struct vq *q);
 void con_tx_chain(struct vq *q);
 void rng_chain(struct vq *q);
+void watchdog_chain(struct vq *q);
+void vrtc_chain(struct vq *q);
 
 /* One ordinary request on a started device; true when it was answered as it must be. */
 bool blk_works(struct vdev *d, struct vq *q);
@@ -27,6 +29,8 @@ bool net_ctrl_works(struct vdev *d, struct vq *q);
 bool con_rx_works(struct vdev *d, struct vq *q);
 bool con_tx_works(struct vdev *d, struct vq *q);
 bool rng_works(struct vdev *d, struct vq *q);
+bool watchdog_works(struct vdev *d, struct vq *q);
+bool vrtc_works(struct vdev *d, struct vq *q);
 
 /* Send descriptors 0.. of q as a chain and wait for the answer: its length, or -1. */
 int64_t vq_once(struct vq *q, uint64_t us);

@@ -225,6 +225,8 @@ void rate_net(void);
 void con_stream(void);
 void serial_stream(void);
 void rng_run(void);
+void watchdog_run(void);
+void vrtc_run(void);
 void attack_run(void);
 void race_run(void);
 void storm_run(void);

@@ -40,6 +40,8 @@ static const struct verb verbs[] = {
 	{ "constream", con_stream },
 	{ "serialstream", serial_stream },
 	{ "rng", rng_run },
+	{ "watchdog", watchdog_run },
+	{ "vrtc", vrtc_run },
 	{ "attack", attack_run },
 	{ "race", race_run },
 	{ "storm", storm_run },

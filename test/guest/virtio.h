@@ -13,6 +13,8 @@
 #define VIRTIO_BLK 2
 #define VIRTIO_CONSOLE 3
 #define VIRTIO_RNG 4
+#define VIRTIO_RTC 17
+#define VIRTIO_WATCHDOG 35
 
 #define F_INDIRECT (1ul << 28)
 #define F_EVENT_IDX (1ul << 29)

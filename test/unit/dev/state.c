@@ -23,8 +23,10 @@
 #include "dev/pcihp.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
+#include "dev/rtc.h"
 #include "dev/serial.h"
 #include "dev/vcon.h"
+#include "dev/watchdog.h"
 #include "fakeboard.h"
 #include "pci/root.h"
 #include "virtio/drive.h"
@@ -128,6 +130,7 @@ static const struct serial_conf serial = { .at.place[0] = { FIXED_PIO, 0x3f8 },
 static struct disk_conf disk;
 static struct net_conf net;
 static struct rng_conf rng;
+static struct rtc_conf rtc;
 static struct vcon_conf vcon = { .chr = &chr };
 
 static void set8(struct bus *b, uint64_t addr, uint8_t v)
@@ -188,6 +191,19 @@ static void virtio_use(struct rig *r)
 	set32(r->b.mmio, rig_bar(r) + AT_MSIX + 8, 0x41);
 }
 
+/* Armed, and silent for a while. */
+static void watchdog_use(struct rig *r)
+{
+	r->size = 8;
+	virtio_use(r);
+	drv_desc(r, 0, 0, BUF, 1, F_WRITE, 0);
+	drv_offer(r, 0, 0);
+	drv_kick(r, 0);
+	rig_turn(r, 2);
+	assert_int_equal(drv_used(r, 0), 1);
+	usleep(2000);
+}
+
 static void root_use(struct rig *r)
 {
 	uint8_t latch[4];
@@ -210,13 +226,23 @@ static const struct kind {
 	const void *conf;
 	void (*use)(struct rig *r);
 } kinds[] = {
-	{ &pci_root_class, NULL, root_use },	    { &ioapic_class.dev, &ioapic, ioapic_use },
-	{ &cmos_class.dev, &cmos, cmos_use },	    { &debugport_class.dev, &debugport, NULL },
-	{ &ged_class.dev, &ged, ged_use },	    { &i8042_class.dev, &i8042, i8042_use },
-	{ &serial_class.dev, &serial, serial_use }, { &blk_class.dev, &disk, virtio_use },
-	{ &net_class.dev, &net, virtio_use },	    { &rng_class.dev, &rng, virtio_use },
-	{ &pcihp_class.dev, &pcihp, pcihp_use },    { &vcon_class.dev, &vcon, virtio_use },
+	/* clang-format off */
+	{ &pci_root_class, NULL, root_use },
+	{ &ioapic_class.dev, &ioapic, ioapic_use },
+	{ &cmos_class.dev, &cmos, cmos_use },
+	{ &debugport_class.dev, &debugport, NULL },
+	{ &ged_class.dev, &ged, ged_use },
+	{ &i8042_class.dev, &i8042, i8042_use },
+	{ &serial_class.dev, &serial, serial_use },
+	{ &blk_class.dev, &disk, virtio_use },
+	{ &net_class.dev, &net, virtio_use },
+	{ &rng_class.dev, &rng, virtio_use },
+	{ &pcihp_class.dev, &pcihp, pcihp_use },
+	{ &vcon_class.dev, &vcon, virtio_use },
 	{ &pvpanic_class.dev, NULL, pvpanic_use },
+	{ &watchdog_class.dev, NULL, watchdog_use },
+	{ &rtc_class.dev, &rtc, virtio_use },
+	/* clang-format on */
 };
 
 TEST(every_class_of_the_roster_is_tried_here)
