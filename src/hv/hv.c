@@ -78,15 +78,29 @@ void hv_vm_free(struct hv_vm *vm)
 		vm->ops->free(vm);
 }
 
-int hv_slot_add(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size, uintptr_t host,
+int hv_slot_add(struct hv_vm *vm, uint32_t *slot, uint64_t gpa, uint64_t size, uintptr_t host,
 		bool readonly, struct err *e)
 {
-	return vm->ops->slot(vm, slot, gpa, size, host, readonly, e);
+	uint32_t i = 0;
+
+	while (i < ARRAY_LEN(vm->slots) && vm->slots[i] == UINT64_MAX)
+		i++;
+	if (i == ARRAY_LEN(vm->slots))
+		return err_set(e, ERR_BAD, "%d pieces of guest memory are as many as there can be",
+			       HV_SLOTS_MAX);
+	*slot = 64 * i + (uint32_t)__builtin_ctzll(~vm->slots[i]);
+	if (vm->ops->slot(vm, *slot, gpa, size, host, readonly, e) < 0)
+		return -1;
+	vm->slots[i] |= 1ull << *slot % 64;
+	return 0;
 }
 
 int hv_slot_drop(struct hv_vm *vm, uint32_t slot, struct err *e)
 {
-	return vm->ops->slot(vm, slot, 0, 0, 0, false, e);
+	if (vm->ops->slot(vm, slot, 0, 0, 0, false, e) < 0)
+		return -1;
+	vm->slots[slot / 64] &= ~(1ull << slot % 64);
+	return 0;
 }
 
 int hv_ioevent(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size, bool on,

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/bits.h"
 #include "hv/hv.h"
 
 struct hv_ops {
@@ -67,6 +68,7 @@ struct hv {
 };
 struct hv_vm {
 	const struct hv_vm_ops *ops;
+	uint64_t slots[BITMAP_WORDS(HV_SLOTS_MAX)]; /* numbers in use: hv.c's */
 };
 struct hv_vcpu {
 	const struct hv_vcpu_ops *ops;

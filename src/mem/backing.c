@@ -404,6 +404,13 @@ int backing_span(struct backing_span *s, uint64_t size, uint64_t align, uint64_t
 	return 0;
 }
 
+void backing_blank(const struct backing_span *s)
+{
+	if (mmap(s->host, s->size, PROT_READ | PROT_WRITE,
+		 MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+		log_warn("memory of a device that has gone stays mapped: %s", strerror(errno));
+}
+
 void backing_span_drop(struct backing_span *s)
 {
 	if (s->all_size)

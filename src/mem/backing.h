@@ -76,5 +76,7 @@ struct backing_span {
  * the host fit those of the guest. */
 MUST int backing_span(struct backing_span *s, uint64_t size, uint64_t align, uint64_t like,
 		      struct err *e);
+/* In place of what is mapped in it: empty memory, which costs nothing until it is written. */
+void backing_blank(const struct backing_span *s);
 /* Unmaps what lies in it too. */
 void backing_span_drop(struct backing_span *s);

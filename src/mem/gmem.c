@@ -8,11 +8,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/fd.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -23,36 +25,156 @@ struct run {
 	struct backing_span span;
 	uint64_t block;	   /* of a part with blocks, which has a run of its own; or 0 */
 	uint64_t *plugged; /* a bit for each block, atomic */
+	bool is_device;	   /* came by gmem_grow */
+};
+
+/* All runs at one time. What is published does not change, and is kept: who found it may look at it
+ * as long as he likes. */
+struct map {
+	struct map *older;
+	unsigned int runs;
+	struct run run[]; /* sorted by base */
+};
+
+/* Memory of a device. */
+struct grown {
+	struct link link;
+	uint64_t base;
+	struct backing backing;
+};
+
+/* Host addresses of a device's memory that has gone: still there for who looks, and for the next. */
+struct spare {
+	struct link link;
+	struct backing_span span;
 };
 
 struct gmem {
-	unsigned int regions, zones, runs;
+	unsigned int regions, zones;
 	struct gmem_region region[GMEM_PARTS_MAX]; /* sorted by base */
 	struct backing zone[GMEM_PARTS_MAX];	   /* gmem_add brings one for each region */
-	struct run run[GMEM_PARTS_MAX];		   /* sorted by base */
-	struct work *work;			   /* of loading, or NULL */
+	struct map *_Atomic map;
+	struct map *old; /* maps that were */
+	struct link grown, spare;
+	struct work *work; /* of loading, or NULL */
 };
 
 _Static_assert(sizeof(struct kiov) == sizeof(struct iovec), "kiov is what the kernel takes");
 
 int gmem_new(struct gmem **out, struct err *e)
 {
+	struct gmem *m = NEW(struct gmem);
+
 	(void)e;
-	*out = NEW(struct gmem);
+	atomic_init(&m->map, NEW(struct map));
+	list_init(&m->grown);
+	list_init(&m->spare);
+	*out = m;
 	return 0;
+}
+
+static const struct map *map_of(const struct gmem *m)
+{
+	return atomic_load_explicit(&m->map, memory_order_acquire);
 }
 
 void gmem_free(struct gmem *m)
 {
+	struct map *map, *older;
+
 	if (!m)
 		return;
-	for (unsigned int i = 0; i < m->runs; i++) {
-		backing_span_drop(&m->run[i].span);
-		free(m->run[i].plugged);
+	map = atomic_load(&m->map);
+	for (unsigned int i = 0; i < map->runs; i++) {
+		backing_span_drop(&map->run[i].span);
+		free(map->run[i].plugged);
+	}
+	free(map);
+	for (map = m->old; map; map = older) {
+		older = map->older;
+		free(map);
 	}
 	for (unsigned int i = 0; i < m->zones; i++)
 		backing_close(&m->zone[i]);
+	list_each (at, &m->grown) {
+		struct grown *g = container_of(at, struct grown, link);
+
+		backing_close(&g->backing);
+		free(g);
+	}
+	list_each (at, &m->spare) {
+		struct spare *s = container_of(at, struct spare, link);
+
+		backing_span_drop(&s->span);
+		free(s);
+	}
 	free(m);
+}
+
+/* --- maps --- */
+
+static struct map *map_new(unsigned int runs)
+{
+	struct map *map = mem_new(sizeof(*map) + runs * sizeof(map->run[0]));
+
+	map->runs = runs;
+	return map;
+}
+
+static struct map *map_with(const struct map *from, const struct run *r)
+{
+	struct map *to = map_new(from->runs + 1);
+	unsigned int i = 0;
+
+	for (; i < from->runs && from->run[i].base < r->base; i++)
+		to->run[i] = from->run[i];
+	to->run[i] = *r;
+	for (; i < from->runs; i++)
+		to->run[i + 1] = from->run[i];
+	return to;
+}
+
+static struct map *map_without(const struct map *from, uint64_t base)
+{
+	struct map *to = map_new(from->runs - 1);
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < from->runs; i++)
+		if (from->run[i].base != base)
+			to->run[n++] = from->run[i];
+	return to;
+}
+
+static bool map_same(const struct map *a, const struct map *b)
+{
+	if (a->runs != b->runs)
+		return false;
+	for (unsigned int i = 0; i < a->runs; i++)
+		if (a->run[i].base != b->run[i].base || a->run[i].size != b->run[i].size ||
+		    a->run[i].host != b->run[i].host)
+			return false;
+	return true;
+}
+
+/* From here on everyone finds this one, which is the map's owner's. One that was there before is
+ * taken again, so that what comes and goes a hundred times leaves two maps and not two hundred. */
+static void publish(struct gmem *m, struct map *map)
+{
+	struct map *was = atomic_load(&m->map);
+
+	for (struct map **at = &m->old; *at; at = &(*at)->older) {
+		struct map *old = *at;
+
+		if (!map_same(old, map))
+			continue;
+		*at = old->older;
+		free(map);
+		map = old;
+		break;
+	}
+	atomic_store_explicit(&m->map, map, memory_order_release);
+	was->older = m->old;
+	m->old = was;
 }
 
 /* --- building --- */
@@ -71,29 +193,39 @@ static int judge_place(const struct gmem *m, uint64_t base, uint64_t size, struc
 			return err_set(e, ERR_TAKEN, "guest memory at 0x%" PRIx64 " is there twice",
 				       base);
 	}
+	for (unsigned int i = 0; i < map_of(m)->runs; i++) {
+		const struct run *r = &map_of(m)->run[i];
+
+		if (r->is_device && ranges_meet(base, size, r->base, r->size))
+			return err_set(e, ERR_TAKEN,
+				       "at 0x%" PRIx64 " is the memory of a device already", base);
+	}
 	return 0;
 }
 
-/* A run for the parts given, which adjoin; it is empty yet. NULL on failure. */
-static struct run *add_run(struct gmem *m, const struct gmem_part *p, unsigned int parts,
-			   struct err *e)
+/* A run for the parts given, which adjoin; it is empty yet. NULL on failure. Nobody looks yet. */
+static const struct run *add_run(struct gmem *m, const struct gmem_part *p, unsigned int parts,
+				 struct err *e)
 {
-	uint64_t size = 0, align = MIB(2);
-	struct backing_span span;
-	unsigned int at;
+	struct map *was = atomic_load(&m->map), *now;
+	struct run r = { .base = p->base.v, .block = p->block };
+	uint64_t align = MIB(2);
 
 	for (unsigned int i = 0; i < parts; i++) {
-		size += p[i].size;
+		r.size += p[i].size;
 		align = max_u64(align, m->zone[p[i].zone].page);
 	}
-	if (backing_span(&span, size, align, p->base.v, e) < 0)
+	if (backing_span(&r.span, r.size, align, r.base, e) < 0)
 		return NULL;
-	for (at = m->runs++; at > 0 && m->run[at - 1].base > p->base.v; at--)
-		m->run[at] = m->run[at - 1];
-	m->run[at] = (struct run){ p->base.v, size, span.host, span, p->block, NULL };
-	if (p->block)
-		m->run[at].plugged = mem_array(BITMAP_WORDS(size / p->block), sizeof(uint64_t));
-	return &m->run[at];
+	r.host = r.span.host;
+	if (r.block)
+		r.plugged = mem_array(BITMAP_WORDS(r.size / r.block), sizeof(uint64_t));
+	now = map_with(was, &r);
+	atomic_store_explicit(&m->map, now, memory_order_release);
+	free(was);
+	for (unsigned int i = 0;; i++)
+		if (now->run[i].base == r.base)
+			return &now->run[i];
 }
 
 static int add_region(struct gmem *m, const struct run *run, const struct gmem_part *p,
@@ -129,7 +261,7 @@ static unsigned int lay_run(struct gmem *m, const struct gmem_part *p, unsigned 
 			    struct err *e)
 {
 	unsigned int n = 1;
-	struct run *run;
+	const struct run *run;
 
 	while (n < parts && !p[0].block && !p[n].block &&
 	       p[n].base.v == p[n - 1].base.v + p[n - 1].size)
@@ -217,12 +349,13 @@ static bool is_plugged(const struct run *r, uint64_t block)
 
 uint64_t gmem_total(const struct gmem *m)
 {
+	const struct map *map = map_of(m);
 	uint64_t sum = 0;
 
-	for (unsigned int i = 0; i < m->runs; i++) {
-		const struct run *r = &m->run[i];
+	for (unsigned int i = 0; i < map->runs; i++) {
+		const struct run *r = &map->run[i];
 
-		if (!r->block)
+		if (!r->block && !r->is_device)
 			sum += r->size;
 		for (uint64_t n = 0; r->block && n < r->size / r->block; n++)
 			sum += is_plugged(r, n) ? r->block : 0;
@@ -245,9 +378,11 @@ static uint64_t run_room(const struct run *r, uint64_t off, uint64_t want)
 /* The run that holds a, or NULL. There are few. */
 static const struct run *run_at(const struct gmem *m, gpa_t a)
 {
-	for (unsigned int i = 0; i < m->runs; i++)
-		if (a.v >= m->run[i].base && a.v - m->run[i].base < m->run[i].size)
-			return &m->run[i];
+	const struct map *map = map_of(m);
+
+	for (unsigned int i = 0; i < map->runs; i++)
+		if (a.v >= map->run[i].base && a.v - map->run[i].base < map->run[i].size)
+			return &map->run[i];
 	return NULL;
 }
 
@@ -266,15 +401,16 @@ uint64_t gmem_run(const struct gmem *m, gpa_t a)
 	uint64_t sum = 0, room;
 
 	for (; find(m, gpa_add(a, sum), UINT64_MAX, &room); sum += room)
-		;
+		if (run_at(m, gpa_add(a, sum))->is_device)
+			break;
 	return sum;
 }
 
 uint64_t gmem_end(const struct gmem *m)
 {
-	const struct run *last = m->runs ? &m->run[m->runs - 1] : NULL;
+	const struct gmem_region *last = m->regions ? &m->region[m->regions - 1] : NULL;
 
-	return last ? last->base + last->size : 0;
+	return last ? last->base.v + last->size : 0;
 }
 
 bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len)
@@ -496,6 +632,93 @@ uint64_t gmem_page(const struct gmem *m, gpa_t a)
 	const struct gmem_region *r = gmem_ok(m, a, 1) ? region_at(m, a) : NULL;
 
 	return r ? m->zone[r->zone].page : 0;
+}
+
+/* --- devices' memory --- */
+
+/* Addresses of the host for it: those of one that has gone, if they fit. */
+static int take_span(struct gmem *m, struct backing_span *out, uint64_t base, uint64_t size,
+		     uint64_t align, struct err *e)
+{
+	list_each (at, &m->spare) {
+		struct spare *s = container_of(at, struct spare, link);
+
+		if (s->span.size != size || ((uintptr_t)s->span.host - base) % align)
+			continue;
+		*out = s->span;
+		list_drop(&s->link);
+		free(s);
+		return 0;
+	}
+	return backing_span(out, size, align, base, e);
+}
+
+/* Who still has a window there finds memory that is nobody's. */
+static void spare_span(struct gmem *m, const struct backing_span *span)
+{
+	struct spare *s = NEW(struct spare);
+
+	backing_blank(span);
+	s->span = *span;
+	list_add_tail(&m->spare, &s->link);
+}
+
+static int map_grown(struct gmem *m, struct run *r, const struct backing *b, struct err *e)
+{
+	uint64_t align = max_u64(MIB(2), b->page);
+
+	if (judge_place(m, r->base, r->size, e) < 0 ||
+	    take_span(m, &r->span, r->base, r->size, align, e) < 0)
+		return -1;
+	r->host = r->span.host;
+	if (backing_map(b, r->host, 0, r->size, e) == 0)
+		return 0;
+	spare_span(m, &r->span);
+	return -1;
+}
+
+int gmem_grow(struct gmem *m, gpa_t base, struct backing *b, struct gmem_region *out, struct err *e)
+{
+	struct run r = { .base = base.v, .size = b->size, .is_device = true };
+	struct grown *g;
+
+	if (map_grown(m, &r, b, e) < 0) {
+		backing_close(b);
+		return -1;
+	}
+	g = NEW(struct grown);
+	g->base = base.v;
+	g->backing = *b;
+	*b = (struct backing){ .fd = -1 };
+	list_add_tail(&m->grown, &g->link);
+	publish(m, map_with(map_of(m), &r));
+	*out = (struct gmem_region){
+		.base = base,
+		.size = r.size,
+		.host = (uintptr_t)r.host,
+		.fd = g->backing.fd,
+	};
+	return 0;
+}
+
+void gmem_shrink(struct gmem *m, gpa_t base)
+{
+	const struct run *r = run_at(m, base);
+	struct backing_span span;
+
+	assert(r && r->is_device && r->base == base.v);
+	span = r->span;
+	publish(m, map_without(map_of(m), base.v));
+	spare_span(m, &span);
+	list_each (at, &m->grown) {
+		struct grown *g = container_of(at, struct grown, link);
+
+		if (g->base != base.v)
+			continue;
+		backing_close(&g->backing);
+		list_drop(&g->link);
+		free(g);
+	}
 }
 
 /* --- what is there --- */

@@ -7,8 +7,9 @@
  * A region with blocks is RAM only where it is plugged: every accessor refuses the rest of it.
  *
  * The guest runs while we look: a value is fetched once, copied to a local, then judged, then used.
- * All accessors may be called by any thread. The map is built before vCPUs run and does not change
- * after.
+ * All accessors may be called by any thread, and wait for nobody. RAM is laid before vCPUs run; what
+ * comes and goes later are blocks of it (gmem_plug), and memory of devices (gmem_grow), which
+ * accessors take like RAM and which is none: it is neither counted nor among the regions.
  */
 #pragma once
 
@@ -99,6 +100,14 @@ MUST int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len);
  * fails when the host has not what is needed (ERR_IO); nothing is plugged then. */
 MUST int gmem_plug(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
 MUST int gmem_unplug(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
+/* Memory of a device at [base, base + b->size), where nothing is: a file that the guest shall see, and
+ * that other devices may be told to read and write. b is open and the map's from here on, also on
+ * failure. *out: where it is, for the hypervisor's slot. While all go on; one thread at a time. */
+MUST int gmem_grow(struct gmem *m, gpa_t base, struct backing *b, struct gmem_region *out,
+		   struct err *e);
+/* Takes it away: nobody finds it any more, and who has a window or payload there still touches
+ * memory that is nobody's. The hypervisor's slot is gone already. */
+void gmem_shrink(struct gmem *m, gpa_t base);
 /* Gives back to the host what whole pages of RAM there are in [a, a+len): of 4 KiB, or huge ones.
  * The guest finds them new when it touches them: zeros, or what a private file holds. */
 MUST int gmem_discard(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);

@@ -81,8 +81,9 @@ static int build_memory(struct machine *m, struct work *w, struct err *e)
 		return -1;
 	for (unsigned int i = 0; i < gmem_regions(m->mem); i++) {
 		const struct gmem_region *r = gmem_region(m->mem, i);
+		uint32_t slot;
 
-		if (hv_slot_add(m->hv, i, r->base.v, r->size, r->host, false, e) < 0)
+		if (hv_slot_add(m->hv, &slot, r->base.v, r->size, r->host, false, e) < 0)
 			return -1;
 	}
 	return 0;

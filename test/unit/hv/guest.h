@@ -76,7 +76,9 @@ static inline void start(struct guest *g, const void *code, size_t n)
 	g->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(g->ram, MAP_FAILED);
 	memcpy(g->ram + CODE, code, n);
-	ok(hv_slot_add(g->vm, 0, 0, RAM, (uintptr_t)g->ram, false, &e), &e);
+	uint32_t slot;
+
+	ok(hv_slot_add(g->vm, &slot, 0, RAM, (uintptr_t)g->ram, false, &e), &e);
 	ok(hv_vcpu_new(&g->cpu, g->vm, 0, &e), &e);
 	ok(hv_supported_cpuid(g->h, &cpuid, &count, &e), &e);
 	ok(hv_vcpu_cpuid(g->cpu, cpuid, count, &e), &e);

@@ -386,20 +386,28 @@ TEST(a_slot_that_was_dropped_is_memory_no_longer)
 	};
 	struct err e = { 0 };
 	struct guest g;
+	uint32_t slot;
 
 	start(&g, code, sizeof code);
 	uint8_t *more =
 		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	le32_put(more, 99);
-	ok(hv_slot_add(g.vm, 1, 0x200000, 4096, (uintptr_t)more, false, &e), &e);
+	ok(hv_slot_add(g.vm, &slot, 0x200000, 4096, (uintptr_t)more, false, &e), &e);
 	expect_port(&g, true, 0x80, 4, 1);
 	assert_int_equal(g.x.data[0], 99);
-	ok(hv_slot_drop(g.vm, 1, &e), &e);
+	assert_int_equal(slot, 1);
+	ok(hv_slot_drop(g.vm, slot, &e), &e);
 	run(&g);
 	assert_int_equal(g.x.kind, HV_EXIT_MMIO);
 	assert_int_equal(g.x.addr, 0x200000);
-	assert_int_equal(hv_slot_add(g.vm, 2, 0, RAM, (uintptr_t)more, false, &e), -1);
+	assert_int_equal(hv_slot_add(g.vm, &slot, 0, RAM, (uintptr_t)more, false, &e), -1);
+	/* numbers are used again */
+	for (int i = 0; i < 3; i++) {
+		ok(hv_slot_add(g.vm, &slot, 0x200000, 4096, (uintptr_t)more, false, &e), &e);
+		assert_int_equal(slot, 1);
+		ok(hv_slot_drop(g.vm, slot, &e), &e);
+	}
 	munmap(more, 4096);
 	end(&g);
 }

@@ -3,6 +3,9 @@
 #include "mem/gmem.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/mem.h"
 #include "mem/backing.h"
 #include "test.h"
 
@@ -712,6 +716,166 @@ TEST(a_file_too_short_for_what_comes_later_is_refused)
 	unlink(path);
 }
 
+/* A memory of a device, filled with one byte. */
+static void grow(struct gmem *m, uint64_t base, uint64_t size, uint8_t fill)
+{
+	AUTO_FREE uint8_t *page = mem_new(KIB(4));
+	struct backing_args how = { .shared = true };
+	struct gmem_region r;
+	struct backing b;
+	struct err e = { 0 };
+
+	assert_int_equal(backing_open(&b, size, &how, &e), 0);
+	assert_int_equal(gmem_grow(m, GPA(base), &b, &r, &e), 0);
+	assert_int_equal(b.fd, -1);
+	assert_int_equal(r.base.v, base);
+	assert_int_equal(r.size, size);
+	assert_true(r.fd >= 0 && r.host);
+	memset(page, fill, KIB(4));
+	assert_int_equal(gmem_write(m, GPA(base), page, KIB(4)), 0);
+}
+
+TEST(memory_of_a_device_is_there_for_accessors_and_no_ram)
+{
+	struct gmem *m = three_pieces();
+	uint8_t byte = 0;
+
+	grow(m, GIB(8), MIB(2), 7);
+	assert_int_equal(gmem_regions(m), 3);
+	assert_int_equal(gmem_total(m), KIB(20));
+	assert_int_equal(gmem_end(m), MIB(1) + KIB(4));
+	assert_int_equal(gmem_run(m, GPA(GIB(8))), 0);
+	assert_true(gmem_ok(m, GPA(GIB(8)), MIB(2)));
+	assert_false(gmem_ok(m, GPA(GIB(8)), MIB(2) + 1));
+	assert_int_equal(gmem_read(m, GPA(GIB(8) + 4095), &byte, 1), 0);
+	assert_int_equal(byte, 7);
+	gmem_shrink(m, GPA(GIB(8)));
+	assert_false(gmem_ok(m, GPA(GIB(8)), 1));
+	assert_true(gmem_ok(m, GPA(0), KIB(16)));
+	gmem_free(m);
+}
+
+TEST(memory_of_a_device_meets_nothing_that_is_there)
+{
+	struct backing_args how = { .shared = true };
+	struct gmem *m = three_pieces();
+	struct gmem_region r;
+	struct backing b;
+	struct err e = { 0 };
+
+	grow(m, GIB(8), MIB(2), 1);
+	for (int i = 0; i < 3; i++) {
+		static const uint64_t at[] = { KIB(8), GIB(8) - MIB(1), 17 };
+
+		assert_int_equal(backing_open(&b, MIB(2), &how, &e), 0);
+		assert_int_equal(gmem_grow(m, GPA(at[i]), &b, &r, &e), -1);
+		assert_int_equal(b.fd, -1);
+	}
+	gmem_free(m);
+}
+
+TEST(a_window_into_memory_that_has_gone_reaches_nobody)
+{
+	struct gmem *m = three_pieces();
+	struct gwin w;
+
+	grow(m, GIB(8), MIB(2), 7);
+	assert_int_equal(gmem_win(&w, m, GPA(GIB(8)), 64, 8), 0);
+	assert_int_equal(gwin_ld16(&w, 0), 0x0707);
+	gmem_shrink(m, GPA(GIB(8)));
+	assert_int_equal(gwin_ld16(&w, 0), 0);
+	gwin_st16(&w, 0, 5);
+	gmem_free(m);
+}
+
+/* Lines of /proc/self/maps. */
+static int mappings(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	int n = 0;
+
+	for (int c; (c = fgetc(f)) != EOF;)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
+TEST(what_comes_and_goes_many_times_leaves_nothing_behind)
+{
+	struct gmem *m = three_pieces();
+	int before;
+
+	grow(m, GIB(8), MIB(2), 1);
+	gmem_shrink(m, GPA(GIB(8)));
+	before = mappings();
+	for (int i = 0; i < 500; i++) {
+		grow(m, GIB(8), MIB(2), 1);
+		gmem_shrink(m, GPA(GIB(8)));
+	}
+	assert_true(mappings() <= before + 2);
+	gmem_free(m);
+}
+
+struct reader {
+	struct gmem *m;
+	_Atomic bool end;
+};
+
+/* RAM is always there; a device's memory is there as a whole or not. */
+static void *read_on(void *arg)
+{
+	struct reader *r = arg;
+	uint8_t b[64];
+
+	while (!r->end) {
+		struct kiov k[2];
+		unsigned int n = 0;
+		struct gwin w;
+
+		if (gmem_read(r->m, GPA(KIB(8) - 32), b, sizeof(b)) < 0)
+			return "RAM is gone";
+		if (gmem_ok(r->m, GPA(GIB(8)), MIB(2) + 1))
+			return "more is there than came";
+		if (gmem_win(&w, r->m, GPA(GIB(9)), 64, 8) == 0)
+			(void)gwin_ld16(&w, 0);
+		if (gmem_iov(r->m, k, &n, 2, GPA(GIB(9) + 4096), 512) == 0 && n != 1)
+			return "a piece is in parts";
+	}
+	return NULL;
+}
+
+TEST(memory_comes_and_goes_beside_threads_that_read)
+{
+	struct reader r = { .m = three_pieces() };
+	pthread_t t[2];
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, read_on, &r), 0);
+	for (int i = 0; i < 200; i++) {
+		struct backing_args how = { .shared = true };
+		struct gmem_region out;
+		struct backing b;
+		struct err e = { 0 };
+
+		for (int k = 0; k < 2; k++) {
+			assert_int_equal(backing_open(&b, MIB(2), &how, &e), 0);
+			assert_int_equal(
+				gmem_grow(r.m, GPA(GIB(8) + (uint64_t)k * GIB(1)), &b, &out, &e),
+				0);
+		}
+		gmem_shrink(r.m, GPA(GIB(8)));
+		gmem_shrink(r.m, GPA(GIB(9)));
+	}
+	r.end = true;
+	for (int i = 0; i < 2; i++) {
+		void *why;
+
+		pthread_join(t[i], &why);
+		assert_null(why);
+	}
+	gmem_free(r.m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -738,6 +902,11 @@ int main(void)
 		T(rings_and_copies_keep_out_of_what_is_not_plugged),
 		T(what_is_given_back_is_gone_and_new_when_touched),
 		T(a_file_too_short_for_what_comes_later_is_refused),
+		T(memory_of_a_device_is_there_for_accessors_and_no_ram),
+		T(memory_of_a_device_meets_nothing_that_is_there),
+		T(a_window_into_memory_that_has_gone_reaches_nobody),
+		T(what_comes_and_goes_many_times_leaves_nothing_behind),
+		T(memory_comes_and_goes_beside_threads_that_read),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);
 }
