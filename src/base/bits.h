@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Little-endian loads and stores, checked arithmetic, alignment and bitmaps. All inline, no state.
+ * Little- and big-endian loads and stores, checked arithmetic, alignment and bitmaps. All inline, no state.
  */
 #pragma once
 
@@ -55,6 +55,31 @@ static inline void le_put(void *p, unsigned int n, uint64_t v)
 {
 	for (unsigned int i = 0; i < n; i++)
 		((uint8_t *)p)[i] = (uint8_t)(i < 8 ? v >> (8 * i) : 0);
+}
+
+static inline uint16_t be16_get(const void *p)
+{
+	return __builtin_bswap16(le16_get(p));
+}
+static inline uint32_t be32_get(const void *p)
+{
+	return __builtin_bswap32(le32_get(p));
+}
+static inline uint64_t be64_get(const void *p)
+{
+	return __builtin_bswap64(le64_get(p));
+}
+static inline void be16_put(void *p, uint16_t v)
+{
+	le16_put(p, __builtin_bswap16(v));
+}
+static inline void be32_put(void *p, uint32_t v)
+{
+	le32_put(p, __builtin_bswap32(v));
+}
+static inline void be64_put(void *p, uint64_t v)
+{
+	le64_put(p, __builtin_bswap64(v));
 }
 
 /* Each returns true when the result does not fit, as the compiler's builtins do. */

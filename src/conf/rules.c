@@ -27,14 +27,29 @@ static bool boots_nothing(const struct look *l)
 
 static bool boots_two(const struct look *l)
 {
-	return l->vm->payload.kernel && l->vm->payload.firmware;
+	const struct payload_conf *p = &l->vm->payload;
+
+	return p->kernel && p->firmware && !p->fw_cfg_config;
+}
+
+static bool fw_item_is_odd(const struct look *l)
+{
+	const struct fw_cfg_conf *f = l->vm->payload.fw_cfg_config;
+
+	for (uint32_t i = 0; f && f->items && i < f->items->item_list.count; i++) {
+		const struct fw_cfg_item_conf *it = &f->items->item_list.items[i];
+
+		if (!it->file == !it->string)
+			return true;
+	}
+	return false;
 }
 
 static bool firmware_is_told_much(const struct look *l)
 {
 	const struct payload_conf *p = &l->vm->payload;
 
-	return p->firmware && (p->cmdline || p->initramfs);
+	return p->firmware && (p->cmdline || p->initramfs) && !p->fw_cfg_config;
 }
 
 static bool snp_without_igvm(const struct look *l)
@@ -150,6 +165,7 @@ static const struct rule vm_rules[] = {
 	{ boots_nothing, false, "nothing to boot: say --kernel or --firmware" },
 	{ boots_two, false,
 	  "--kernel and --firmware: say one, the firmware finds the kernel by itself" },
+	{ fw_item_is_odd, false, "--fw-cfg-config: an item has a file or a string: say one" },
 	{ firmware_is_told_much, true,
 	  "--firmware: --cmdline and --initramfs are for a kernel and have no effect" },
 	{ snp_without_igvm, false, "--platform: sev_snp needs an image made for it: say --igvm" },

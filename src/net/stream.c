@@ -41,17 +41,6 @@ struct stream {
 	struct kiov pieces[PIECES_MAX + 1];
 };
 
-static void be32_put(uint8_t *p, uint32_t v)
-{
-	for (int i = 0; i < LENGTH_BYTES; i++)
-		p[i] = (uint8_t)(v >> (24 - 8 * i));
-}
-
-static uint32_t be32_get(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
 static bool is_later(int error)
 {
 	return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM;

@@ -10,6 +10,7 @@
 #include "dev/blk.h"
 #include "dev/cmos.h"
 #include "dev/debugport.h"
+#include "dev/fwcfg.h"
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/net.h"
@@ -29,6 +30,7 @@ const struct dev_class *const roster[] = {
 	&cmos_class.dev,
 	&debugport_class.dev,
 	&ged_class.dev,
+	&fwcfg_class.dev,
 	&pcihp_class.dev,
 	&i8042_class.dev,
 	&serial_class.dev,

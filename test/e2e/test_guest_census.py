@@ -93,6 +93,9 @@ SCENES = {
                   {"huge": 64}),
     "firmware": (None, ["--firmware", "{guest}"], {}),
     "initramfs": ("told", ["--initramfs", "{work}/disk"], {"kernel": "guest.bz"}),
+    "fw_cfg": ("fwcfg", ["--initramfs", "{work}/disk", "--fw-cfg-config",
+                         "e820=on,kernel=on,cmdline=on,initramfs=on,acpi_table=on,items=[name=opt/f,file={work}/disk:"
+                         "name=opt/s,string=words]"], {}),
     "log": ("told", ["--log-file", "{work}/log", "--log-format", "{{localglog}} {{wallclock}} {{msg}}", "-vv",
                      "--event-monitor", "path={work}/events"], {}),
     "events": ("told", ["--event-monitor", "fd=1"], {}),

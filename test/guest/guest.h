@@ -227,6 +227,7 @@ void serial_stream(void);
 void rng_run(void);
 void watchdog_run(void);
 void vrtc_run(void);
+void fwcfg_run(void);
 void attack_run(void);
 void race_run(void);
 void storm_run(void);

@@ -42,6 +42,7 @@ static const struct verb verbs[] = {
 	{ "rng", rng_run },
 	{ "watchdog", watchdog_run },
 	{ "vrtc", vrtc_run },
+	{ "fwcfg", fwcfg_run },
 	{ "attack", attack_run },
 	{ "race", race_run },
 	{ "storm", storm_run },

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "arch/x86/fwitems.h"
 #include "arch/x86/mptable.h"
 #include "arch/x86/plat.h"
 #include "arch/x86/ram.h"
@@ -223,7 +224,8 @@ int arch_finish(const struct arch_payload *p, struct board *b, const struct vm_c
 	if (put_cpu(b->mem, e) ||
 	    put_cmdline(b->mem, c->payload.cmdline ? c->payload.cmdline : "", e))
 		return -1;
-	if (x86_acpi(b, c, e) || x86_smbios(&end, b->mem, c, e) || x86_mptable(b->mem, end, c, e))
+	if (x86_acpi(b, c, e) || x86_fwitems_acpi(b, c, e) || x86_smbios(&end, b->mem, c, e) ||
+	    x86_mptable(b->mem, end, c, e))
 		return -1;
 	return p->kind == BOOT_PVH ? put_start_info(p, b->mem, e) : put_zero_page(p, b->mem, e);
 }

@@ -9,6 +9,7 @@
 
 #include "arch/arch.h"
 #include "arch/x86/cpuid.h"
+#include "arch/x86/fwitems.h"
 #include "arch/x86/ram.h"
 #include "base/mem.h"
 #include "chip/ioapic.h"
@@ -155,5 +156,5 @@ int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_cha
 
 	if (add_chips(b, e) || add_ged(b, bits, e) || add_pcihp(b, bits, e))
 		return -1;
-	return add_ports(b, c, ch, e);
+	return add_ports(b, c, ch, e) || x86_fwitems(b, c, e) ? -1 : 0;
 }

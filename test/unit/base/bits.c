@@ -21,6 +21,21 @@ TEST(le_values_go_in_and_out_lowest_byte_first)
 	assert_int_equal(le32_get(b), 0x4433cdef);
 }
 
+TEST(be_values_go_in_and_out_highest_byte_first)
+{
+	uint8_t b[8];
+
+	be64_put(b, 0x1122334455667788);
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(b[i], 0x11 * (i + 1));
+	assert_true(be64_get(b) == 0x1122334455667788);
+	assert_int_equal(be32_get(b + 4), 0x55667788);
+	assert_int_equal(be16_get(b + 1), 0x2233);
+	be32_put(b, 0xaabbccdd);
+	be16_put(b + 2, 0xeeff);
+	assert_int_equal(le32_get(b), 0xffeebbaa);
+}
+
 TEST(ranges_that_touch_do_not_meet)
 {
 	assert_true(ranges_meet(0, 10, 9, 1));
@@ -78,6 +93,7 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(le_values_go_in_and_out_lowest_byte_first),
+		T(be_values_go_in_and_out_highest_byte_first),
 		T(ranges_that_touch_do_not_meet),
 		T(align_and_powers),
 		T(bitmap_bits_are_their_own),

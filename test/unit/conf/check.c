@@ -51,6 +51,7 @@ static const char *const good[] = {
 	"--kernel k --platform serial_number=1,uuid=00112233445566778899aabbccddeeff,oem_strings=[a,b]",
 	"--kernel k --platform num_pci_segments=96 --rng src=/r,pci_segment=95,pci_device_id=0",
 	"--kernel k --platform num_pci_segments=2 --pci-segment pci_segment=1,mmio32_aperture_weight=3",
+	"--kernel k --firmware f --fw-cfg-config items=[name=a,file=/a:name=b,string=c]",
 	"--kernel k --disk path=/a,image_type=raw,lock_granularity=full,sparse=on,_disable_io_uring=on",
 };
 
@@ -72,6 +73,8 @@ static const struct a_case broken[] = {
 	{ "-v", "nothing to boot: say --kernel or --firmware" },
 	{ "--kernel k --firmware f",
 	  "--kernel and --firmware: say one, the firmware finds the kernel by itself" },
+	{ "--kernel k --fw-cfg-config items=[name=a,file=/a,string=b]",
+	  "--fw-cfg-config: an item has a file or a string: say one" },
 	{ "--kernel k --cpus boot=2,max=1", "--cpus: max is below boot: raise it or leave it out" },
 	{ "--kernel k --cpus boot=2,topology=1:1:1:1",
 	  "--cpus: the numbers of topology, multiplied, must be max: change one of them" },

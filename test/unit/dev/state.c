@@ -17,6 +17,7 @@
 #include "dev/blk.h"
 #include "dev/cmos.h"
 #include "dev/debugport.h"
+#include "dev/fwcfg.h"
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/net.h"
@@ -123,6 +124,7 @@ static const struct ged_conf ged = {
 	.gsi = 13
 };
 static const struct pcihp_conf pcihp = { .at.place[0] = { FIXED_MMIO, AT_MMIO }, .segments = 1 };
+static const struct fixed_conf fwcfg = { .place[0] = { FIXED_PIO, 0x510 } };
 static const struct i8042_conf i8042 = { .at.place[0] = { FIXED_PIO, 0x61 } };
 static const struct serial_conf serial = { .at.place[0] = { FIXED_PIO, 0x3f8 },
 					   .gsi = 4,
@@ -170,6 +172,15 @@ static void pcihp_use(struct rig *r)
 	pcihp_ask(r->d, 0, 4);
 	pcihp_ask(r->d, 0, 5);
 	set32(r->b.mmio, AT_MMIO + 8, 1u << 5);
+}
+static void fwcfg_use(struct rig *r)
+{
+	uint8_t b[4] = { 0, 0 };
+
+	bus_write(r->b.pio, 0x510, b, 2);
+	bus_read(r->b.pio, 0x511, b, 1);
+	assert_int_equal(b[0], 'Q');
+	set32(r->b.pio, 0x514, 0x12345678);
 }
 static void i8042_use(struct rig *r)
 {
@@ -232,6 +243,7 @@ static const struct kind {
 	{ &cmos_class.dev, &cmos, cmos_use },
 	{ &debugport_class.dev, &debugport, NULL },
 	{ &ged_class.dev, &ged, ged_use },
+	{ &fwcfg_class.dev, &fwcfg, fwcfg_use },
 	{ &i8042_class.dev, &i8042, i8042_use },
 	{ &serial_class.dev, &serial, serial_use },
 	{ &blk_class.dev, &disk, virtio_use },

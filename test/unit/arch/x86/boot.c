@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arch/x86/fwitems.h"
 #include "arch/x86/mptable.h"
 #include "arch/x86/plat.h"
 #include "arch/x86/tables.h"
@@ -518,6 +519,194 @@ TEST(a_bad_uuid_of_the_platform_is_refused_by_name)
 	drop(m);
 }
 
+/* --- fw_cfg --- */
+
+#define FILES_MAX 8
+
+/* The files as firmware reads them through the ports, and where it has put them. */
+struct firmware {
+	struct {
+		char name[56];
+		uint32_t len;
+		uint8_t *bytes;
+		uint64_t at;
+	} file[FILES_MAX];
+	uint32_t files;
+};
+
+static uint8_t *fw_read(struct machine *m, uint16_t key, uint32_t len)
+{
+	uint8_t *p = mem_array(len, 1), k[2];
+
+	le16_put(k, key);
+	bus_write(m->b.pio, 0x510, k, 2);
+	for (uint32_t i = 0; i < len; i++)
+		bus_read(m->b.pio, 0x511, p + i, 1);
+	return p;
+}
+
+static void fw_look(struct machine *m, struct firmware *f)
+{
+	AUTO_FREE uint8_t *count = fw_read(m, 0x19, 4), *dir = NULL;
+
+	f->files = be32_get(count);
+	assert_in_range(f->files, 1, FILES_MAX);
+	dir = fw_read(m, 0x19, 4 + 64 * f->files);
+	for (uint32_t i = 0; i < f->files; i++) {
+		const uint8_t *at = dir + 4 + 64 * i;
+
+		memcpy(f->file[i].name, at + 8, 56);
+		f->file[i].len = be32_get(at);
+		f->file[i].bytes = fw_read(m, be16_get(at + 4), f->file[i].len);
+	}
+}
+
+static uint32_t fw_find(const struct firmware *f, const void *name)
+{
+	for (uint32_t i = 0; i < f->files; i++)
+		if (!strcmp(f->file[i].name, name))
+			return i;
+	fail_msg("no file %s", (const char *)name);
+	return 0;
+}
+
+/* What QEMU's script says, as EDK2 does it. */
+static void fw_play(struct firmware *f)
+{
+	uint64_t free_at = 0x7e000000;
+	uint32_t script = fw_find(f, "etc/table-loader");
+
+	for (uint32_t i = 0; i < f->file[script].len; i += 128) {
+		const uint8_t *l = f->file[script].bytes + i;
+		uint32_t to = fw_find(f, l + 4);
+		uint8_t *p = f->file[to].bytes;
+
+		switch (le32_get(l)) {
+		case 1:
+			f->file[to].at = l[64] == 2 ? 0xe0000 : free_at;
+			assert_int_equal(f->file[to].at % le32_get(l + 60), 0);
+			break;
+		case 2:
+			p += le32_get(l + 116);
+			assert_true(le32_get(l + 116) + l[120] <= f->file[to].len);
+			le_put(p, l[120], le_get(p, l[120]) + f->file[fw_find(f, l + 60)].at);
+			break;
+		case 3:
+			assert_true(le32_get(l + 64) + le32_get(l + 68) <= f->file[to].len);
+			p[le32_get(l + 60)] = acpi_checksum(p + le32_get(l + 64), le32_get(l + 68));
+			break;
+		default:
+			fail_msg("no such command");
+		}
+	}
+}
+
+static void fw_drop(struct firmware *f)
+{
+	for (uint32_t i = 0; i < f->files; i++)
+		free(f->file[i].bytes);
+}
+
+TEST(firmware_that_plays_the_script_has_the_tables_that_a_kernel_finds)
+{
+	struct fw_cfg_conf fw = { .acpi_tables = true, .e820 = true };
+	const struct arch_payload p = { .kind = BOOT_PVH };
+	struct machine *m = machine_conf(MIB(128), 3);
+	struct firmware f = { 0 };
+	struct aml want = { 0 };
+	struct err e = { 0 };
+	uint32_t rsdp, tables;
+
+	m->c.payload.fw_cfg_config = &fw;
+	machine_build(m);
+	finish(m, &p);
+	fw_look(m, &f);
+	fw_play(&f);
+	rsdp = fw_find(&f, "acpi/rsdp");
+	tables = fw_find(&f, "acpi/tables");
+	ok(x86_acpi_build(&want, f.file[tables].at - 48, &m->b, &m->c, &e), &e);
+	assert_int_equal(f.file[tables].len, want.len - 48);
+	assert_memory_equal(f.file[tables].bytes, want.bytes + 48, want.len - 48);
+	assert_memory_equal(f.file[rsdp].bytes, want.bytes, 36);
+	const uint8_t *map = f.file[fw_find(&f, "etc/e820")].bytes;
+
+	assert_memory_equal(map, m->low + 0x7000, 20); /* its first line, as in the start info */
+	aml_fini(&want);
+	fw_drop(&f);
+	drop(m);
+}
+
+TEST(fw_cfg_is_there_when_it_is_asked_for)
+{
+	struct fw_cfg_conf fw = { 0 };
+	const struct arch_payload p = { .kind = BOOT_PVH };
+	struct machine *m = machine(MIB(128), 1);
+	AUTO_FREE uint8_t *none = fw_read(m, 0, 1), *some = NULL, *files = NULL;
+
+	assert_int_equal(none[0], 0xff);
+	finish(m, &p);
+	drop(m);
+	m = machine_conf(MIB(128), 1);
+	m->c.payload.fw_cfg_config = &fw;
+	machine_build(m);
+	finish(m, &p);
+	some = fw_read(m, 0, 4);
+	assert_memory_equal(some, "QEMU", 4);
+	files = fw_read(m, 0x19, 4);
+	assert_int_equal(be32_get(files), 0);
+	drop(m);
+}
+
+/* A bzImage's bytes: so many setup sectors, and a body. */
+static void kernel_file(char path[64], uint8_t sectors, uint32_t len)
+{
+	uint8_t head[0x220] = { [0x1f1] = sectors, [0x1fe] = 0x55, [0x1ff] = 0xaa };
+
+	memcpy(head + 0x202, "HdrS", 4);
+	snprintf(path, 64, "/tmp/virga-fwitems-%d", getpid());
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(head, 1, sizeof head, f), sizeof head);
+	assert_int_equal(ftruncate(fileno(f), len), 0);
+	fclose(f);
+}
+
+TEST(a_bzimage_is_told_in_two_parts_that_lie_within_it)
+{
+	static const struct {
+		uint8_t sectors;
+		uint32_t len, setup;
+	} cases[] = { { 1, 4096, 1024 }, { 0, 4096, 2560 }, { 255, 256 * 512, 256 * 512 } };
+	struct fw_cfg_conf fw = { .kernel = true };
+	struct err e = { 0 };
+	char path[64];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct machine *m = machine_conf(MIB(128), 1);
+
+		kernel_file(path, cases[i].sectors, cases[i].len);
+		m->c.payload.fw_cfg_config = &fw;
+		m->c.payload.kernel = path;
+		machine_build(m);
+		AUTO_FREE uint8_t *setup = fw_read(m, 0x17, 4), *kernel = fw_read(m, 0x08, 4);
+		AUTO_FREE uint8_t *head = fw_read(m, 0x18, 0x220);
+
+		assert_int_equal(le32_get(setup), cases[i].setup);
+		assert_int_equal(le32_get(kernel), cases[i].len - cases[i].setup);
+		assert_int_equal(head[0x210], 0xff);
+		drop(m);
+	}
+	struct machine *m = machine(MIB(128), 1);
+
+	kernel_file(path, 8, 4096); /* shorter than its setup part */
+	m->c.payload.fw_cfg_config = &fw;
+	m->c.payload.kernel = path;
+	assert_int_equal(x86_fwitems(&m->b, &m->c, &e), -1);
+	drop(m);
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -534,6 +723,9 @@ int main(void)
 		T(the_mp_table_lists_processors_and_the_ioapic),
 		T(the_mp_table_is_left_out_when_ids_do_not_fit),
 		T(a_bad_uuid_of_the_platform_is_refused_by_name),
+		T(firmware_that_plays_the_script_has_the_tables_that_a_kernel_finds),
+		T(fw_cfg_is_there_when_it_is_asked_for),
+		T(a_bzimage_is_told_in_two_parts_that_lie_within_it),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
