@@ -54,12 +54,14 @@ void turn_kick(struct turn *t)
 	turn_take(t);
 }
 
-static void nothing(void *arg)
+static void turn_forget(void *arg)
 {
-	(void)arg;
+	struct turn *t = arg;
+
+	loop_unpost(t->q->loop, &t->again);
 }
 
 void turn_fini(struct turn *t)
 {
-	loop_call(t->q->loop, nothing, NULL);
+	loop_call(t->q->loop, turn_forget, t);
 }

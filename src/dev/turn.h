@@ -18,6 +18,6 @@ struct turn {
 
 /* For the class's kick: answers what there is, or some of it now and the rest in later turns. */
 void turn_kick(struct turn *t);
-/* Lets pass what was posted to the loop, which outlives the device. Control thread, once the queue
+/* Takes back what was posted to the loop, which outlives the device. Control thread, once the queue
  * has stopped. */
 void turn_fini(struct turn *t);

@@ -251,6 +251,7 @@ static int add_region(struct gmem *m, const struct run *run, const struct gmem_p
 		.fd_off = p->off,
 		.zone = p->zone,
 		.block = p->block,
+		.page = b->page,
 	};
 	return 0;
 }
@@ -895,6 +896,38 @@ int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned i
 		left -= room;
 	}
 	return 0;
+}
+
+/* The address in the guest of a piece of payload; UINT64_MAX of one that is ours. */
+static uint64_t guest_address(const struct gmem *m, const struct kiov *k)
+{
+	uintptr_t at = (uintptr_t)k->v.iov_base;
+	const struct map *map = map_of(m);
+
+	for (unsigned int i = 0; i < map->runs; i++) {
+		uintptr_t host = (uintptr_t)map->run[i].host;
+
+		if (at >= host && at - host < map->run[i].size)
+			return map->run[i].base + (at - host);
+	}
+	return UINT64_MAX;
+}
+
+int gmem_discard_iov(const struct gmem *m, const struct kiov *k, unsigned int n, struct err *e)
+{
+	uint64_t from = 0, to = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t at = guest_address(m, &k[i]);
+
+		if (at != to) {
+			if (from < to && gmem_discard(m, GPA(from), to - from, e) < 0)
+				return -1;
+			from = at;
+		}
+		to = at + k[i].v.iov_len;
+	}
+	return from < to ? gmem_discard(m, GPA(from), to - from, e) : 0;
 }
 
 enum way { WAY_OUT, WAY_IN };

@@ -42,6 +42,7 @@ struct gmem_region {
 	uint64_t fd_off;
 	uint32_t zone;	/* that it is a part of: the plan's number */
 	uint64_t block; /* see gmem_part */
+	uint64_t page;	/* of the host: 4 KiB, or a huge one */
 };
 
 /* How RAM lies: zones, and what part of each is where. A zone that meets a hole has two parts; what
@@ -111,7 +112,7 @@ void gmem_shrink(struct gmem *m, gpa_t base);
 /* Gives back to the host what whole pages of RAM there are in [a, a+len): of 4 KiB, or huge ones.
  * The guest finds them new when it touches them: zeros, or what a private file holds. */
 MUST int gmem_discard(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
-/* The page of the host by which a is given back: 4 KiB, or a huge page's size; 0 outside RAM. */
+/* The page of the host by which a is given back; 0 outside RAM. */
 uint64_t gmem_page(const struct gmem *m, gpa_t a);
 /* Reads [off, off+len) of a file straight into RAM. The work of gmem_tell hears of the bytes, and
  * can break it off (ERR_STATE). */
@@ -152,6 +153,9 @@ static inline size_t kiov_len(const struct kiov *k)
 {
 	return k->v.iov_len;
 }
+/* gmem_discard of payload; pieces side by side are taken as one. */
+MUST int gmem_discard_iov(const struct gmem *m, const struct kiov *k, unsigned int n,
+			  struct err *e);
 /* Appends the pieces of [a, a+len) to out[*n..max). 0, or -1 when outside RAM or more pieces than
  * room; len 0 adds nothing. */
 MUST int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned int max,

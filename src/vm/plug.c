@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/net.h"
 #include "dev/pvpanic.h"
@@ -105,6 +106,7 @@ static const struct plug_row rows[] = {
 	{ "disk", &blk_class.dev, NULL, plan_section, true },
 	{ "net", &net_class.dev, NULL, plan_section, false },
 	{ "rng", &rng_class.dev, "__rng", plan_section, false },
+	{ "balloon", &balloon_class.dev, "__balloon", plan_section, false },
 	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, false },
 	{ "rtc", &rtc_class.dev, "__rtc", plan_section, false },
 	{ "pvpanic", &pvpanic_class.dev, "__pvpanic", plan_pvpanic, false },

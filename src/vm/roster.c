@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "chip/ioapic.h"
+#include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/cmos.h"
 #include "dev/debugport.h"
@@ -38,6 +39,7 @@ const struct dev_class *const roster[] = {
 	&net_class.dev,
 	&rng_class.dev,
 	&vcon_class.dev,
+	&balloon_class.dev,
 	&watchdog_class.dev,
 	&rtc_class.dev,
 	&pvpanic_class.dev,

@@ -66,6 +66,11 @@ def test_attacks_on_console_rings_while_somebody_types(start_guest, build):
     judged(report, "con-rx", "con-tx")
 
 
+def test_attacks_on_a_balloon(guest, build):
+    judged(guest("attack", "--balloon", "size=8M,free_page_reporting=on", timeout=300, **build),
+           "balloon-inflate", "balloon-deflate", "balloon-stats", "balloon-report")
+
+
 def test_ring_that_changes_under_the_device(guest, disk, build):
     guest("race", "--disk", f"path={disk}", cpus=2, timeout=120, **build)
 

@@ -228,7 +228,7 @@ def test_tap_that_somebody_else_has(bad, start_guest, tmp_path):
 
 @pytest.mark.parametrize("args", [
     ["--vsock", "cid=3,socket=/tmp/v"], ["--tpm", "socket=/tmp/t"], ["--fs", "tag=x,socket=/tmp/f"],
-    ["--balloon", "size=16M"], ["--restore", "source_url=file:///tmp/r"],
+    ["--restore", "source_url=file:///tmp/r"],
     ["--dbus-service-name", "x"], ["--disk", "path=/dev/null,image_type=vhdx"],
     ["--memory", "size=128M,hotplug_size=128M"], ["--platform", "iommu_segments=[0]"],
 ])

@@ -13,6 +13,7 @@
 #include "told.h"
 
 #define CTRL_VQ (1ul << 17)
+#define BALLOON 0x23 /* tell the host, statistics, reports */
 
 static const struct target targets[] = {
 	{ "blk", VIRTIO_BLK, 0, false, blk_chain, blk_works, 0x100, 0, blk_attacks },
@@ -25,6 +26,14 @@ static const struct target targets[] = {
 	{ "rng", VIRTIO_RNG, 0, false, rng_chain, rng_works, 0, 0, NULL },
 	{ "watchdog", VIRTIO_WATCHDOG, 0, false, watchdog_chain, watchdog_works, 0, 0, NULL },
 	{ "rtc", VIRTIO_RTC, 0, false, vrtc_chain, vrtc_works, 0x100, 0, NULL },
+	{ "balloon-inflate", VIRTIO_BALLOON, 0, false, balloon_chain, balloon_works, 0, BALLOON,
+	  balloon_attacks },
+	{ "balloon-deflate", VIRTIO_BALLOON, 1, false, balloon_chain, balloon_works, 0, BALLOON,
+	  balloon_attacks },
+	{ "balloon-stats", VIRTIO_BALLOON, 2, true, balloon_stats_chain, balloon_stats_works, 0,
+	  BALLOON, NULL },
+	{ "balloon-report", VIRTIO_BALLOON, 3, false, balloon_report_chain, balloon_works, 0,
+	  BALLOON, NULL },
 };
 
 struct score {

@@ -20,6 +20,9 @@ void con_tx_chain(struct vq *q);
 void rng_chain(struct vq *q);
 void watchdog_chain(struct vq *q);
 void vrtc_chain(struct vq *q);
+void balloon_chain(struct vq *q);
+void balloon_report_chain(struct vq *q);
+void balloon_stats_chain(struct vq *q);
 
 /* One ordinary request on a started device; true when it was answered as it must be. */
 bool blk_works(struct vdev *d, struct vq *q);
@@ -31,6 +34,8 @@ bool con_tx_works(struct vdev *d, struct vq *q);
 bool rng_works(struct vdev *d, struct vq *q);
 bool watchdog_works(struct vdev *d, struct vq *q);
 bool vrtc_works(struct vdev *d, struct vq *q);
+bool balloon_works(struct vdev *d, struct vq *q);
+bool balloon_stats_works(struct vdev *d, struct vq *q);
 
 /* Send descriptors 0.. of q as a chain and wait for the answer: its length, or -1. */
 int64_t vq_once(struct vq *q, uint64_t us);

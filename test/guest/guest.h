@@ -228,6 +228,7 @@ void rng_run(void);
 void watchdog_run(void);
 void vrtc_run(void);
 void fwcfg_run(void);
+void balloon_run(void);
 void attack_run(void);
 void race_run(void);
 void storm_run(void);

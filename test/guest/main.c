@@ -43,6 +43,7 @@ static const struct verb verbs[] = {
 	{ "watchdog", watchdog_run },
 	{ "vrtc", vrtc_run },
 	{ "fwcfg", fwcfg_run },
+	{ "balloon", balloon_run },
 	{ "attack", attack_run },
 	{ "race", race_run },
 	{ "storm", storm_run },

@@ -503,3 +503,54 @@ const struct attack net_ctrl_attacks[] = {
 	{ "long", LIVE, O_ANY, ctrl_long },
 	{ 0 },
 };
+
+/* ---- balloon ---- */
+
+static uint32_t balloon_send(struct vq *q, uint32_t pfn, uint32_t len)
+{
+	balloon_chain(q);
+	for (uint64_t i = 0; i < 4; i++)
+		wr32(q->buf + 4 * i, pfn);
+	q->desc[0].len = len;
+	return send(q);
+}
+
+static uint32_t balloon_past_ram(struct bout *b)
+{
+	return balloon_send(b->q, (uint32_t)(ram_end() >> 12), 16);
+}
+
+static uint32_t balloon_hole(struct bout *b)
+{
+	return balloon_send(b->q, HOLE >> 12, 16);
+}
+
+static uint32_t balloon_last(struct bout *b)
+{
+	return balloon_send(b->q, 0xffffffff, 16);
+}
+
+static uint32_t balloon_same(struct bout *b)
+{
+	return balloon_send(b->q, (uint32_t)((b->q->buf + 0xf0000) >> 12), 16);
+}
+
+static uint32_t balloon_odd(struct bout *b)
+{
+	return balloon_send(b->q, 0xffffffff, 15);
+}
+
+static uint32_t balloon_too_many(struct bout *b)
+{
+	return balloon_send(b->q, 0xffffffff, 0x10004);
+}
+
+const struct attack balloon_attacks[] = {
+	{ "pages-past-ram", LIVE, O_USED, balloon_past_ram },
+	{ "pages-in-a-hole", LIVE, O_USED, balloon_hole },
+	{ "pages-past-all", LIVE, O_USED, balloon_last },
+	{ "one-page-always", LIVE, O_USED, balloon_same },
+	{ "odd-length", LIVE, O_USED, balloon_odd },
+	{ "too-many-pages", LIVE, O_BROKEN, balloon_too_many },
+	{ 0 },
+};

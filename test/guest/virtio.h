@@ -15,6 +15,7 @@
 #define VIRTIO_RNG 4
 #define VIRTIO_RTC 17
 #define VIRTIO_WATCHDOG 35
+#define VIRTIO_BALLOON 5
 
 #define F_INDIRECT (1ul << 28)
 #define F_EVENT_IDX (1ul << 29)

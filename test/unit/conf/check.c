@@ -245,7 +245,6 @@ TEST(what_breaks_a_rule_is_told_what_to_do)
 }
 
 static const struct a_case unbuilt[] = {
-	{ "--kernel k --balloon size=1M", "--balloon" },
 	{ "--kernel k --disk path=/a,iommu=on", "--disk iommu" },
 	{ "--kernel k --disk path=/a path=/b,image_type=qcow2", "--disk image_type=qcow2" },
 	{ "--kernel k --disk path=/a,backing_files=on", "--disk backing_files" },

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "chip/ioapic.h"
+#include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/cmos.h"
 #include "dev/debugport.h"
@@ -133,6 +134,7 @@ static struct disk_conf disk;
 static struct net_conf net;
 static struct rng_conf rng;
 static struct rtc_conf rtc;
+static struct balloon_conf balloon = { .size = MIB(1), .free_page_reporting = true };
 static struct vcon_conf vcon = { .chr = &chr };
 
 static void set8(struct bus *b, uint64_t addr, uint8_t v)
@@ -215,6 +217,12 @@ static void watchdog_use(struct rig *r)
 	usleep(2000);
 }
 
+static void balloon_use(struct rig *r)
+{
+	virtio_use(r);
+	set32(r->b.mmio, rig_bar(r) + AT_CONFIG + 4, 0x123);
+}
+
 static void root_use(struct rig *r)
 {
 	uint8_t latch[4];
@@ -254,6 +262,7 @@ static const struct kind {
 	{ &pvpanic_class.dev, NULL, pvpanic_use },
 	{ &watchdog_class.dev, NULL, watchdog_use },
 	{ &rtc_class.dev, &rtc, virtio_use },
+	{ &balloon_class.dev, &balloon, balloon_use },
 	/* clang-format on */
 };
 
