@@ -346,6 +346,9 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_vm_power_button] = { do_verb, VMM_POWER_BUTTON },
 	[ROUTE_vm_nmi] = { do_verb, VMM_NMI },
 	[ROUTE_vm_coredump] = { do_verb, VMM_COREDUMP },
+	[ROUTE_vm_resize_disk] = { do_verb, VMM_RESIZE_DISK },
+	[ROUTE_vm_change_disk] = { do_verb, VMM_CHANGE_DISK },
+	[ROUTE_vm_change_net] = { do_verb, VMM_CHANGE_NET },
 	[ROUTE_jobs] = { do_jobs },
 	[ROUTE_job] = { do_job },
 	[ROUTE_job_cancel] = { do_job_cancel },
@@ -400,6 +403,7 @@ static int judge(struct call *c, struct err *e)
 void api_request(struct api *a, struct http_req *r)
 {
 	struct call *c = NEW(struct call);
+	const struct handler *h;
 	struct err e = { 0 };
 
 	*c = (struct call){ .api = a, .req = r, .since = r->came_ns };
@@ -409,8 +413,10 @@ void api_request(struct api *a, struct http_req *r)
 		call_free(c);
 		return;
 	}
-	handler_of(c->route)->fn(c);
-	if (handler_of(c->route)->fn != do_verb)
+	/* a verb has the call from here on, and may have freed it */
+	h = handler_of(c->route);
+	h->fn(c);
+	if (h->fn != do_verb)
 		call_free(c);
 }
 
