@@ -71,8 +71,8 @@ static enum blk_status refuse(const struct blkq *q, const struct blk_io *io)
 
 	if (io->op == BLK_FLUSH)
 		return BLK_OK;
-	if (!io->len || add_overflows(&last, io->off, io->len) || last > i->size ||
-	    (io->off | io->len) % SECTOR)
+	if (!io->len || add_overflows(&last, io->off, io->len) ||
+	    last > __atomic_load_n(&i->size, __ATOMIC_RELAXED) || (io->off | io->len) % SECTOR)
 		return BLK_IOERR;
 	if (i->readonly && io->op != BLK_READ)
 		return BLK_IOERR;
@@ -203,6 +203,7 @@ static void host_error(struct blkq *q, struct blk_io *io, int os)
 	log_guest("%s: %s of %llu bytes at %llu: %s", q->img->path, op_name[io->op],
 		  (unsigned long long)io->len, (unsigned long long)(io->off + io->moved),
 		  os ? strerror(os) : "the file ends early");
+	io->os = os ? os : EIO;
 	end(q, io, BLK_IOERR);
 }
 
@@ -313,6 +314,7 @@ void blkq_submit(struct blkq *q, struct blk_io *io)
 
 	list_init(&io->link);
 	io->status = BLK_OK;
+	io->os = 0;
 	io->tries = 0;
 	io->moved = 0;
 	io->gate = GATE_OUT;

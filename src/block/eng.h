@@ -36,9 +36,11 @@ struct img {
 	int fd;
 	int lock_fd; /* the lock's own description of the file */
 	const struct img_fmt *fmt;
-	uint64_t size;	       /* of the disk as the guest sees it */
+	uint64_t size; /* of the disk as the guest sees it; read by the queues, so atomically */
 	bool readonly, device; /* device: a block device */
 	bool direct;	       /* O_DIRECT: offsets, lengths and memory in units of the two below */
+	bool lock_whole;       /* the lock is on all of the file */
+	bool allocated;	       /* the file has all its space, and shall keep it */
 	bool in_ram;	       /* the file system is memory: nothing ever waits for a disk */
 	uint32_t direct_off, direct_mem;
 	bool gated;	  /* direct units are larger than sectors: changes pass the gate */

@@ -154,12 +154,12 @@ static int open_lock(struct img *i, const struct img_args *a, struct err *e)
 	return 0;
 }
 
-static int lock(const struct img *i, bool whole, uint64_t size, struct err *e)
+static int lock(const struct img *i, uint64_t size, struct err *e)
 {
 	struct flock l = {
 		.l_type = i->readonly ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
-		.l_len = whole ? 0 : (off_t)size,
+		.l_len = i->lock_whole ? 0 : (off_t)size,
 	};
 
 	if (!fcntl(i->lock_fd, F_OFD_SETLK, &l))
@@ -353,7 +353,7 @@ static int open_all(struct img *i, const struct img_args *a, struct err *e)
 	uint64_t size;
 
 	if (open_file(i, a, e) || fd_size(i->fd, &size, e) || i->fmt->open(i, size, e) ||
-	    open_lock(i, a, e) || lock(i, a->lock_whole, size, e))
+	    open_lock(i, a, e) || lock(i, size, e))
 		return -1;
 	if (i->device)
 		probe_device(i);
@@ -370,6 +370,7 @@ static int open_all(struct img *i, const struct img_args *a, struct err *e)
 	if (!a->allocate || i->readonly)
 		return 0;
 	i->can_punch = false;
+	i->allocated = !i->device;
 	return i->device ? 0 : allocate(i, size, e);
 }
 
@@ -381,6 +382,7 @@ int img_open(struct img **out, const struct img_args *a, struct err *e)
 	i->path = mem_str(a->path ? a->path : "the disk's descriptor");
 	i->readonly = a->readonly;
 	i->direct = a->direct;
+	i->lock_whole = a->lock_whole;
 	i->logical = i->physical = i->min_io = SECTOR;
 	gate_init(&i->gate);
 	i->fmt = &img_raw;
@@ -405,4 +407,72 @@ void img_info(const struct img *i, struct img_info *out)
 	};
 	snprintf(serial, sizeof(serial), "%" PRIu64 "%" PRIu64 "%" PRIu64, i->dev, i->rdev, i->ino);
 	snprintf(out->default_serial, sizeof(out->default_serial), "%.20s", serial);
+}
+
+/* --- another size --- */
+
+void img_bound(struct img *i, uint64_t size)
+{
+	__atomic_store_n(&i->size, size, __ATOMIC_RELAXED);
+}
+
+static int judge_size(const struct img *i, uint64_t size, struct err *e)
+{
+	uint64_t has;
+
+	if (i->readonly)
+		return err_set(e, ERR_BAD, "%s is read-only", i->path);
+	if (!size || size % i->logical || size > INT64_MAX)
+		return err_set(e, ERR_BAD,
+			       "a size of %" PRIu64 " bytes is no number of blocks of %u", size,
+			       i->logical);
+	if (!i->device)
+		return 0;
+	if (fd_size(i->fd, &has, e))
+		return -1;
+	if (has != size)
+		return err_set(
+			e, ERR_BAD,
+			"the block device %s has %" PRIu64
+			" bytes: change that first (lvextend and the like), then say the same here",
+			i->path, has);
+	return 0;
+}
+
+/* The tail of a file that was cut is free for others. */
+static void unlock_behind(const struct img *i, uint64_t size)
+{
+	struct flock l = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = (off_t)size };
+
+	if (!i->lock_whole)
+		fcntl(i->lock_fd, F_OFD_SETLK, &l);
+}
+
+static int set_size(const struct img *i, uint64_t has, uint64_t size, struct err *e)
+{
+	if (i->allocated && size > has && allocate(i, size, e))
+		return -1;
+	if (ftruncate(i->fd, (off_t)size))
+		return err_os(e, ERR_IO, "give %s a size of %" PRIu64 " bytes", i->path, size);
+	return 0;
+}
+
+static int size_file(const struct img *i, uint64_t size, struct err *e)
+{
+	uint64_t has;
+	int r;
+
+	if (fd_size(i->fd, &has, e) || lock(i, max_u64(size, has), e))
+		return -1;
+	r = set_size(i, has, size, e);
+	unlock_behind(i, r ? has : size);
+	return r;
+}
+
+int img_resize(struct img *i, uint64_t size, struct err *e)
+{
+	if (judge_size(i, size, e) || (!i->device && size_file(i, size, e)))
+		return -1;
+	img_bound(i, size);
+	return 0;
 }

@@ -44,6 +44,13 @@ struct img_info {
 };
 void img_info(const struct img *i, struct img_info *out);
 
+/* Requests behind so many bytes fail from now on; at most the size of the disk, and whole blocks. */
+void img_bound(struct img *i, uint64_t size);
+/* Another size for the disk, in whole blocks: a file grows or is cut, a block device must have it
+ * already. What is cut off, nobody asks for any more: img_bound, and the queues drained. After a
+ * failure it is as before. */
+MUST int img_resize(struct img *i, uint64_t size, struct err *e);
+
 enum blk_op { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO };
 enum blk_status { BLK_OK, BLK_IOERR, BLK_UNSUPP };
 
@@ -60,6 +67,7 @@ struct blk_io {
 	/* The queue's, from submit until done. */
 	struct link link;
 	enum blk_status status;
+	int os;		   /* at BLK_IOERR: the host's errno; 0 when the request itself is wrong */
 	uint32_t tries;	   /* how often the host said "again" */
 	uint64_t moved;	   /* short reads and writes go on */
 	unsigned int gate; /* enum gate_way: how it went in */

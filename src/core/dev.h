@@ -31,6 +31,8 @@ struct board_up {
 	void (*wish)(void *arg, enum board_wish w);
 	/* an event for machines, see base/event: ("virtio-device", "activated", id) */
 	void (*event)(void *arg, const char *source, const char *name, const char *id);
+	/* the guest is to be paused, until somebody lets it go on; may be NULL */
+	void (*pause)(void *arg);
 	/* the guest says that it has crashed, and how; it goes on; may be NULL */
 	void (*panic)(void *arg, const char *how);
 	/* the guest has let go of a device that it was asked for, see dev/pcihp.h; may be NULL */

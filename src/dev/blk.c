@@ -25,6 +25,7 @@
 #include "block/img.h"
 #include "conf/conf.h"
 #include "core/rate.h"
+#include "dev/blkheld.h"
 #include "virtio/vpci.h"
 
 #define SECTOR 512
@@ -37,6 +38,8 @@
 struct blk_state {
 	uint64_t sectors;
 	uint64_t writeback; /* 1: writes may stay in the host's cache until a flush. Atomic */
+	/* while the queues are stopped: requests that wait for a better host, queue << 16 | head */
+	LIST(uint32_t) held;
 };
 
 struct blk_req {
@@ -46,6 +49,7 @@ struct blk_req {
 	uint64_t began_ns;
 	uint16_t head;
 	bool counted;	   /* a read or write of the guest, for the counters */
+	bool held;	   /* it has been before */
 	enum blk_op asked; /* io.op becomes a flush on write-through's second leg */
 };
 
@@ -66,11 +70,13 @@ struct blk_queue {
 	bool pushed;  /* the driver has not heard yet */
 	bool dead;    /* the ring is broken */
 	bool limited; /* the limit is reached */
+	bool again;   /* what is submitted was held */
 	struct rate_user rate;
+	struct blkheld held;
 	uint64_t now_ns; /* of this round; 0 = not asked yet */
 	struct look look;
-	struct blk_way way[2];		 /* read, written */
-	uint64_t flushes, failed, waits; /* counters too */
+	struct blk_way way[2];			/* read, written */
+	uint64_t flushes, failed, waits, helds; /* counters too */
 };
 
 struct blk {
@@ -124,6 +130,27 @@ static void finish(struct blk_req *r, uint8_t status, uint32_t data, bool whole)
 	kiov_put(&r->status, 1, 0, &status, 1);
 	vq_push(&q->vq->q, r->head, whole ? data + 1 : 0);
 	q->pushed = true;
+	if (r->held)
+		blkheld_ended(&q->held);
+}
+
+/* The host has failed. True when the request waits for another try. A flush does not: what the host
+ * has lost, the next flush would not miss. */
+static bool hold(struct blk_req *r)
+{
+	static const char *const name[] = {
+		[BLK_READ] = "read",	   [BLK_WRITE] = "write",	[BLK_FLUSH] = "flush",
+		[BLK_DISCARD] = "discard", [BLK_ZERO] = "write-zeroes",
+	};
+	struct blk_queue *q = r->q;
+	enum blk_op op = r->io.op;
+
+	if (q->dead ||
+	    !blkheld_take(&q->held, r->head, r->held, op != BLK_FLUSH, name[op], r->io.os))
+		return false;
+	counter_add(&q->helds, 1);
+	vq_hold(&q->vq->q, r->head);
+	return true;
 }
 
 /* §5.2.6.2: without FLUSH the driver cannot ask for its writes to be kept, so each is kept at
@@ -151,6 +178,8 @@ static void blk_done(struct blk_io *io, enum blk_status s)
 		blkq_submit(r->q->io, io);
 		return;
 	}
+	if (s == BLK_IOERR && io->os && hold(r))
+		return;
 	if (s == BLK_OK && r->counted)
 		count(r->q, r);
 	if (s == BLK_OK && r->asked == BLK_FLUSH)
@@ -234,7 +263,9 @@ static int blk_submit(struct blk_queue *q, const struct chain *c)
 	struct blk_req *r = &q->reqs[c->head];
 	uint8_t h[HEADER_BYTES];
 
-	*r = (struct blk_req){ .q = q, .head = c->head, .began_ns = now(q), .io.done = blk_done };
+	*r = (struct blk_req){
+		.q = q, .head = c->head, .began_ns = now(q), .held = q->again, .io.done = blk_done
+	};
 	if (!c->wlen || kiov_slice(c->w, c->writable, c->wlen - 1, 1, &r->status, 1) != 1)
 		return -1;
 	if (chain_get(c, 0, h, sizeof(h)) != sizeof(h))
@@ -371,14 +402,58 @@ static bool blk_turn(void *arg)
 	return true;
 }
 
+/* One that was held. */
+static void try_again(void *arg, uint16_t head)
+{
+	struct blk_queue *q = arg;
+	struct chain c;
+
+	if (q->dead)
+		return;
+	q->again = true;
+	q->dead = vq_again(&q->vq->q, head, &c) != VQ_CHAIN || blk_submit(q, &c);
+	q->again = false;
+	if (q->dead)
+		vdev_broken(&q->b->v, "a request that waits is no request any more");
+}
+
+/* Those of this queue, out of the state. Queues stop and start one after another. */
+static void take_held(struct blk_queue *q)
+{
+	struct blk_state *s = &q->b->state;
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < s->held.count; i++)
+		if (s->held.items[i] >> 16 == q->vq->index)
+			blkheld_put(&q->held, (uint16_t)s->held.items[i]);
+		else
+			s->held.items[left++] = s->held.items[i];
+	s->held.count = left;
+	blkheld_try(&q->held);
+}
+
+static void keep_held(struct blk_queue *q)
+{
+	struct blk_state *s = &q->b->state;
+	uint32_t n = s->held.count;
+
+	blkheld_stop(&q->held);
+	s->held.items = mem_resize(s->held.items, n, n + q->held.count, sizeof(s->held.items[0]));
+	for (uint32_t i = 0; i < q->held.count; i++)
+		s->held.items[n + i] = (uint32_t)q->vq->index << 16 | q->held.heads[i];
+	s->held.count = n + q->held.count;
+}
+
 static void blk_start(struct vqueue *vq)
 {
 	struct blk_queue *q = vq->priv;
 
 	q->reqs = mem_array(vq->q.size, sizeof(q->reqs[0]));
+	blkheld_start(&q->held, try_again, q);
 	q->dead = q->awake = q->worked = q->pushed = q->limited = false;
 	q->look = (struct look){ 0 };
 	loop_hook_add(vq->loop, &q->hook, blk_turn, q);
+	take_held(q);
 }
 
 static void blk_stop(struct vqueue *vq)
@@ -387,6 +462,7 @@ static void blk_stop(struct vqueue *vq)
 
 	rate_leave(&q->rate);
 	blkq_drain(q->io);
+	keep_held(q);
 	if (q->pushed && !q->dead)
 		vqueue_notify(vq);
 	loop_hook_drop(&q->hook);
@@ -410,6 +486,7 @@ static void blk_reset(struct vdev *v)
 {
 	v->config[offsetof(struct virtio_blk_config, wce)] = 1;
 	__atomic_store_n(&blk_of(v)->state.writeback, 1, __ATOMIC_RELAXED);
+	blk_of(v)->state.held.count = 0; /* nobody waits for them any more */
 }
 
 /* --- birth and end, control thread --- */
@@ -499,6 +576,8 @@ static void blk_fini(struct dev *d)
 		loop_call(b->queues[i].loop, queue_close, &b->queues[i]);
 	for (uint16_t i = 0; i < n; i++)
 		loop_free(b->queues[i].loop);
+	for (uint16_t i = 0; i < n && b->queues; i++)
+		blkheld_fini(&b->queues[i].held);
 	vdev_fini(v);
 	free(b->queues);
 	rate_free(b->rate);
@@ -546,6 +625,7 @@ static int make_queue(struct blk *b, uint16_t i, const struct disk_conf *c, stru
 	if (loop_new(&q->loop, name, e))
 		return -1;
 	q->vq->loop = q->loop;
+	blkheld_init(&q->held, &b->v.dev, q->loop, c->on_error);
 	rate_join(&q->rate, b->rate ? b->rate : group_of(b, c), q->loop, blk_go, q);
 	if (blkq_new(&q->io, b->img, q->loop, c->queue_size, engines(c), e) ||
 	    loop_start(q->loop, blk_class.dev.profile, e))
@@ -623,6 +703,45 @@ int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e)
 	return 0;
 }
 
+/* --- another size --- */
+
+static void drain(void *arg)
+{
+	struct blk_queue *q = arg;
+
+	blkq_drain(q->io);
+}
+
+static void tell_size(struct blk *b, uint64_t sectors)
+{
+	uint8_t bytes[sizeof(uint64_t)];
+
+	b->state.sectors = sectors;
+	le64_put(bytes, sectors);
+	vdev_config_put(&b->v, offsetof(struct virtio_blk_config, capacity), bytes, sizeof(bytes));
+	vdev_config_changed(&b->v);
+}
+
+/* Nobody is to touch what is cut off, so the end comes nearer before the file is cut. */
+int blk_resize(struct dev *d, uint64_t bytes, struct err *e)
+{
+	struct blk *b = blk_of(vdev_of(d));
+	uint64_t was = b->state.sectors * SECTOR;
+
+	if (bytes < was) {
+		img_bound(b->img, bytes);
+		for (uint16_t i = 0; i < b->v.nqueues; i++)
+			loop_call(b->queues[i].loop, drain, &b->queues[i]);
+	}
+	if (img_resize(b->img, bytes, e)) {
+		img_bound(b->img, was);
+		return -1;
+	}
+	if (bytes != was)
+		tell_size(b, bytes / SECTOR);
+	return 0;
+}
+
 /* --- counters --- */
 
 struct blk_counters {
@@ -630,7 +749,7 @@ struct blk_counters {
 	uint64_t read_latency_min, read_latency_max, read_latency_avg;
 	uint64_t write_latency_min, write_latency_max, write_latency_avg;
 	uint64_t read_time, write_time;
-	uint64_t flush_ops, failed_ops, limit_waits;
+	uint64_t flush_ops, failed_ops, limit_waits, held_ops;
 };
 
 /* A queue may count between two looks; then its mean is off by that one request. */
@@ -661,6 +780,7 @@ static void blk_count(struct dev *d, void *out)
 		c->flush_ops += counter_get(&q->flushes);
 		c->failed_ops += counter_get(&q->failed);
 		c->limit_waits += counter_get(&q->waits);
+		c->held_ops += counter_get(&q->helds);
 	}
 	c->read_bytes = r.bytes;
 	c->write_bytes = w.bytes;
@@ -694,6 +814,7 @@ static const struct field counter_fields[] = {
 	COUNTER(flush_ops, .doc = "flushes that have ended well"),
 	COUNTER(failed_ops, .doc = "requests that were answered with an error"),
 	COUNTER(limit_waits, .doc = "times that requests had to wait for a rate limit"),
+	COUNTER(held_ops, .doc = "times that a request was held because the host had failed"),
 };
 static const struct desc counter_rows =
 	DESC_OF(struct blk_counters, counter_fields, "blk counters");
@@ -701,6 +822,7 @@ static const struct desc counter_rows =
 static const struct field state_fields[] = {
 	S(struct blk_state, sectors),
 	S(struct blk_state, writeback, .max = 1),
+	S_LIST_NUM(struct blk_state, held),
 };
 static const struct desc state_desc = DESC_OF(struct blk_state, state_fields, "blk");
 

@@ -17,3 +17,6 @@ extern const struct virtio_class blk_class;
 /* Other limits from now on; NULL: none. A disk of a group is limited by that, see core/rate.h, and
  * refuses. Control thread. */
 MUST int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e);
+/* Another size of the image, in bytes; the driver is told. A smaller one waits for the requests that are
+ * under way. Who has the machine. */
+MUST int blk_resize(struct dev *d, uint64_t bytes, struct err *e);

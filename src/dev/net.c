@@ -202,16 +202,14 @@ void net_announce(struct dev *d)
 static bool all_there(const struct net *n)
 {
 	for (unsigned int i = 0; i < n->count; i++)
-		if (n->pairs[i].gone)
+		if (n->pairs[i].gone || n->pairs[i].unplugged)
 			return false;
 	return true;
 }
 
-/* In the pair's loop. The guest sees one link, and asked to, tells a network that has come back
- * where it is. */
-static void link_changed(struct net_pair *p)
+/* The guest sees one link, and asked to, tells a network that has come back where it is. */
+static void tell_link(struct net *n)
 {
-	struct net *n = net_of(p->v);
 	bool up = all_there(n);
 
 	vdev_config_flip(&n->v, STATUS_AT, up ? 0 : VIRTIO_NET_S_LINK_UP,
@@ -219,6 +217,23 @@ static void link_changed(struct net_pair *p)
 	vdev_config_changed(&n->v);
 	if (up)
 		net_announce(&n->v.dev);
+}
+
+/* In the pair's loop. */
+static void link_changed(struct net_pair *p)
+{
+	tell_link(net_of(p->v));
+}
+
+void net_plug(struct dev *d, bool in)
+{
+	struct net *n = net_of(vdev_of(d));
+
+	if (in == !n->pairs[0].unplugged)
+		return;
+	for (unsigned int i = 0; i < n->count; i++)
+		netpair_plug(&n->pairs[i], in);
+	tell_link(n);
 }
 
 /* --- birth and end --- */
@@ -342,6 +357,7 @@ static int net_init(struct dev *d, struct err *e)
 		return -1;
 	}
 	fill_config(n);
+	net_plug(d, c->link);
 	return 0;
 }
 

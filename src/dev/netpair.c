@@ -22,6 +22,12 @@
 
 static void link_ready(void *arg, uint32_t events);
 
+/* Without a cable all that comes is taken and thrown away. */
+static bool rx_listens(const struct net_pair *p)
+{
+	return p->rx.vq && (p->unplugged || (p->rx.awake && !p->rx.limited));
+}
+
 /* Watches the link for just what we could use now. */
 static void link_watch(struct net_pair *p)
 {
@@ -29,7 +35,7 @@ static void link_watch(struct net_pair *p)
 	struct err e = { 0 };
 
 	if (!vdev_is_broken(p->v) && !p->gone && !p->resting) {
-		if (p->rx.vq && p->rx.awake && !p->rx.limited)
+		if (rx_listens(p))
 			want |= EPOLLIN;
 		if (p->tx.vq && p->tx_blocked)
 			want |= EPOLLOUT;
@@ -108,6 +114,25 @@ static void link_refresh(void *arg)
 	link_watch(p);
 }
 
+/* In the pair's loop. */
+static void plug_refresh(void *arg)
+{
+	struct net_pair *p = arg;
+
+	if (p->unplugged) {
+		p->tx_blocked = p->rx_more = false;
+		p->tx.awake = p->tx.vq != NULL;
+		netrx_forget(&p->in);
+	}
+	link_watch(p);
+}
+
+void netpair_plug(struct net_pair *p, bool in)
+{
+	p->unplugged = !in;
+	loop_post(p->loop, &p->plugging, plug_refresh, p);
+}
+
 void netpair_use(struct net_pair *p, bool used)
 {
 	p->used = used;
@@ -129,11 +154,27 @@ static bool rx_starved(struct net_pair *p)
 	return !p->rx.awake;
 }
 
+/* One frame that nobody gets. False when there is none. */
+static bool rx_discard(struct net_pair *p)
+{
+	uint8_t some[64];
+	struct kiov k = kiov_of(some, sizeof(some));
+	long n = p->link.ops->rx(&p->link, &k, 1);
+
+	if (n == LINK_DEAD)
+		link_gone(p);
+	if (n >= 0 || n == LINK_DROP)
+		counter_add(&p->rx.dropped, 1);
+	return n >= 0 || n == LINK_DROP;
+}
+
 /* One frame. False when there is nothing more to do now. */
 static bool rx_frame(struct net_pair *p)
 {
 	uint32_t bytes;
 
+	if (p->unplugged)
+		return rx_discard(p);
 	switch (netrx_frame(&p->in, &p->link, &bytes)) {
 	case NETRX_FRAME:
 		rate_pay(&p->rx.rate, bytes);
@@ -190,7 +231,8 @@ static bool tx_frame(struct net_pair *p, const struct chain *c)
 {
 	long n = LINK_DROP;
 
-	if (!p->gone && c->rlen >= HEADER_BYTES + FRAME_MIN && c->rlen <= HEADER_BYTES + FRAME_MAX)
+	if (!p->gone && !p->unplugged && c->rlen >= HEADER_BYTES + FRAME_MIN &&
+	    c->rlen <= HEADER_BYTES + FRAME_MAX)
 		n = p->link.ops->tx(&p->link, c->r, c->readable);
 	if (n == LINK_AGAIN) {
 		vq_unpop(&p->tx.vq->q, c->head);
@@ -282,7 +324,7 @@ static void link_ready(void *arg, uint32_t events)
 		tx_flush(p);
 	}
 	/* An error shows itself when reading. */
-	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && p->rx.vq && p->rx.awake && !p->rx.limited)
+	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) && rx_listens(p))
 		rx_serve(p);
 	else if (events & (EPOLLERR | EPOLLHUP))
 		link_gone(p);

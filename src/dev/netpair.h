@@ -44,17 +44,19 @@ struct net_pair {
 	struct loop_fd watch;
 	uint32_t events; /* now waited for */
 	struct loop_hook hook;
-	struct loop_msg refresh; /* whether it is in use has changed */
+	struct loop_msg refresh;  /* whether it is in use has changed */
+	struct loop_msg plugging; /* whether it has a cable */
 	struct net_way rx, tx;
 	struct look look;
 	bool may_look; /* the host has a processor to spare for it */
 	bool worked;   /* something was moved since the last look in vain */
 	struct netrx in;
-	bool rx_more;	   /* a batch has ended, and the link may have more */
-	bool tx_blocked;   /* the link takes no more */
-	bool resting;	   /* its queue of the tap is detached */
-	_Atomic bool used; /* the driver has said so */
-	_Atomic bool gone; /* the link is; written in the loop */
+	bool rx_more;		/* a batch has ended, and the link may have more */
+	bool tx_blocked;	/* the link takes no more */
+	bool resting;		/* its queue of the tap is detached */
+	_Atomic bool used;	/* the driver has said so */
+	_Atomic bool gone;	/* the link is; written in the loop */
+	_Atomic bool unplugged; /* there is no cable: what either side sends is lost */
 
 	struct retry *knock; /* of a link that may come back */
 	struct loop_msg renewal;
@@ -72,6 +74,9 @@ void netpair_fini(struct net_pair *p);
 
 /* The pair takes part in the traffic, or rests. Any thread, once it has its loop. */
 void netpair_use(struct net_pair *p, bool used);
+
+/* Its cable is pulled, or put in again. Any thread, once it has its loop. */
+void netpair_plug(struct net_pair *p, bool in);
 
 /* A queue comes or goes, or its driver rang. In the pair's loop. mtu 0: none was agreed. */
 void netpair_start(struct net_pair *p, struct vqueue *vq, uint32_t mtu);

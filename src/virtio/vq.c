@@ -330,6 +330,25 @@ void vq_unpop(struct vq *q, uint16_t head)
 	q->next_avail--;
 }
 
+void vq_hold(struct vq *q, uint16_t head)
+{
+	land(q, head);
+}
+
+/* A driver that has offered it once more meanwhile breaks the rules. */
+enum vq_result vq_again(struct vq *q, uint16_t head, struct chain *c)
+{
+	if (!q->live)
+		return VQ_EMPTY;
+	if (q->bad)
+		return VQ_BAD;
+	if (head >= q->size || bit_get(q->in_flight, head) || chain_make(q, head, c))
+		return refuse(q);
+	q->flying++;
+	bit_set(q->in_flight, head);
+	return VQ_CHAIN;
+}
+
 /* The fence orders our used idx before the driver's wish: it does the mirror of this, so one of us
  * sees the other. */
 bool vq_wants_interrupt(struct vq *q)

@@ -100,6 +100,10 @@ void vq_flush(struct vq *q);
 /* Puts back the chain popped last, as if not popped (throttled or no room). Several go back one by
  * one, the last first. */
 void vq_unpop(struct vq *q, uint16_t head);
+/* The chain waits, for as long as its device likes: it is no more in flight, neither used nor put back.
+ * vq_again takes it up, also after a setup that went on where the queue was; EMPTY without rings. */
+void vq_hold(struct vq *q, uint16_t head);
+enum vq_result vq_again(struct vq *q, uint16_t head, struct chain *c);
 /* After pushing a batch: does the driver want an interrupt? (EVENT_IDX or NO_INTERRUPT) Yes once,
  * unasked, after a setup that went on where the queue was: one too many is harmless, one too few is
  * a guest that waits for ever. */

@@ -68,6 +68,13 @@ static void on_event(void *arg, const char *source, const char *name, const char
 	m->args.up.event(m->args.up.arg, source, name, id);
 }
 
+static void on_pause(void *arg)
+{
+	struct machine *m = arg;
+
+	m->args.up.pause(m->args.up.arg);
+}
+
 static void on_panic(void *arg, const char *how)
 {
 	struct machine *m = arg;
@@ -112,7 +119,11 @@ static int build_board(struct machine *m, struct err *e)
 	b->ctl = m->args.ctl;
 	build_rates(m);
 	b->up = (struct board_up){
-		.wish = on_wish, .event = on_event, .panic = on_panic, .arg = m
+		.wish = on_wish,
+		.event = on_event,
+		.pause = on_pause,
+		.panic = on_panic,
+		.arg = m,
 	};
 	if (bus_new(&b->pio, "pio", e) < 0 || bus_new(&b->mmio, "mmio", e) < 0 ||
 	    irqs_new(&b->irqs, m->hv, e) < 0)

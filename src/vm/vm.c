@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "hv/hv.h"
+#include "vm/change.h"
 #include "vm/chars.h"
 #include "vm/confine.h"
 #include "vm/coredump.h"
@@ -28,7 +29,7 @@ struct vm {
 	struct chars chars;
 	struct machine *machine;
 	_Atomic int asks; /* enum vm_asks; the first that is asked counts */
-	struct loop_msg msg;
+	struct loop_msg msg, pause_msg;
 	/* of a debugger */
 	struct loop_msg stop_msg;
 	uint64_t boots;
@@ -92,6 +93,23 @@ static void on_event(void *arg, const char *source, const char *name, const char
 	event(source, name, id);
 }
 
+/* It may have run on meanwhile, or be another machine: then the pause is one too many, and whoever
+ * wonders finds in the events why it came. */
+static void tell_pause(void *arg)
+{
+	struct vm *v = arg;
+
+	v->up.wants_pause(v->up.arg);
+}
+
+static void on_pause(void *arg)
+{
+	struct vm *v = arg;
+
+	if (v->up.wants_pause)
+		loop_post(v->ctl, &v->pause_msg, tell_pause, v);
+}
+
 static void on_panic(void *arg, const char *how)
 {
 	(void)arg;
@@ -114,7 +132,11 @@ static int start(struct vm *v, bool stops, struct work *w, struct err *e)
 		.conf = &v->conf,
 		.chars = &v->chars,
 		.ctl = v->ctl,
-		.up = { .wish = on_wish, .event = on_event, .panic = on_panic, .arg = v },
+		.up = { .wish = on_wish,
+			.event = on_event,
+			.pause = on_pause,
+			.panic = on_panic,
+			.arg = v },
 		.cpu_ended = on_cpu_ended,
 		.cpu_stopped = on_cpu_stopped,
 	};
@@ -182,6 +204,21 @@ int vm_power_button(struct vm *v, struct err *e)
 	return machine_power_button(v->machine, e) < 0 ? err_in(e, "press the power button") : 0;
 }
 
+int vm_resize_disk(struct vm *v, const struct resize_disk_conf *w, struct err *e)
+{
+	return change_disk_size(v->machine, w, e) < 0 ? err_in(e, "resize a disk") : 0;
+}
+
+int vm_change_disk(struct vm *v, struct change_disk_conf *w, struct err *e)
+{
+	return change_disk(&v->conf, v->machine, w, e);
+}
+
+int vm_change_net(struct vm *v, struct change_net_conf *w, struct err *e)
+{
+	return change_net(&v->conf, v->machine, w, e);
+}
+
 void vm_shutdown(struct vm *v)
 {
 	if (!v->machine)
@@ -224,6 +261,7 @@ void vm_free(struct vm *v)
 	vm_close(v);
 	loop_unpost(v->ctl, &v->msg);
 	loop_unpost(v->ctl, &v->stop_msg);
+	loop_unpost(v->ctl, &v->pause_msg);
 	conf_free(&v->conf);
 	free(v);
 	event("vm", "deleted", NULL);

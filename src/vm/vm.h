@@ -36,6 +36,8 @@ enum vm_asks { VM_ASKS_NOTHING, VM_ASKS_RESET, VM_ASKS_SHUTDOWN, VM_ASKS_FAIL };
 struct vm_up {
 	/* in the control loop: vm_asks says what for */
 	void (*asked)(void *arg);
+	/* in the control loop: a device wants the guest to be paused */
+	void (*wants_pause)(void *arg);
 	/* in the control loop: a vCPU has met what a debugger waits for; who has the VM does not
 	 * matter */
 	void (*stopped)(void *arg);
@@ -74,6 +76,11 @@ void vm_set_break(struct vm *v, bool on);
 bool vm_is_at_break(const struct vm *v);
 /* Grows with each machine. */
 uint64_t vm_boots(const struct vm *v);
+
+/* What of its devices is to be different, as vm/change.h says. A disk's size: there is a machine. */
+MUST int vm_resize_disk(struct vm *v, const struct resize_disk_conf *w, struct err *e);
+MUST int vm_change_disk(struct vm *v, struct change_disk_conf *w, struct err *e);
+MUST int vm_change_net(struct vm *v, struct change_net_conf *w, struct err *e);
 
 /* Tears the machine down; config and terminals stay. */
 void vm_shutdown(struct vm *v);

@@ -76,6 +76,24 @@ static void on_stopped(void *arg)
 		m->watch->stopped(m->watch->arg);
 }
 
+/* Nobody waits for the answer: one that cannot be paused now does not run, or is paused. */
+static void on_paused(void *arg, const struct err *e)
+{
+	char line[ERR_TEXT];
+
+	(void)arg;
+	if (e)
+		log_info("a disk wants a pause: %s", err_line(e, line, sizeof(line)));
+}
+
+static void on_wants_pause(void *arg)
+{
+	struct err e = { 0 };
+
+	if (vmm_do(arg, VMM_PAUSE, NULL, on_paused, NULL, NULL, &e) < 0)
+		on_paused(NULL, &e);
+}
+
 static void turned(struct vmm *m)
 {
 	if (m->watch)
@@ -84,9 +102,11 @@ static void turned(struct vmm *m)
 
 static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
 {
-	const struct vm_up up = {
-		.asked = on_asked, .stopped = on_stopped, .arg = m, .sockets = m->up.sockets
-	};
+	const struct vm_up up = { .asked = on_asked,
+				  .wants_pause = on_wants_pause,
+				  .stopped = on_stopped,
+				  .arg = m,
+				  .sockets = m->up.sockets };
 	const struct vm_conf *c = args;
 
 	(void)w;
@@ -173,6 +193,24 @@ static int do_coredump(struct vmm *m, void *args, struct work *w, struct err *e)
 	return vm_coredump(m->vm, args, w, e);
 }
 
+static int do_resize_disk(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)w;
+	return vm_resize_disk(m->vm, args, e);
+}
+
+static int do_change_disk(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)w;
+	return vm_change_disk(m->vm, args, e);
+}
+
+static int do_change_net(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)w;
+	return vm_change_net(m->vm, args, e);
+}
+
 #define VERB(name_, route_) .name = name_, .route = &route_table[ROUTE_##route_]
 static const struct verb verbs[VMM_VERBS] = {
 	[VMM_CREATE] = { VERB("create", vm_create), .run = do_create },
@@ -190,6 +228,10 @@ static const struct verb verbs[VMM_VERBS] = {
 	[VMM_NMI] = { VERB("nmi", vm_nmi), .run = do_nmi },
 	[VMM_COREDUMP] = { VERB("coredump", vm_coredump), .is_long = true, .cancellable = true,
 			   .run = do_coredump },
+	[VMM_RESIZE_DISK] = { VERB("resize-disk", vm_resize_disk), .is_long = true,
+			      .run = do_resize_disk },
+	[VMM_CHANGE_DISK] = { VERB("change-disk", vm_change_disk), .run = do_change_disk },
+	[VMM_CHANGE_NET] = { VERB("change-net", vm_change_net), .run = do_change_net },
 	[VMM_END] = { VERB("end", vmm_shutdown), .is_long = true, .cancels = true, .run = do_close,
 		      .after = forget_vm, .finally = end_program },
 };

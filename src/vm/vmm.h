@@ -9,7 +9,7 @@
  * meanwhile. Whether the VM's state is right is judged when a verb's turn comes, by the rows of
  * conf/routes.def.
  *
- *	a job			boot shutdown delete reboot pause resume coredump end
+ *	a job			boot shutdown delete reboot pause resume coredump resize-disk end
  *	can be cancelled	boot reboot coredump
  *	cancels			shutdown delete end: what can be, running or waiting, when they come
  *
@@ -44,7 +44,10 @@ enum vmm_verb {
 	VMM_RESUME,
 	VMM_POWER_BUTTON,
 	VMM_NMI,
-	VMM_COREDUMP, /* args: char *, the URL of a file to be made */
+	VMM_COREDUMP,	 /* args: char *, the URL of a file to be made */
+	VMM_RESIZE_DISK, /* args: struct resize_disk_conf * */
+	VMM_CHANGE_DISK, /* args: struct change_disk_conf * */
+	VMM_CHANGE_NET,	 /* args: struct change_net_conf * */
 	VMM_END,
 	VMM_VERBS
 };

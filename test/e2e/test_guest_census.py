@@ -55,10 +55,11 @@ SCENES = {
                {"cpus": 2}),
     "block device": ("blk blkdiscard", ["--disk", "path={loop},direct=on,_disable_io_uring=on"],
                      {"loop": True}),
+    "patient": ("blk", ["--disk", DISK + ",on_error=retry", FILE + ",on_error=stop"], {}),
     "readonly": ("blk", ["--disk", DISK + ",readonly=on"], {}),
     "limits": ("rateblk warm=50 ms=200", [
-        "--disk", DISK + "," + LIMIT, "--rate-limit-group", "id=g," + LIMIT, "--disk", FILE + ",rate_limit_group=g"], {}),
-    "limited card": ("ratenet warm=50 ms=200", ["--net", "tap=tap0," + LIMIT], {"net": "tap0"}),
+        "--disk", DISK + ",on_error=report," + LIMIT, "--rate-limit-group", "id=g," + LIMIT, "--disk", FILE + ",rate_limit_group=g"], {}),
+    "limited card": ("ratenet warm=50 ms=200", ["--net", "tap=tap0,link=on," + LIMIT], {"net": "tap0"}),
     "tap": ("net feed", ["--net", "tap=tap0,id=n,mac=52:54:00:01:02:03,num_queues=2,queue_size=128,pci_segment=0,"
                          "pci_device_id=8"], {"net": "tap0"}),
     "made tap": ("told", ["--net", "tap=vt0,ip=192.168.77.1,mask=255.255.255.0,host_mac=52:54:00:01:02:04,mtu=1400,"
@@ -110,6 +111,7 @@ SCENES = {
                      "--memory", "size=128M,shared=on"],
             {"quiet": True, "asks": ["GET vmm.ping", "GET vm.info", "GET vm.counters", "GET metrics", "PUT vm.add-net",
                                      "PUT vm.pause", "PUT vm.resume", "GET metrics",
+                                     "PUT vm.resize-disk", "PUT vm.change-disk",
                                      "PUT vm.coredump", "PUT vm.reboot", "PUT vm.power-button",
                                      "PUT vm.shutdown", "PUT vm.boot", "PUT vm.delete", "GET jobs", "PUT vmm.shutdown"]}),
     "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
@@ -246,7 +248,8 @@ def ask(path, requests):
         assert api.answer().code == 400
         for request in requests:
             passed = [null.fileno()] if request.endswith("add-net") else []
-            body = {"vm.add-net": {"tap": "x"}, "vm.coredump": {"destination_url": f"file://{path}.core"}}
+            body = {"vm.add-net": {"tap": "x"}, "vm.coredump": {"destination_url": f"file://{path}.core"},
+                    "vm.resize-disk": {"id": "_disk0", "desired_size": 1 << 20}, "vm.change-disk": {"id": "_disk0"}}
             answer = api.ask(*request.split(), body=body.get(request.split()[1]), fds=passed)
             assert answer.code in (200, 204, 501), f"{request}: {answer}"
             if request.endswith("coredump"):

@@ -59,6 +59,9 @@ static const struct verb verbs[] = {
 	{ "netudp", net_udp },
 	{ "netlink", net_link },
 	{ "netbench", net_bench },
+	{ "blksize", blk_size },
+	{ "netcable", net_cable },
+	{ "clocks", clocks_run },
 };
 
 const char *cmdline(void)

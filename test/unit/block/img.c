@@ -108,6 +108,92 @@ TEST(a_tail_that_is_no_sector_is_hidden)
 	img_free(i);
 }
 
+static uint64_t size_on_host(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+/* Who could lock the byte at `at` of the image for himself? */
+static bool is_locked(const char *path, off_t at)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = at, .l_len = 1 };
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int r = fcntl(fd, F_OFD_GETLK, &l);
+
+	fd_close(&fd);
+	return r == 0 && l.l_type != F_UNLCK;
+}
+
+TEST(a_file_grows_and_is_cut_with_its_lock)
+{
+	AUTO_FREE char *path = file_of("grows", 8 * 512);
+	struct img_args a = { .path = path, .fd = -1 };
+	struct img_info info;
+	struct img *i = NULL;
+	struct err e = { 0 };
+
+	assert_int_equal(img_open(&i, &a, &e), 0);
+	assert_false(is_locked(path, 9 * 512));
+	assert_int_equal(img_resize(i, 16 * 512, &e), 0);
+	assert_int_equal(size_on_host(path), 16 * 512);
+	assert_true(is_locked(path, 9 * 512));
+	assert_int_equal(img_resize(i, 4 * 512, &e), 0);
+	assert_int_equal(size_on_host(path), 4 * 512);
+	assert_false(is_locked(path, 4 * 512));
+	assert_true(is_locked(path, 3 * 512));
+	img_info(i, &info);
+	assert_int_equal(info.size, 4 * 512);
+	img_free(i);
+}
+
+TEST(sizes_that_cannot_be_are_refused_and_change_nothing)
+{
+	AUTO_FREE char *path = file_of("stays", 8 * 512);
+	struct img_args a = { .path = path, .fd = -1 };
+	struct img_info info;
+	struct img *i = NULL;
+	struct err e = { 0 };
+
+	assert_int_equal(img_open(&i, &a, &e), 0);
+	assert_int_equal(img_resize(i, 0, &e), -1);
+	assert_int_equal(e.kind, ERR_BAD);
+	err_clear(&e);
+	assert_int_equal(img_resize(i, 513, &e), -1);
+	assert_non_null(strstr(err_frame(&e, 0), "no number of blocks of 512"));
+	err_clear(&e);
+	assert_int_equal(img_resize(i, INT64_MAX - 511, &e), -1); /* more than any file */
+	assert_int_equal(e.kind, ERR_IO);
+	img_info(i, &info);
+	assert_int_equal(info.size, 8 * 512);
+	assert_int_equal(size_on_host(path), 8 * 512);
+	assert_false(is_locked(path, 9 * 512));
+	img_free(i);
+	err_clear(&e);
+	a.readonly = true;
+	assert_int_equal(img_open(&i, &a, &e), 0);
+	assert_int_equal(img_resize(i, 16 * 512, &e), -1);
+	assert_non_null(strstr(err_frame(&e, 0), "is read-only"));
+	img_free(i);
+}
+
+TEST(an_image_that_has_all_its_space_grows_with_it)
+{
+	AUTO_FREE char *path = file_of("allocated", 8 * 512);
+	struct img_args a = { .path = path, .fd = -1, .allocate = true };
+	struct img *i = NULL;
+	struct err e = { 0 };
+	struct stat st;
+
+	assert_int_equal(img_open(&i, &a, &e), 0);
+	assert_int_equal(img_resize(i, 1 << 20, &e), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_blocks * 512 >= 1 << 20);
+	img_free(i);
+}
+
 TEST(another_format_is_not_taken_for_raw)
 {
 	AUTO_FREE char *path = file_of("q", 1 << 20);
@@ -176,6 +262,9 @@ int main(void)
 		T(a_writer_keeps_everyone_else_out),
 		T(readers_share_an_image),
 		T(a_tail_that_is_no_sector_is_hidden),
+		T(a_file_grows_and_is_cut_with_its_lock),
+		T(sizes_that_cannot_be_are_refused_and_change_nothing),
+		T(an_image_that_has_all_its_space_grows_with_it),
 		T(another_format_is_not_taken_for_raw),
 		T(a_passed_descriptor_serves_as_well),
 		T(without_the_right_to_write_readonly_is_proposed),

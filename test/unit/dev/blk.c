@@ -7,14 +7,18 @@
 #include "counted.h"
 #include "test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/event.h"
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -35,6 +39,17 @@ int fdatasync(int fd)
 {
 	(void)fd;
 	return __atomic_add_fetch(&syncs, 1, __ATOMIC_RELAXED) ? 0 : -1;
+}
+
+/* The same: errno of what every write ends with, 0 for none. */
+static _Atomic int broken;
+ssize_t pwritev2(int fd, const struct iovec *v, int n, off_t off, int flags)
+{
+	(void)flags;
+	if (!broken)
+		return pwritev(fd, v, n, off);
+	errno = broken;
+	return -1;
 }
 
 struct bench {
@@ -572,6 +587,252 @@ TEST(counters_count_what_ended_well)
 	bench_end(&b);
 }
 
+static uint64_t file_size(const struct bench *b)
+{
+	struct stat st;
+
+	assert_int_equal(fstat(b->fd, &st), 0);
+	return (uint64_t)st.st_size;
+}
+
+TEST(a_disk_takes_another_size_and_its_driver_is_told)
+{
+	struct err e = { 0 };
+	struct bench b;
+	uint64_t gen;
+
+	bench_conf(&b);
+	bench_start(&b, ALL);
+	gen = rd(&b.r, R_GEN, 1);
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_OUT, SECTORS, 512, false), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(blk_resize(b.r.d, 2 * SECTORS * 512, &e), 0);
+	assert_int_equal(file_size(&b), 2 * SECTORS * 512);
+	assert_int_equal(rd(&b.r, AT_CONFIG, 8), 2 * SECTORS);
+	assert_true(rd(&b.r, R_GEN, 1) != gen);
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_OUT, 2 * SECTORS - 1, 512, false),
+			 VIRTIO_BLK_S_OK);
+	assert_int_equal(blk_resize(b.r.d, 512, &e), 0);
+	assert_int_equal(file_size(&b), 512);
+	assert_int_equal(rd(&b.r, AT_CONFIG, 8), 1);
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_OUT, 1, 512, false), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_IN, 0, 512, true), VIRTIO_BLK_S_OK);
+	assert_int_equal(file_size(&b), 512);
+	/* the same is no change */
+	gen = rd(&b.r, R_GEN, 1);
+	assert_int_equal(blk_resize(b.r.d, 512, &e), 0);
+	assert_int_equal(rd(&b.r, R_GEN, 1), gen);
+	bench_end(&b);
+}
+
+TEST(a_size_that_cannot_be_leaves_the_disk_as_it_is)
+{
+	struct err e = { 0 };
+	struct bench b;
+
+	bench_conf(&b);
+	bench_start(&b, ALL);
+	assert_int_equal(blk_resize(b.r.d, 1000, &e), -1);
+	assert_int_equal(rd(&b.r, AT_CONFIG, 8), SECTORS);
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_OUT, SECTORS - 1, 512, false), VIRTIO_BLK_S_OK);
+	bench_end(&b);
+}
+
+static uint64_t told(const char *name)
+{
+	for (unsigned int i = 0; i < event_kinds_count; i++)
+		if (!strcmp(event_kinds[i].source, "disk") && !strcmp(event_kinds[i].name, name))
+			return event_times(i);
+	fail();
+	return 0;
+}
+
+/* A disk of the engine whose writes can be made to fail. */
+static void broken_conf(struct bench *b, enum on_error way)
+{
+	bench_conf(b);
+	b->conf.disable_io_uring = b->conf.disable_aio = true;
+	b->conf.on_error = way;
+}
+
+static void until(struct bench *b, const char *counter, uint64_t n)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+
+	for (int i = 0; i < 5000 && counted(b->r.d, counter) < n; i++)
+		nanosleep(&ms, NULL);
+	assert_true(counted(b->r.d, counter) >= n);
+}
+
+/* A write at the sector, by descriptors 3n to 3n + 2; its answer is not waited for. */
+static void offer_write(struct rig *r, uint16_t n, uint64_t sector)
+{
+	uint64_t at = HEADER + 32u * n;
+
+	mem_wr(r, at, 4, VIRTIO_BLK_T_OUT);
+	mem_wr(r, at + 4, 4, 0);
+	mem_wr(r, at + 8, 8, sector);
+	mem_wr(r, STATUS + n, 1, 0xee);
+	mem_wr(r, DATA + 512u * n, 1, 0x70u + n);
+	drv_desc(r, 0, 3u * n, at, 16, F_NEXT, (uint16_t)(3 * n + 1));
+	drv_desc(r, 0, 3u * n + 1, DATA + 512u * n, 512, F_NEXT, (uint16_t)(3 * n + 2));
+	drv_desc(r, 0, 3u * n + 2, STATUS + n, 1, F_WRITE, 0);
+	drv_offer(r, 0, (uint16_t)(3 * n));
+	drv_kick(r, 0);
+}
+
+static uint8_t byte_at(const struct bench *b, uint64_t sector)
+{
+	uint8_t c = 0;
+
+	assert_int_equal(pread(b->fd, &c, 1, (off_t)sector * 512), 1);
+	return c;
+}
+
+TEST(an_error_of_the_host_is_reported_by_default)
+{
+	struct bench b;
+	uint64_t before = told("error");
+
+	broken_conf(&b, ON_ERROR_REPORT);
+	bench_start(&b, ALL);
+	broken = EIO;
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_OUT, 0, 512, false), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(told("error"), before + 1);
+	/* the guest's own mistakes are not the host's */
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_OUT, SECTORS, 512, false), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(told("error"), before + 1);
+	assert_int_equal(counted(b.r.d, "held_ops"), 0);
+	broken = 0;
+	bench_end(&b);
+}
+
+TEST(with_retry_the_driver_sees_a_slow_disk_and_no_error)
+{
+	uint64_t errors = told("error"), good = told("recovered");
+	struct bench b;
+
+	broken_conf(&b, ON_ERROR_RETRY);
+	bench_start(&b, ALL);
+	broken = ENOSPC;
+	offer_write(&b.r, 0, 3);
+	offer_write(&b.r, 1, 4);
+	until(&b, "held_ops", 4); /* both, and both once more */
+	assert_int_equal(drv_used(&b.r, 0), 0);
+	broken = 0;
+	wait_used(&b.r, 0, 2);
+	assert_int_equal(mem_rd(&b.r, STATUS, 1), VIRTIO_BLK_S_OK);
+	assert_int_equal(mem_rd(&b.r, STATUS + 1, 1), VIRTIO_BLK_S_OK);
+	assert_int_equal(byte_at(&b, 3), 0x70);
+	assert_int_equal(byte_at(&b, 4), 0x71);
+	assert_int_equal(told("error"), errors + 1);
+	assert_int_equal(told("recovered"), good + 1);
+	assert_int_equal(counted(b.r.d, "failed_ops"), 0);
+	bench_end(&b);
+}
+
+static void on_pause(void *arg)
+{
+	struct rig *r = arg;
+
+	__atomic_add_fetch(&r->events, 1000, __ATOMIC_RELAXED);
+}
+
+TEST(with_stop_the_guest_is_paused_and_what_failed_is_tried_when_it_goes_on)
+{
+	uint64_t good = told("recovered");
+	struct err e = { 0 };
+	struct bench b;
+
+	broken_conf(&b, ON_ERROR_STOP);
+	rig_init(&b.r);
+	b.r.b.up.pause = on_pause;
+	rig_add(&b.r, &blk_class, &b.conf);
+	drv_start(&b.r, ALL);
+	broken = EIO;
+	offer_write(&b.r, 0, 3);
+	offer_write(&b.r, 1, 4);
+	until(&b, "held_ops", 2);
+	assert_int_equal(__atomic_load_n(&b.r.events, __ATOMIC_RELAXED) / 1000, 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(blk_class.dev.quiesce(b.r.d, &e), 0);
+		assert_int_equal(drv_used(&b.r, 0), 0);
+		if (i == 0) { /* too early: it fails once more, and once more asks for a pause */
+			blk_class.dev.resume(b.r.d);
+			until(&b, "held_ops", 4);
+			assert_int_equal(__atomic_load_n(&b.r.events, __ATOMIC_RELAXED) / 1000, 2);
+		}
+	}
+	broken = 0;
+	blk_class.dev.resume(b.r.d);
+	wait_used(&b.r, 0, 2);
+	assert_int_equal(mem_rd(&b.r, STATUS, 1), VIRTIO_BLK_S_OK);
+	assert_int_equal(mem_rd(&b.r, STATUS + 1, 1), VIRTIO_BLK_S_OK);
+	assert_int_equal(byte_at(&b, 4), 0x71);
+	assert_int_equal(told("recovered"), good + 1);
+	bench_end(&b);
+}
+
+TEST(requests_that_are_held_are_saved_and_go_on_elsewhere)
+{
+	struct err e = { 0 };
+	struct json *saved;
+	struct bench b;
+
+	broken_conf(&b, ON_ERROR_RETRY);
+	bench_start(&b, ALL);
+	broken = EIO;
+	offer_write(&b.r, 0, 3);
+	until(&b, "held_ops", 1);
+	assert_int_equal(blk_class.dev.quiesce(b.r.d, &e), 0);
+	saved = dev_save(b.r.d);
+	dev_remove(b.r.d);
+	broken = 0;
+	if (rig_add_saved(&b.r, &blk_class, &b.conf, saved, &e))
+		fail_msg("%s", err_line(&e, (char[400]){ 0 }, 400));
+	blk_class.dev.resume(b.r.d);
+	wait_used(&b.r, 0, 1);
+	assert_int_equal(mem_rd(&b.r, STATUS, 1), VIRTIO_BLK_S_OK);
+	assert_int_equal(byte_at(&b, 3), 0x70);
+	json_put(saved);
+	bench_end(&b);
+}
+
+TEST(a_reset_forgets_what_is_held)
+{
+	struct bench b;
+
+	broken_conf(&b, ON_ERROR_RETRY);
+	bench_start(&b, ALL);
+	broken = EIO;
+	offer_write(&b.r, 0, 3);
+	until(&b, "held_ops", 1);
+	drv_start(&b.r, ALL); /* resets */
+	broken = 0;
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_OUT, 5, 512, false), VIRTIO_BLK_S_OK);
+	assert_int_equal(byte_at(&b, 3), 3);
+	bench_end(&b);
+}
+
+TEST(a_head_that_is_held_and_offered_again_needs_a_reset)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+	struct bench b;
+
+	broken_conf(&b, ON_ERROR_RETRY);
+	bench_start(&b, ALL);
+	broken = EIO;
+	offer_write(&b.r, 0, 3);
+	until(&b, "held_ops", 1);
+	offer_write(&b.r, 0, 3);
+	for (int i = 0; i < 5000 && drv_status(&b.r) == 15; i++)
+		nanosleep(&ms, NULL);
+	assert_true(drv_status(&b.r) & VSTAT_NEEDS_RESET);
+	broken = 0;
+	drv_start(&b.r, ALL);
+	assert_int_equal(ask(&b.r, 0, VIRTIO_BLK_T_OUT, 5, 512, false), VIRTIO_BLK_S_OK);
+	bench_end(&b);
+}
+
 TEST(a_disk_comes_back_from_its_state)
 {
 	struct err e = { 0 };
@@ -641,6 +902,14 @@ int main(void)
 		T(a_reset_in_mid_flight_leaves_nothing_in_flight),
 		T(what_waits_for_a_limit_is_served_after_a_pause_too),
 		T(counters_count_what_ended_well),
+		T(a_disk_takes_another_size_and_its_driver_is_told),
+		T(a_size_that_cannot_be_leaves_the_disk_as_it_is),
+		T(an_error_of_the_host_is_reported_by_default),
+		T(with_retry_the_driver_sees_a_slow_disk_and_no_error),
+		T(with_stop_the_guest_is_paused_and_what_failed_is_tried_when_it_goes_on),
+		T(requests_that_are_held_are_saved_and_go_on_elsewhere),
+		T(a_reset_forgets_what_is_held),
+		T(a_head_that_is_held_and_offered_again_needs_a_reset),
 		T(a_disk_comes_back_from_its_state),
 		T(a_disk_that_cannot_be_opened_leaves_nothing),
 	};

@@ -628,6 +628,41 @@ TEST(the_guest_is_told_that_the_link_is_down)
 	bench_end(&b);
 }
 
+TEST(a_card_without_its_cable_moves_nothing)
+{
+	uint8_t f[100];
+	struct bench b;
+	uint64_t gen;
+
+	bench_start(&b, 1, ALL);
+	rx_buffers(&b.r, 0, 0, 4);
+	gen = rd(&b.r, R_GEN, 1);
+	net_plug(b.r.d, false);
+	wait_status(&b.r, 0);
+	assert_true(rd(&b.r, R_GEN, 1) != gen);
+	tx_offer(&b.r, 1, 0, 1, 90);
+	drv_kick(&b.r, 1);
+	wait_used(&b.r, 1, 1);
+	network_sends(0, 0x61, 60);
+	for (int i = 0; i < 5000 && counted(b.r.d, "rx_dropped") < 1; i++)
+		sleep_ms(1);
+	assert_int_equal(counted(b.r.d, "rx_dropped"), 1);
+	assert_int_equal(counted(b.r.d, "tx_dropped"), 1);
+	assert_int_equal(drv_used(&b.r, 0), 0);
+	/* a reset puts no cable in */
+	drv_start(&b.r, ALL);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), 0);
+	rx_buffers(&b.r, 0, 0, 4);
+	net_plug(b.r.d, true);
+	wait_status(&b.r, VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	network_sends(0, 0x62, 60);
+	wait_used(&b.r, 0, 1);
+	tx_offer(&b.r, 1, 0, 0x77, 60);
+	drv_kick(&b.r, 1);
+	assert_int_equal(network_gets(0, f, sizeof(f)), 72);
+	bench_end(&b);
+}
+
 TEST(a_peer_that_comes_back_brings_the_link_up)
 {
 	uint8_t f[100];
@@ -773,6 +808,7 @@ int main(void)
 		T(a_frame_takes_as_many_buffers_as_it_needs),
 		T(buffers_that_were_held_are_given_back_at_a_pause),
 		T(the_guest_is_told_that_the_link_is_down),
+		T(a_card_without_its_cable_moves_nothing),
 		T(a_peer_that_comes_back_brings_the_link_up),
 		T(an_announcement_ends_with_its_acknowledgement),
 		T(counters_count_frames_without_their_headers),

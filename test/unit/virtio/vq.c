@@ -354,6 +354,31 @@ TEST(a_chain_put_back_comes_again)
 	bed_fini(&b);
 }
 
+TEST(a_chain_that_is_held_comes_again_when_it_is_asked_for)
+{
+	struct bed b;
+	struct chain c;
+
+	bed_init(&b);
+	put_one(&b, 1, BUF, 4, 0);
+	put_one(&b, 2, BUF, 4, 0);
+	assert_int_equal(vq_pop(&b.q, &c), VQ_CHAIN);
+	vq_hold(&b.q, c.head);
+	assert_int_equal(b.q.flying, 0);
+	assert_int_equal(vq_pop(&b.q, &c), VQ_CHAIN);
+	assert_int_equal(c.head, 2);
+	assert_int_equal(vq_again(&b.q, 1, &c), VQ_CHAIN);
+	assert_int_equal(c.head, 1);
+	assert_int_equal(c.rlen, 4);
+	assert_int_equal(b.q.flying, 2);
+	vq_push(&b.q, 1, 0);
+	assert_int_equal(vq_again(&b.q, 2, &c), VQ_BAD); /* in flight */
+	bed_fini(&b);
+	bed_init(&b);
+	assert_int_equal(vq_again(&b.q, 16, &c), VQ_BAD); /* no such head */
+	bed_fini(&b);
+}
+
 /* What setup refuses: rings unaligned, outside RAM, over each other; sizes that are none. */
 TEST(rings_in_wrong_places_are_refused)
 {
@@ -521,6 +546,7 @@ int main(void)
 		T(a_head_that_landed_is_taken_again),
 		T(an_avail_index_that_jumps_over_the_size_is_refused),
 		T(a_chain_put_back_comes_again),
+		T(a_chain_that_is_held_comes_again_when_it_is_asked_for),
 		T(rings_in_wrong_places_are_refused),
 		T(rings_may_touch_and_reach_the_end_of_ram),
 		T(the_driver_is_interrupted_unless_it_says_no),

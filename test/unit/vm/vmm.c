@@ -90,6 +90,25 @@ static void on_done(void *arg, const struct err *e)
 		loop_stop(b->ctl);
 }
 
+/* What a verb is about: of a device, one that is not there. */
+static void *args_of(struct bench *b, enum vmm_verb v)
+{
+	static struct resize_disk_conf size = { .id = (char *)(uintptr_t) "none" };
+	static struct change_disk_conf disk = { .id = (char *)(uintptr_t) "none" };
+	static struct change_net_conf net = { .id = (char *)(uintptr_t) "none" };
+
+	switch (v) {
+	case VMM_RESIZE_DISK:
+		return &size;
+	case VMM_CHANGE_DISK:
+		return &disk;
+	case VMM_CHANGE_NET:
+		return &net;
+	default:
+		return &b->conf;
+	}
+}
+
 /* Asks; the answer comes while the loop runs. */
 static struct job *ask(struct bench *b, enum vmm_verb v)
 {
@@ -99,7 +118,7 @@ static struct job *ask(struct bench *b, enum vmm_verb v)
 
 	*a = (struct asked){ b, v };
 	b->in_do = true;
-	assert_int_equal(vmm_do(b->m, v, &b->conf, on_done, a, &j, &e), 0);
+	assert_int_equal(vmm_do(b->m, v, args_of(b, v), on_done, a, &j, &e), 0);
 	b->in_do = false;
 	b->asked++;
 	return j;
@@ -240,6 +259,9 @@ static const int leads[][ARRAY_LEN(ways)] = {
 	[VMM_POWER_BUTTON] = { ABSENT, NO, VM_RUNNING, VM_PAUSED, NO },
 	[VMM_NMI] = { ABSENT, NO, VM_RUNNING, VM_PAUSED, NO },
 	[VMM_COREDUMP] = { ABSENT, NO, VM_RUNNING, VM_PAUSED, NO },
+	[VMM_RESIZE_DISK] = { ABSENT, NO, ABSENT, ABSENT, NO },
+	[VMM_CHANGE_DISK] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
+	[VMM_CHANGE_NET] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_END] = { ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM },
 };
 
