@@ -1,36 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stock Linux on a network without rights: through passt, which runs as an ordinary user."""
-import re
-import sys
 from pathlib import Path
 
+from lib.beside import Beside
 from lib.linux import boot, finish, ready
 from lib.passt import ADDRESS, GATEWAY, ordinary_user_script
 from lib.virga import binary
-
-LIB = Path(__file__).parent / "lib"
-
-
-class Helper:
-    """A program beside the VM, in its place; `wait_for` looks at what it says."""
-
-    def __init__(self, place, program, *args):
-        self.place, self.text = place, ""
-        self.job = place.spawn([sys.executable, "-B", str(LIB / program), *map(str, args)])["job"]
-
-    def wait_for(self, pattern, timeout=60):
-        for _ in range(timeout):
-            found = re.search(pattern, self.text)
-            if found:
-                return found
-            part = self.place.read(self.job, len(self.text), 1)
-            self.text += part["data"]
-            assert part["status"] is None or re.search(pattern, self.text), self.text
-        raise AssertionError(f"no {pattern} in {self.text!r}")
-
-    def close(self):
-        self.place.close(self.job)
-
 
 # What is posted is text, because busybox posts no further than the first zero.
 BEHIND_PASST = f"""
@@ -63,17 +38,13 @@ def test_linux_behind_passt_with_nothing_but_kvm(virga, images, place, work):
     program = f"{work}/as-nobody"
     place.put(program, ordinary_user_script(f"{work}/{Path(binary()).name}", work))
     place.run(f"chmod 755 {program}")
-    network = Helper(place, "passt_there.py", work)
-    try:
+    with Beside(place, "passt_there.py", work) as network:
         socket, given = network.wait_for(r"LISTENS (\S+) (\w+)").groups()
         vm = boot(virga, copies, BEHIND_PASST, "--net", f"stream={socket}", program=program)
         ready(vm)
         vm.wait_for("^LISTENING", 120)
-        place.write(network.job, "fetch\n")
+        network.type("fetch\n")
         lines = finish(vm)
         said = dict(line.split()[:2] for line in lines if line.startswith(("X ", "POSTED ", "GOT ")))
         assert said["POSTED"] == said["X"] == network.wait_for(r"FETCHED (\w+)").group(1)
         assert said["GOT"] == given
-    finally:
-        place.close_input(network.job)
-        network.close()
