@@ -24,6 +24,9 @@ void arch_hv_args(struct hv_vm_args *out, const struct vm_conf *c);
 MUST int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint64_t ram_end,
 		       uint8_t phys_bits, struct err *e);
 
+/* What its IOMMU translates. */
+void arch_iommu_args(struct iommu_args *out, const struct vm_conf *c);
+
 /* Adds the platform's devices by dev_add: IOAPIC, CMOS, i8042, ACPI registers, debug ports,
  * serial. */
 struct chardev;

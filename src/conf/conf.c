@@ -260,18 +260,24 @@ struct kind {
 	char *first; /* first struct */
 	uint32_t count;
 	size_t size, id_off, segment_off, slot_off;
+	size_t iommu_off; /* 0: never behind an IOMMU */
 	unsigned int slot_row;
 };
 
-#define KIND(kind_, option, prefix_, first_, count_)                                               \
+#define KIND_AT(kind_, option, prefix_, first_, count_, iommu_off_)                                \
 	{                                                                                          \
 		.name = (option), .prefix = (prefix_), .first = (char *)(uintptr_t)(first_),       \
 		.count = (count_), .size = sizeof(struct kind_##_conf),                            \
 		.id_off = offsetof(struct kind_##_conf, id),                                       \
 		.segment_off = offsetof(struct kind_##_conf, pci_segment),                         \
 		.slot_off = offsetof(struct kind_##_conf, pci_device_id),                          \
-		.slot_row = ROW_##kind_##_pci_device_id                                            \
+		.slot_row = ROW_##kind_##_pci_device_id, .iommu_off = (iommu_off_)                 \
 	}
+#define KIND(kind_, option, prefix_, first_, count_)                                               \
+	KIND_AT(kind_, option, prefix_, first_, count_, offsetof(struct kind_##_conf, iommu))
+/* those of NO_IOMMU */
+#define KIND_FREE(kind_, option, prefix_, list)                                                    \
+	KIND_AT(kind_, option, prefix_, (list).items, (list).count, 0)
 #define KIND_LIST(kind_, option, prefix_, list)                                                    \
 	KIND(kind_, option, prefix_, (list).items, (list).count)
 #define KIND_ONE(kind_, option, prefix_, object)                                                   \
@@ -280,11 +286,14 @@ struct kind {
 static struct conf_dev dev_of(const struct kind *k, uint32_t i)
 {
 	char *at = k->first + i * k->size;
-	struct conf_dev d = { k->name, k->prefix, i, at, (char **)(void *)(at + k->id_off), 0, -1 };
+	struct conf_dev d = { k->name, k->prefix, i,	at, (char **)(void *)(at + k->id_off),
+			      0,       -1,	  false };
 	uint64_t set;
 
 	memcpy(&set, at, sizeof(set)); /* the first member of each */
 	memcpy(&d.segment, at + k->segment_off, sizeof(d.segment));
+	if (k->iommu_off)
+		d.iommu = *(bool *)(at + k->iommu_off);
 	if (set >> k->slot_row & 1)
 		d.slot = *(uint8_t *)(at + k->slot_off);
 	return d;
@@ -297,17 +306,17 @@ uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c)
 		KIND_LIST(disk, "disk", "_disk", c->disks),
 		KIND_LIST(net, "net", "_net", c->net),
 		KIND(rng, "rng", NULL, &c->rng, 1),
-		KIND_LIST(generic_vhost_user, "generic-vhost-user", "_generic_vhost_user",
+		KIND_FREE(generic_vhost_user, "generic-vhost-user", "_generic_vhost_user",
 			  c->generic_vhost_user),
-		KIND_LIST(fs, "fs", "_fs", c->fs),
+		KIND_FREE(fs, "fs", "_fs", c->fs),
 		KIND_LIST(pmem, "pmem", "_pmem", c->pmem),
 		KIND_ONE(vsock, "vsock", "_vsock", c->vsock),
 		KIND_ONE(balloon, "balloon", NULL, c->balloon),
 		KIND_LIST(vdpa, "vdpa", "_vdpa", c->vdpa),
 		KIND_ONE(rtc, "rtc", NULL, c->rtc),
 		KIND_LIST(device, "device", "_vfio", c->devices),
-		KIND_LIST(user_device, "user-device", "_vfio_user", c->user_devices),
-		KIND_ONE(ivshmem, "ivshmem", NULL, c->ivshmem),
+		KIND_FREE(user_device, "user-device", "_vfio_user", c->user_devices),
+		KIND_AT(ivshmem, "ivshmem", NULL, c->ivshmem, c->ivshmem ? 1 : 0, 0),
 	};
 	uint32_t n = 0;
 
@@ -319,6 +328,16 @@ uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c)
 		for (uint32_t i = 0; i < kinds[k].count; i++)
 			(*out)[n++] = dev_of(&kinds[k], i);
 	return n;
+}
+
+void conf_make_iommu(struct vm_conf *c)
+{
+	AUTO_FREE struct conf_dev *devs = NULL;
+	uint32_t n = conf_devs(&devs, c);
+
+	c->iommu |= c->platform && c->platform->iommu_segments.count;
+	for (uint32_t i = 0; i < n; i++)
+		c->iommu |= devs[i].iommu;
 }
 
 static bool id_taken(const struct conf_dev *devs, uint32_t count, const char *id)

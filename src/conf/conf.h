@@ -107,7 +107,8 @@ struct conf_dev {
 	const void *conf;   /* its struct, borrowed */
 	char **id;	    /* borrowed; *id is NULL without a name */
 	uint16_t segment;
-	int slot; /* -1 = any */
+	int slot;   /* -1 = any */
+	bool iommu; /* behind the virtual IOMMU */
 };
 /* All PCI devices in the order in which slots are given out; returns the count, the caller frees
  * *out. */
@@ -116,6 +117,8 @@ uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c);
 /* Names each device that has none: _disk0, _net1, … by one counter over all kinds, from *next
  * on. A name that is taken already is passed over. */
 void conf_make_ids(struct vm_conf *c, uint32_t *next);
+/* A device behind an IOMMU, or a segment for such ones, makes one. */
+void conf_make_iommu(struct vm_conf *c);
 /* A random Ethernet address of a card, locally administered. */
 MUST int conf_make_mac(uint8_t mac[6], struct err *e);
 /* Gives each card that has none its address, which it then keeps when the guest reboots. */

@@ -11,6 +11,16 @@ uint16_t segments_count(const struct vm_conf *c)
 	return c->platform ? c->platform->num_pci_segments : 1;
 }
 
+bool segments_has_iommu(const struct vm_conf *c, uint16_t segment)
+{
+	const struct platform_conf *p = c->platform;
+
+	for (uint32_t i = 0; p && i < p->iommu_segments.count; i++)
+		if (p->iommu_segments.items[i] == segment)
+			return true;
+	return false;
+}
+
 static bool node_has(const struct numa_conf *n, uint16_t segment)
 {
 	for (uint32_t i = 0; i < n->pci_segments.count; i++)
@@ -44,9 +54,17 @@ static int check_devices(const struct vm_conf *c, struct err *e)
 	AUTO_FREE struct conf_dev *devs = NULL;
 	uint32_t n = conf_devs(&devs, c);
 
-	for (uint32_t i = 0; i < n; i++)
-		if (is_there(c, devs[i].kind, devs[i].segment, e))
+	for (uint32_t i = 0; i < n; i++) {
+		const struct conf_dev *d = &devs[i];
+
+		if (is_there(c, d->kind, d->segment, e))
 			return -1;
+		if (segments_has_iommu(c, d->segment) && !d->iommu)
+			return err_set(e, ERR_BAD,
+				       "--%s: PCI segment %u is behind the virtual IOMMU: say "
+				       "iommu=on, or another pci_segment",
+				       d->kind, d->segment);
+	}
 	return 0;
 }
 

@@ -106,6 +106,7 @@ int dev_add(struct dev **out, struct board *b, const struct dev_class *c, const 
 	d->class = c;
 	d->id = mem_str(a->id);
 	d->board = b;
+	d->dma = b->dma;
 	d->conf = a->conf;
 	list_init(&d->link);
 	if (dev_enter(d, a, &step, e)) {

@@ -45,7 +45,8 @@ struct board {
 	struct gmem *mem;
 	struct bus *pio, *mmio;
 	struct irqs *irqs;
-	struct dma dma;
+	struct dma dma;	     /* of those that stand behind no IOMMU */
+	struct iommu *iommu; /* NULL: the machine has none */
 	struct hv_vm *hv;
 	struct pci_host *pci;
 	struct loop *io;  /* the shared loop of quiet devices */
@@ -104,6 +105,7 @@ struct dev {
 	const struct dev_class *class;
 	char *id;
 	struct board *board;
+	struct dma dma;	  /* its way to memory: the board's, until the plug says other */
 	const void *conf; /* borrowed from the VM's config, outlives the device */
 	void *plug;	  /* what the plug made */
 	bool restored;
@@ -119,6 +121,7 @@ struct dev_args {
 	uint16_t segment;
 	int slot;   /* PCI slot, -1 = next free */
 	bool bar32; /* put the BAR below 4 GiB */
+	bool iommu; /* stand behind the board's IOMMU */
 };
 
 /* The only road in. On failure nothing is left. *out may be NULL. */

@@ -817,6 +817,39 @@ int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t a
 	return 0;
 }
 
+#define WIN_PAGE 4096u
+
+void gwin_paged(struct gwin *w, gpa_t base, size_t len)
+{
+	size_t pages = (base.v % WIN_PAGE + len + WIN_PAGE - 1) / WIN_PAGE;
+
+	*w = (struct gwin){ .len = len,
+			    .base = base,
+			    .page = mem_array(pages, sizeof(w->page[0])) };
+}
+
+int gwin_page(struct gwin *w, const struct gmem *m, size_t i, gpa_t a)
+{
+	uint64_t room;
+
+	w->page[i] = find(m, a, WIN_PAGE, &room);
+	return w->page[i] && room >= WIN_PAGE ? 0 : -1;
+}
+
+void gwin_fini(struct gwin *w)
+{
+	free(w->page);
+	*w = (struct gwin){ 0 };
+}
+
+static unsigned char *at(const struct gwin *w, size_t off)
+{
+	if (__builtin_expect(!w->page, 1))
+		return w->host + off;
+	off += w->base.v % WIN_PAGE;
+	return w->page[off / WIN_PAGE] + off % WIN_PAGE;
+}
+
 static bool fits(const struct gwin *w, size_t off, size_t n)
 {
 	return off % n == 0 && w->len >= n && off <= w->len - n;
@@ -824,55 +857,57 @@ static bool fits(const struct gwin *w, size_t off, size_t n)
 
 uint16_t gwin_ld16(const struct gwin *w, size_t off)
 {
-	return fits(w, off, 2)
-		       ? __atomic_load_n((uint16_t *)(void *)(w->host + off), __ATOMIC_RELAXED)
-		       : 0;
+	return fits(w, off, 2) ? __atomic_load_n((uint16_t *)(void *)at(w, off), __ATOMIC_RELAXED)
+			       : 0;
 }
 
 uint32_t gwin_ld32(const struct gwin *w, size_t off)
 {
-	return fits(w, off, 4)
-		       ? __atomic_load_n((uint32_t *)(void *)(w->host + off), __ATOMIC_RELAXED)
-		       : 0;
+	return fits(w, off, 4) ? __atomic_load_n((uint32_t *)(void *)at(w, off), __ATOMIC_RELAXED)
+			       : 0;
 }
 
 uint64_t gwin_ld64(const struct gwin *w, size_t off)
 {
-	return fits(w, off, 8)
-		       ? __atomic_load_n((uint64_t *)(void *)(w->host + off), __ATOMIC_RELAXED)
-		       : 0;
+	return fits(w, off, 8) ? __atomic_load_n((uint64_t *)(void *)at(w, off), __ATOMIC_RELAXED)
+			       : 0;
 }
 
 void gwin_st16(const struct gwin *w, size_t off, uint16_t v)
 {
 	if (fits(w, off, 2))
-		__atomic_store_n((uint16_t *)(void *)(w->host + off), v, __ATOMIC_RELAXED);
+		__atomic_store_n((uint16_t *)(void *)at(w, off), v, __ATOMIC_RELAXED);
 }
 
 void gwin_st32(const struct gwin *w, size_t off, uint32_t v)
 {
 	if (fits(w, off, 4))
-		__atomic_store_n((uint32_t *)(void *)(w->host + off), v, __ATOMIC_RELAXED);
+		__atomic_store_n((uint32_t *)(void *)at(w, off), v, __ATOMIC_RELAXED);
 }
 
 uint16_t gwin_ld16_acquire(const struct gwin *w, size_t off)
 {
-	return fits(w, off, 2)
-		       ? __atomic_load_n((uint16_t *)(void *)(w->host + off), __ATOMIC_ACQUIRE)
-		       : 0;
+	return fits(w, off, 2) ? __atomic_load_n((uint16_t *)(void *)at(w, off), __ATOMIC_ACQUIRE)
+			       : 0;
 }
 
 void gwin_st16_release(const struct gwin *w, size_t off, uint16_t v)
 {
 	if (fits(w, off, 2))
-		__atomic_store_n((uint16_t *)(void *)(w->host + off), v, __ATOMIC_RELEASE);
+		__atomic_store_n((uint16_t *)(void *)at(w, off), v, __ATOMIC_RELEASE);
 }
 
 int gwin_copy(const struct gwin *w, size_t off, void *to, size_t len)
 {
+	uint8_t *out = to;
+
 	if (off > w->len || len > w->len - off)
 		return -1;
-	memcpy(to, w->host + off, len);
+	/* at most one step but over pages */
+	for (size_t n; len; off += n, out += n, len -= n) {
+		n = w->page ? min_u64(len, WIN_PAGE - (w->base.v + off) % WIN_PAGE) : len;
+		memcpy(out, at(w, off), n);
+	}
 	return 0;
 }
 
@@ -928,6 +963,14 @@ int gmem_discard_iov(const struct gmem *m, const struct kiov *k, unsigned int n,
 		to = at + k[i].v.iov_len;
 	}
 	return from < to ? gmem_discard(m, GPA(from), to - from, e) : 0;
+}
+
+bool kiov_join(struct kiov *a, const struct kiov *b)
+{
+	if ((char *)a->v.iov_base + a->v.iov_len != b->v.iov_base)
+		return false;
+	a->v.iov_len += b->v.iov_len;
+	return true;
 }
 
 enum way { WAY_OUT, WAY_IN };

@@ -125,14 +125,21 @@ MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t
 uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t max);
 
 /* A window: a range without a seam in the host, checked once, then accessed by offset. Rings live
- * in windows. */
+ * in windows. One over pages that lie anywhere knows each of them. */
 struct gwin {
 	unsigned char *host; /* gmem.c and the inlines below */
 	size_t len;
 	gpa_t base;
+	unsigned char **page; /* of 4 KiB, the first with base in it; NULL: no seam */
 };
 /* 0, or -1 when not wholly in RAM, across a seam (see gmem_lay), or not aligned. */
 MUST int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t align);
+/* A window over pages, which gwin_page puts in one by one: -1 where no RAM is. base says only where in
+ * the first page it begins. Whoever made it ends it by gwin_fini, which leaves one of no bytes; that
+ * is harmless for any window. */
+void gwin_paged(struct gwin *w, gpa_t base, size_t len);
+MUST int gwin_page(struct gwin *w, const struct gmem *m, size_t i, gpa_t a);
+void gwin_fini(struct gwin *w);
 /* Little-endian, single-copy atomic, never past the end: a load there gives 0, a store does
  * nothing. off is aligned. */
 uint16_t gwin_ld16(const struct gwin *w, size_t off);
@@ -160,6 +167,8 @@ MUST int gmem_discard_iov(const struct gmem *m, const struct kiov *k, unsigned i
  * room; len 0 adds nothing. */
 MUST int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned int max,
 		  gpa_t a, uint32_t len);
+/* Makes b the end of a, if it lies right behind it in the host. */
+bool kiov_join(struct kiov *a, const struct kiov *b);
 /* Copies between payload and our own buffer, from byte off of the whole; returns the bytes
  * copied. */
 size_t kiov_get(const struct kiov *k, unsigned int n, size_t off, void *to, size_t len);

@@ -66,6 +66,12 @@ struct pci_ids {
 	uint8_t class, subclass, prog_if, revision;
 };
 
+/* Segment, bus, slot and function in one number, as an IOMMU knows it. */
+static inline uint32_t pci_requester(const struct pci_fn *f)
+{
+	return (uint32_t)f->segment << 16 | (uint32_t)f->slot << 3;
+}
+
 /* cfg.c: the function before it is plugged */
 void pci_fn_init(struct pci_fn *f, const struct pci_ids *ids, const struct pci_fn_ops *ops);
 void pci_fn_fini(struct pci_fn *f);

@@ -34,6 +34,31 @@ static void queue_kicked(void *arg, uint32_t events)
 		vdev_class(q->vdev)->kick(q);
 }
 
+static void queue_stop(void *arg)
+{
+	struct vqueue *q = arg;
+	const struct virtio_class *c = vdev_class(q->vdev);
+
+	loop_unwatch(&q->kick);
+	if (!q->running)
+		return;
+	if (c->stop)
+		c->stop(q);
+	q->running = false;
+}
+
+/* In the queue's loop. A queue that is not running yet looks when it starts. */
+static void queue_revoked(void *arg)
+{
+	struct vqueue *q = arg;
+
+	if (!q->running || !vq_is_revoked(&q->q))
+		return;
+	vdev_broken(q->vdev, "the driver unmapped memory that the device works with");
+	queue_stop(q);
+	vq_revoke(&q->q);
+}
+
 /* In the queue's loop. What rang before now is covered by the signal that we give ourselves, and
  * what was answered before a pause without an interrupt by the one that goes out here. */
 static void queue_start(void *arg)
@@ -52,19 +77,16 @@ static void queue_start(void *arg)
 		c->start(q);
 	vqueue_notify(q);
 	fd_signal(q->kick_fd);
+	if (q->vdev->dev.dma.ep)
+		queue_revoked(q);
 }
 
-static void queue_stop(void *arg)
+void vdev_revoked(struct vdev *v)
 {
-	struct vqueue *q = arg;
-	const struct virtio_class *c = vdev_class(q->vdev);
-
-	loop_unwatch(&q->kick);
-	if (!q->running)
-		return;
-	if (c->stop)
-		c->stop(q);
-	q->running = false;
+	for (uint16_t i = 0; i < v->nqueues; i++)
+		if (v->queues[i].loop)
+			loop_post(v->queues[i].loop, &v->queues[i].revoked, queue_revoked,
+				  &v->queues[i]);
 }
 
 static void queue_init(struct vqueue *q)
@@ -83,7 +105,7 @@ int vdev_queues(struct vdev *v, uint16_t n, uint16_t size_max, struct err *e)
 		return err_set(e, ERR_BAD, "a queue size of %u: it must be a power of two up to %d",
 			       size_max, VQ_SIZE_MAX);
 	pthread_mutex_init(&v->lock, NULL);
-	v->offered |= VF_VERSION_1;
+	v->offered |= VF_VERSION_1 | (v->dev.dma.ep ? VF_ACCESS_PLATFORM : 0);
 	v->queues = mem_array(n, sizeof(v->queues[0]));
 	for (v->nqueues = 0; v->nqueues < n; v->nqueues++) {
 		struct vqueue *q = &v->queues[v->nqueues];
@@ -122,10 +144,18 @@ static void stop_all(struct vdev *v)
 			loop_call(v->queues[i].loop, queue_stop, &v->queues[i]);
 }
 
+/* Queues that were set up and will not start hold nothing. */
+static void let_go_all(struct vdev *v)
+{
+	for (uint16_t i = 0; i < v->nqueues; i++)
+		if (v->queues[i].q.live && !v->queues[i].running)
+			vq_revoke(&v->queues[i].q);
+}
+
 /* First every window, then every start: a device never sees a sister queue half made. */
 static void start_all(struct vdev *v)
 {
-	const struct dma *dma = &v->dev.board->dma;
+	const struct dma *dma = &v->dev.dma;
 
 	for (uint16_t i = 0; i < v->nqueues; i++) {
 		struct vqueue *q = &v->queues[i];
@@ -134,6 +164,7 @@ static void start_all(struct vdev *v)
 			continue;
 		if (q->conf.size > q->size_max || vq_setup(&q->q, dma, &q->conf, v->features)) {
 			vdev_broken(v, "a queue has no rings where the driver says");
+			let_go_all(v);
 			return;
 		}
 	}

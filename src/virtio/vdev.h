@@ -54,7 +54,8 @@ struct vqueue {
 	bool running;	     /* between start and stop; written in the loop */
 	int kick_fd;	     /* eventfd: the doorbell; edge-triggered, so nobody has to read it */
 	struct loop_fd kick;
-	void *priv; /* the device's */
+	struct loop_msg revoked; /* the IOMMU's driver took memory away */
+	void *priv;		 /* the device's */
 };
 
 struct virtio_class {
@@ -139,6 +140,9 @@ void vdev_config_read(struct vdev *v, uint32_t off, uint8_t *data, uint32_t len)
 void vdev_config_write(struct vdev *v, uint32_t off, const uint8_t *data, uint32_t len);
 /* Doorbell by a slow road (no ioeventfd hit). */
 void vdev_kick(struct vdev *v, uint16_t queue);
+/* Memory was taken away behind an IOMMU: a queue that works with it marks the device NEEDS_RESET, stops
+ * and lets go of it. Any thread; posts. */
+void vdev_revoked(struct vdev *v);
 /* Stops all queues and keeps where they stand (removal, pause); starts those again that the driver
  * had running. Control thread. */
 void vdev_stop(struct vdev *v);

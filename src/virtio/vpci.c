@@ -56,8 +56,9 @@ struct vpci {
 	struct pci_fn fn;
 	struct msix msix;
 	struct vdev *v;
-	bool made;	/* capabilities, BAR and MSI-X are there */
-	uint8_t window; /* offset of the configuration access capability */
+	struct iommu_ep ep; /* in use where the device's dma leads through it */
+	bool made;	    /* capabilities, BAR and MSI-X are there */
+	uint8_t window;	    /* offset of the configuration access capability */
 	/* registers; under v->lock */
 	uint32_t device_feature_select, driver_feature_select;
 	uint16_t queue_select;
@@ -580,6 +581,23 @@ static int make(struct vpci *p, struct err *e)
 
 /* --- plugging --- */
 
+static void vpci_revoked(void *arg)
+{
+	vdev_revoked(arg);
+}
+
+/* Endpoints are numbered as PCI functions are, which arch's tables say too. */
+static void stand_behind(struct vpci *p, struct dev *d)
+{
+	p->ep = (struct iommu_ep){
+		.id = pci_requester(&p->fn),
+		.revoked = vpci_revoked,
+		.arg = p->v,
+	};
+	iommu_ep_add(d->board->iommu, &p->ep);
+	d->dma.ep = &p->ep;
+}
+
 static int vpci_claim(struct dev *d, const struct dev_args *a, struct err *e)
 {
 	struct vdev *v = vdev_of(d);
@@ -609,6 +627,8 @@ static int vpci_claim(struct dev *d, const struct dev_args *a, struct err *e)
 	v->transport = &transport;
 	v->transport_arg = p;
 	d->plug = p;
+	if (a->iommu)
+		stand_behind(p, d);
 	return 0;
 }
 
@@ -627,6 +647,8 @@ static void vpci_out(struct dev *d)
 {
 	struct vpci *p = vpci_of(d);
 
+	if (d->dma.ep)
+		iommu_ep_hush(d->dma.ep);
 	pci_fn_out(&p->fn);
 	pthread_mutex_lock(&p->fn.lock);
 	doorbells_off(p);
@@ -649,6 +671,8 @@ static void vpci_unclaim(struct dev *d)
 	struct vpci *p = vpci_of(d);
 
 	saved_drop(p);
+	if (d->dma.ep)
+		iommu_ep_drop(d->dma.ep);
 	if (p->made)
 		msix_fini(&p->msix);
 	pci_slot_release(&p->fn);

@@ -57,6 +57,10 @@ static void storage_drop(struct vq *q)
 {
 	for (uint32_t i = 0; q->large && i < q->size; i++)
 		free(q->large[i].pieces);
+	for (uint32_t i = 0; q->pins && i < q->size; i++)
+		dma_pins_fini(&q->dma, &q->pins[i]);
+	free(q->pins);
+	q->pins = NULL;
 	free(q->large);
 	free(q->small);
 	free(q->in_flight);
@@ -72,6 +76,19 @@ static void storage_make(struct vq *q)
 	q->in_flight = mem_array(BITMAP_WORDS((size_t)q->size), sizeof(q->in_flight[0]));
 	q->small = mem_array((size_t)q->size * VQ_PIECES_SMALL, sizeof(q->small[0]));
 	q->large = mem_array(q->size, sizeof(q->large[0]));
+	if (!q->dma.ep)
+		return;
+	q->pins = mem_array(q->size, sizeof(q->pins[0]));
+	for (uint32_t i = 0; i < q->size; i++)
+		q->pins[i].rooms = &q->pin_rooms;
+}
+
+static void windows_drop(struct vq *q)
+{
+	dma_pins_fini(&q->dma, &q->ring_pins);
+	gwin_fini(&q->desc);
+	gwin_fini(&q->avail);
+	gwin_fini(&q->used);
 }
 
 static bool rings_meet(const struct gwin *a, const struct gwin *b)
@@ -79,14 +96,32 @@ static bool rings_meet(const struct gwin *a, const struct gwin *b)
 	return ranges_meet(a->base.v, a->len, b->base.v, b->len);
 }
 
+/* A ring at an address that is a multiple of align. */
+static int window_set(struct vq *q, struct gwin *w, struct iommu_range r, uint64_t align)
+{
+	enum iommu_access access = w == &q->used ? IOMMU_WRITE : IOMMU_READ;
+
+	return r.first % align ? -1 : dma_win(&q->dma, w, &q->ring_pins, r, access);
+}
+
+static struct iommu_range bytes(uint64_t at, size_t n)
+{
+	return (struct iommu_range){ at, at + n - 1 };
+}
+
 /* Alignments are those of §2.7. Rings laid over each other would have us feed on our own writes. */
 static int windows_set(struct vq *q, const struct vq_conf *c)
 {
 	size_t event = q->event_idx ? 2 : 0, n = q->size;
+	int r;
 
-	if (dma_win(&q->dma, &q->desc, c->desc, n * DESC_BYTES, 16) ||
-	    dma_win(&q->dma, &q->avail, c->avail, AVAIL_RING + n * 2 + event, 2) ||
-	    dma_win(&q->dma, &q->used, c->used, USED_RING + n * USED_BYTES + event, 4))
+	q->ring_pins.rooms = &q->pin_rooms;
+	dma_enter(&q->dma);
+	r = window_set(q, &q->desc, bytes(c->desc, n * DESC_BYTES), 16) ||
+	    window_set(q, &q->avail, bytes(c->avail, AVAIL_RING + n * 2 + event), 2) ||
+	    window_set(q, &q->used, bytes(c->used, USED_RING + n * USED_BYTES + event), 4);
+	dma_leave(&q->dma);
+	if (r)
 		return -1;
 	if (rings_meet(&q->desc, &q->avail) || rings_meet(&q->desc, &q->used) ||
 	    rings_meet(&q->avail, &q->used))
@@ -97,6 +132,7 @@ static int windows_set(struct vq *q, const struct vq_conf *c)
 int vq_setup(struct vq *q, const struct dma *d, const struct vq_conf *c, uint64_t features)
 {
 	storage_drop(q);
+	windows_drop(q);
 	q->live = q->bad = false;
 	if (!is_pow2(c->size) || c->size > VQ_SIZE_MAX)
 		return -1;
@@ -104,8 +140,10 @@ int vq_setup(struct vq *q, const struct dma *d, const struct vq_conf *c, uint64_
 	q->size = c->size;
 	q->event_idx = features & VF_EVENT_IDX;
 	q->indirect = features & VF_INDIRECT_DESC;
-	if (windows_set(q, c))
+	if (windows_set(q, c)) {
+		windows_drop(q);
 		return -1;
+	}
 	storage_make(q);
 	q->seen_avail = q->next_avail;
 	q->signalled = q->next_used;
@@ -117,7 +155,29 @@ int vq_setup(struct vq *q, const struct dma *d, const struct vq_conf *c, uint64_
 void vq_fini(struct vq *q)
 {
 	storage_drop(q);
+	windows_drop(q);
 	*q = (struct vq){ 0 };
+}
+
+bool vq_is_revoked(const struct vq *q)
+{
+	if (!q->pins)
+		return false;
+	if (dma_is_revoked(&q->dma, &q->ring_pins))
+		return true;
+	for (uint32_t i = 0; i < q->size; i++)
+		if (dma_is_revoked(&q->dma, &q->pins[i]))
+			return true;
+	return false;
+}
+
+/* Windows of no bytes read zeros and write nothing. */
+void vq_revoke(struct vq *q)
+{
+	q->bad = true;
+	windows_drop(q);
+	for (uint32_t i = 0; q->pins && i < q->size; i++)
+		dma_let_go(&q->dma, &q->pins[i]);
 }
 
 /* --- a chain, descriptor by descriptor --- */
@@ -156,10 +216,27 @@ static int walk_grow(struct walk *w)
 	return 0;
 }
 
+/* The pieces of a descriptor, in a larger array if they need one. */
+static int walk_gather(struct walk *w, const struct desc16 *d, enum iommu_access access)
+{
+	struct vq *q = w->q;
+
+	for (;;) {
+		struct dma_list l = { w->pieces, w->n, w->room,
+				      q->pins ? &q->pins[w->head] : NULL };
+		enum dma_result r = dma_iov(&q->dma, &l, d->addr, d->len, access);
+
+		w->n = l.n;
+		if (r == DMA_OK)
+			return 0;
+		if (r == DMA_BAD || walk_grow(w))
+			return -1;
+	}
+}
+
 static int walk_add(struct walk *w, const struct desc16 *d)
 {
 	bool write = d->flags & DESC_F_WRITE;
-	unsigned int n = w->n;
 
 	if (w->writing && !write)
 		return -1;
@@ -167,23 +244,28 @@ static int walk_add(struct walk *w, const struct desc16 *d)
 		w->writing = true;
 		w->readable = w->n;
 	}
-	if (dma_iov(&w->q->dma, w->pieces, &n, w->room, d->addr, d->len)) {
-		if (w->room - w->n > VQ_SPLITS_MAX || walk_grow(w))
-			return -1;
-		n = w->n;
-		if (dma_iov(&w->q->dma, w->pieces, &n, w->room, d->addr, d->len))
-			return -1;
-	}
-	w->n = n;
+	if (walk_gather(w, d, write ? IOMMU_WRITE : IOMMU_READ))
+		return -1;
 	*(write ? &w->wlen : &w->rlen) += d->len;
 	return w->rlen + w->wlen > UINT32_MAX ? -1 : 0;
 }
 
-static int desc_fetch(struct desc16 *d, const struct gwin *table, uint32_t i)
+/* A table of descriptors: the ring's, or one that it leads to, for which a window behind an IOMMU
+ * would not pay. */
+struct table {
+	struct gwin win;
+	const struct dma *dma; /* no window: at this address */
+	uint64_t at;
+	uint32_t count;
+};
+
+static int desc_fetch(struct desc16 *d, const struct table *t, uint32_t i)
 {
 	uint8_t b[DESC_BYTES];
+	size_t off = (size_t)i * DESC_BYTES;
 
-	if (gwin_copy(table, (size_t)i * DESC_BYTES, b, sizeof(b)))
+	if (t->dma ? dma_copy(t->dma, t->at + off, b, sizeof(b))
+		   : gwin_copy(&t->win, off, b, sizeof(b)))
 		return -1;
 	*d = (struct desc16){
 		.addr = le64_get(b),
@@ -194,14 +276,13 @@ static int desc_fetch(struct desc16 *d, const struct gwin *table, uint32_t i)
 	return 0;
 }
 
-/* Follows a table of count descriptors from index i; an INDIRECT one ends it and is left in *d. */
-static int walk_table(struct walk *w, const struct gwin *table, uint32_t count, uint32_t i,
-		      struct desc16 *d)
+/* Follows a table from index i; an INDIRECT descriptor ends it and is left in *d. */
+static int walk_table(struct walk *w, const struct table *t, uint32_t i, struct desc16 *d)
 {
 	for (;; i = d->next) {
-		if (i >= count || !w->left--)
+		if (i >= t->count || !w->left--)
 			return -1;
-		if (desc_fetch(d, table, i))
+		if (desc_fetch(d, t, i))
 			return -1;
 		if (d->flags & DESC_F_INDIRECT)
 			return 0;
@@ -217,15 +298,19 @@ static int walk_table(struct walk *w, const struct gwin *table, uint32_t count, 
 static int walk_indirect(struct walk *w, struct desc16 *d)
 {
 	uint32_t count = d->len / DESC_BYTES;
-	struct gwin table;
+	const struct dma *dma = &w->q->dma;
+	uint8_t last;
+	struct table t = { .dma = dma->ep ? dma : NULL, .at = d->addr, .count = count };
 
 	if (!w->q->indirect || d->flags & DESC_F_NEXT || d->len % DESC_BYTES || !count ||
 	    count > max_u64(w->q->size, VQ_TABLE_MAX))
 		return -1;
-	if (dma_win(&w->q->dma, &table, d->addr, d->len, 1))
+	/* a table without an end is none, however little of it would be read */
+	if (dma->ep ? dma_copy(dma, d->addr + d->len - 1, &last, 1)
+		    : gmem_win(&t.win, dma->mem, GPA(d->addr), d->len, 1))
 		return -1;
 	w->left = count;
-	if (walk_table(w, &table, count, 0, d))
+	if (walk_table(w, &t, 0, d))
 		return -1;
 	return d->flags & DESC_F_INDIRECT ? -1 : 0;
 }
@@ -239,12 +324,20 @@ static int chain_make(struct vq *q, uint16_t head, struct chain *c)
 		.room = VQ_PIECES_SMALL,
 		.pieces = &q->small[(size_t)head * VQ_PIECES_SMALL],
 	};
+	const struct table ring = { .win = q->desc, .count = q->size };
 	struct desc16 d;
+	int r;
 
-	if (walk_table(&w, &q->desc, q->size, head, &d))
+	dma_enter(&q->dma);
+	r = walk_table(&w, &ring, head, &d);
+	if (!r && d.flags & DESC_F_INDIRECT)
+		r = walk_indirect(&w, &d);
+	dma_leave(&q->dma);
+	if (r) {
+		if (q->pins)
+			dma_let_go(&q->dma, &q->pins[head]);
 		return -1;
-	if (d.flags & DESC_F_INDIRECT && walk_indirect(&w, &d))
-		return -1;
+	}
 	if (!w.writing)
 		w.readable = w.n;
 	*c = (struct chain){
@@ -301,6 +394,8 @@ static void land(struct vq *q, uint16_t head)
 	assert(head < q->size && bit_get(q->in_flight, head));
 	bit_clear(q->in_flight, head);
 	q->flying--;
+	if (q->pins)
+		dma_let_go(&q->dma, &q->pins[head]);
 }
 
 void vq_fill(struct vq *q, uint16_t head, uint32_t written)

@@ -26,9 +26,6 @@
 #include "mem/gmem.h"
 
 #define VQ_SIZE_MAX 32768
-/* A descriptor that lies across the borders of RAM regions makes several pieces; more than this
- * many are refused. */
-#define VQ_SPLITS_MAX 4
 /* An indirect table may be longer than a small queue: drivers in the field do that (Linux among
  * them). */
 #define VQ_TABLE_MAX 1024
@@ -69,6 +66,9 @@ struct vq {
 	bool live; /* windows are set */
 	bool bad;  /* VQ_BAD was said; nothing else is, until the next vq_setup */
 	struct gwin desc, avail, used;
+	struct dma_pins ring_pins; /* of the windows; without an IOMMU all pins are empty */
+	struct dma_pins *pins;	   /* of each head in flight; NULL without an IOMMU */
+	uint32_t pin_rooms;
 	uint16_t next_avail;	/* saved */
 	uint16_t next_used;	/* saved */
 	uint16_t seen_avail;	/* avail idx as last fetched */
@@ -85,6 +85,12 @@ struct vq {
  * vCPU thread, while nobody uses the queue. next_avail and next_used are kept (0 after vq_fini). */
 MUST int vq_setup(struct vq *q, const struct dma *d, const struct vq_conf *c, uint64_t features);
 void vq_fini(struct vq *q);
+
+/* Behind an IOMMU: did the driver take memory away that the rings or chains in flight lie in? For the
+ * queue's loop, which then lets nothing fly any more and says vq_revoke: the rings are gone, and
+ * nothing of the guest is held or touched from then on. */
+bool vq_is_revoked(const struct vq *q);
+void vq_revoke(struct vq *q);
 
 /* The next chain, its storage valid until it is pushed. A queue that the driver left out is
  * empty. */

@@ -115,6 +115,12 @@ static int build_board(struct machine *m, struct err *e)
 
 	b->mem = m->mem;
 	b->dma.mem = m->mem;
+	if (m->args.conf->iommu) {
+		struct iommu_args iommu;
+
+		arch_iommu_args(&iommu, m->args.conf);
+		b->iommu = iommu_new(&iommu);
+	}
 	b->hv = m->hv;
 	b->ctl = m->args.ctl;
 	build_rates(m);
@@ -438,6 +444,7 @@ void machine_free(struct machine *m)
 	irqs_free(m->board.irqs);
 	bus_free(m->board.mmio);
 	bus_free(m->board.pio);
+	iommu_free(m->board.iommu);
 	hv_vm_free(m->hv);
 	gmem_free(m->mem);
 	free(m);

@@ -15,6 +15,7 @@
 #include "dev/rng.h"
 #include "dev/rtc.h"
 #include "dev/vcon.h"
+#include "dev/viommu.h"
 #include "dev/watchdog.h"
 #include "pci/pci.h"
 
@@ -35,13 +36,14 @@ struct plug_row {
 	const char *id; /* of a device that nobody named, and that has no name made for it */
 	/* Adds a line to the plan for each device. */
 	void (*plan)(struct plan *p, const struct plug_row *r, const struct plug_from *from);
-	bool low; /* on segment 0 its BAR lies below 4 GiB, where firmware looks */
+	bool low;   /* on segment 0 its BAR lies below 4 GiB, where firmware looks */
+	bool first; /* added before all others, and removed after them, in whatever slot */
 };
 
 struct plan {
 	uint32_t count;
 	struct plan_line {
-		const struct dev_class *class;
+		const struct plug_row *row;
 		struct dev_args args;
 	} * lines;
 };
@@ -54,7 +56,7 @@ static struct dev_args *plan_add(struct plan *p, const struct plug_row *r, const
 	p->lines = mem_resize(p->lines, p->count, p->count + 1, sizeof(p->lines[0]));
 	l = &p->lines[p->count++];
 	*l = (struct plan_line){
-		.class = r->class,
+		.row = r,
 		.args = { .id = id ? id : r->id, .conf = conf, .slot = -1 },
 	};
 	return &l->args;
@@ -72,6 +74,7 @@ static void plan_section(struct plan *p, const struct plug_row *r, const struct 
 		a = plan_add(p, r, *d->id, d->conf);
 		a->segment = d->segment;
 		a->slot = d->slot;
+		a->iommu = d->iommu;
 		a->bar32 = r->low && !d->segment;
 	}
 }
@@ -86,6 +89,12 @@ static void plan_console(struct plan *p, const struct plug_row *r, const struct 
 	plan_section(p, r, from);
 	for (uint32_t i = first; i < p->count; i++)
 		p->lines[i].args.conf = &from->console;
+}
+
+static void plan_iommu(struct plan *p, const struct plug_row *r, const struct plug_from *from)
+{
+	if (from->c->iommu)
+		plan_add(p, r, NULL, NULL);
 }
 
 static void plan_pvpanic(struct plan *p, const struct plug_row *r, const struct plug_from *from)
@@ -109,6 +118,7 @@ static const struct plug_row rows[] = {
 	{ "balloon", &balloon_class.dev, "__balloon", plan_section, false },
 	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, false },
 	{ "rtc", &rtc_class.dev, "__rtc", plan_section, false },
+	{ "iommu", &viommu_class.dev, VIOMMU_ID, plan_iommu, .first = true },
 	{ "pvpanic", &pvpanic_class.dev, "__pvpanic", plan_pvpanic, false },
 };
 
@@ -143,6 +153,18 @@ static int plan_slots(struct plan *p, uint16_t segments, struct err *e)
 	return 0;
 }
 
+/* Those that come first, or the others. */
+static int plan_carry_out(struct plan *p, struct board *b, bool first, struct err *e)
+{
+	for (uint32_t i = 0; i < p->count; i++) {
+		const struct plan_line *l = &p->lines[i];
+
+		if (l->row->first == first && dev_add(NULL, b, l->row->class, &l->args, e))
+			return -1;
+	}
+	return 0;
+}
+
 int plug_all(struct board *b, const struct vm_conf *c, const struct chars *ch, struct err *e)
 {
 	AUTO_FREE struct conf_dev *devs = NULL;
@@ -154,8 +176,8 @@ int plug_all(struct board *b, const struct vm_conf *c, const struct chars *ch, s
 	from.devs = devs;
 	plan_make(&p, &from);
 	r = plan_slots(&p, pci_segments(b->pci), e);
-	for (uint32_t i = 0; r == 0 && i < p.count; i++)
-		r = dev_add(NULL, b, p.lines[i].class, &p.lines[i].args, e);
+	if (!r)
+		r = plan_carry_out(&p, b, true, e) || plan_carry_out(&p, b, false, e) ? -1 : 0;
 	free(p.lines);
 	return r;
 }

@@ -21,6 +21,7 @@
 #include "dev/rtc.h"
 #include "dev/serial.h"
 #include "dev/vcon.h"
+#include "dev/viommu.h"
 #include "dev/watchdog.h"
 #include "pci/root.h"
 
@@ -40,6 +41,7 @@ const struct dev_class *const roster[] = {
 	&rng_class.dev,
 	&vcon_class.dev,
 	&balloon_class.dev,
+	&viommu_class.dev,
 	&watchdog_class.dev,
 	&rtc_class.dev,
 	&pvpanic_class.dev,

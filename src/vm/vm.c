@@ -238,6 +238,7 @@ int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct
 	v->up = *up;
 	*conf = (struct vm_conf){ 0 };
 	conf_make_ids(&v->conf, &v->next_id);
+	conf_make_iommu(&v->conf);
 	if (conf_make_macs(&v->conf, e) < 0 || hv_open(&v->hv, e) < 0 ||
 	    chars_open(&v->chars, &v->conf, e) < 0 || vm_confine(&v->conf, up->sockets, e) < 0) {
 		vm_free(v);

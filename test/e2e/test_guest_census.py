@@ -118,6 +118,10 @@ SCENES = {
     "debugger": ("park", ["--gdb", "path={work}/gdb"], {"quiet": True, "debugger": True}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
     "watchdog and clock": ("watchdog vrtc", ["--watchdog", "--rtc", "id=clock,pci_segment=0,pci_device_id=20"], {}),
+    "iommu": ("viommu rng", ["--disk", DISK + ",iommu=on", "--rng", "src=/dev/urandom,iommu=on", "--console",
+                             "null,iommu=on", "--net", "stream={work}/net.socket,iommu=on", "--rtc", "iommu=on",
+                             "--platform", "num_pci_segments=2,iommu_segments=[1],iommu_address_width=48"],
+              {"stream": True}),
     "derailed": ("derail", [], {"status": 1}),
 }
 

@@ -74,7 +74,7 @@ def test_devices_take_the_slots_that_were_asked_for(guest, work):
     (["--platform", "num_pci_segments=97"], "97 is not within 1 to 96"),
     (["--platform", "num_pci_segments=0"], "0 is not within 1 to 96"),
     (["--pci-segment", "pci_segment=0,mmio32_aperture_weight=0"], "0 is not within 1 to"),
-    (["--platform", "iommu_segments=[0]"], "not in this build: --platform iommu_segments"),
+    (["--platform", "iommu_segments=[0]"], "PCI segment 0 is behind the virtual IOMMU: say iommu=on"),
     (["--platform", "system_uuid=none"], "system_uuid is no UUID"),
 ])
 def test_places_that_are_not_to_be_had_are_refused(virga, args, sentence):

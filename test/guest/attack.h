@@ -68,6 +68,7 @@ extern const struct attack net_tx_attacks[];
 extern const struct attack net_rx_attacks[];
 extern const struct attack net_ctrl_attacks[];
 extern const struct attack balloon_attacks[];
+extern const struct attack viommu_attacks[];
 
 /* Where the RAM that holds our buffers ends. */
 uint64_t ram_end(void);

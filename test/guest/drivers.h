@@ -23,6 +23,8 @@ void vrtc_chain(struct vq *q);
 void balloon_chain(struct vq *q);
 void balloon_report_chain(struct vq *q);
 void balloon_stats_chain(struct vq *q);
+void viommu_chain(struct vq *q);
+void viommu_event_chain(struct vq *q);
 
 /* One ordinary request on a started device; true when it was answered as it must be. */
 bool blk_works(struct vdev *d, struct vq *q);
@@ -36,6 +38,8 @@ bool watchdog_works(struct vdev *d, struct vq *q);
 bool vrtc_works(struct vdev *d, struct vq *q);
 bool balloon_works(struct vdev *d, struct vq *q);
 bool balloon_stats_works(struct vdev *d, struct vq *q);
+bool viommu_works(struct vdev *d, struct vq *q);
+bool viommu_event_works(struct vdev *d, struct vq *q);
 
 /* Send descriptors 0.. of q as a chain and wait for the answer: its length, or -1. */
 int64_t vq_once(struct vq *q, uint64_t us);

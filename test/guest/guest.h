@@ -206,6 +206,7 @@ void serial_run(void);
 void serial_echo(void);
 void reset_run(void);
 void derail_run(void);
+void viommu_run(void);
 void pause_run(void);
 void pci_run(void);
 void pci_move(void);

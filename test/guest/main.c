@@ -44,6 +44,7 @@ static const struct verb verbs[] = {
 	{ "vrtc", vrtc_run },
 	{ "fwcfg", fwcfg_run },
 	{ "balloon", balloon_run },
+	{ "viommu", viommu_run },
 	{ "attack", attack_run },
 	{ "race", race_run },
 	{ "storm", storm_run },

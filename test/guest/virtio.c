@@ -51,7 +51,9 @@ bool vdev_find(struct vdev *d, uint32_t type, uint32_t nth)
 		uint32_t id = pci_rd32(bdf, 0);
 
 		if ((id & 0xffff) != 0x1af4 ||
-		    (id >> 16 != 0x1040 + type && id >> 16 != transitional[type]) || nth--)
+		    (id >> 16 != 0x1040 + type &&
+		     (type >= sizeof transitional / 2 || id >> 16 != transitional[type])) ||
+		    nth--)
 			continue;
 		memset(d, 0, sizeof *d);
 		d->bdf = bdf;
@@ -138,9 +140,9 @@ void vdev_queue(struct vdev *d, uint16_t i)
 			  rd16(d->common + C_QUEUE_NOTIFY_OFF) * (uint64_t)d->notify_multiplier,
 	};
 	wr16(d->common + C_QUEUE_SIZE, q->size);
-	wr_addr(d->common + C_QUEUE_DESC, m);
-	wr_addr(d->common + C_QUEUE_AVAIL, m + 0x4000);
-	wr_addr(d->common + C_QUEUE_USED, m + 0x8000);
+	wr_addr(d->common + C_QUEUE_DESC, d->shift + m);
+	wr_addr(d->common + C_QUEUE_AVAIL, d->shift + m + 0x4000);
+	wr_addr(d->common + C_QUEUE_USED, d->shift + m + 0x8000);
 	if (d->with_msix)
 		wr16(d->common + C_QUEUE_VECTOR, i);
 	else
@@ -186,7 +188,7 @@ void vdev_vector(const struct vdev *d, uint32_t i, uint8_t vector)
 
 void vq_desc(struct vq *q, uint16_t i, struct desc v)
 {
-	q->desc[i].addr = v.addr;
+	q->desc[i].addr = q->dev->shift + v.addr;
 	q->desc[i].len = v.len;
 	q->desc[i].flags = v.flags;
 	q->desc[i].next = v.next;

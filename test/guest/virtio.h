@@ -13,6 +13,7 @@
 #define VIRTIO_BLK 2
 #define VIRTIO_CONSOLE 3
 #define VIRTIO_RNG 4
+#define VIRTIO_IOMMU 23
 #define VIRTIO_RTC 17
 #define VIRTIO_WATCHDOG 35
 #define VIRTIO_BALLOON 5
@@ -80,7 +81,8 @@ struct vdev {
 	uint32_t notify_multiplier, msix_cap, num_vectors;
 	uint64_t offered, features;
 	uint16_t num_queues;
-	uint16_t home; /* queues of other devices whose memory lies before that of its own */
+	uint64_t shift; /* what the device is told of an address beyond it: behind an IOMMU */
+	uint16_t home;	/* queues of other devices whose memory lies before that of its own */
 	bool with_msix;
 	struct vq q[QUEUES_MAX];
 };

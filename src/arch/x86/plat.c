@@ -76,6 +76,16 @@ int arch_pci_args(struct pci_host_args *out, const struct vm_conf *c, uint64_t r
 	return 0;
 }
 
+void arch_iommu_args(struct iommu_args *out, const struct vm_conf *c)
+{
+	unsigned int bits = c->platform ? c->platform->iommu_address_width_bits : 64;
+
+	*out = (struct iommu_args){
+		.last = UINT64_MAX >> (64 - bits),
+		.msi = { X86_LAPIC, X86_LAPIC + MIB(1) - 1 },
+	};
+}
+
 static int add(struct board *b, const struct fixed_class *class, const char *id, const void *conf,
 	       struct err *e)
 {

@@ -12,6 +12,7 @@
 #include "arch/x86/cpuid.h"
 #include "arch/x86/numa.h"
 #include "arch/x86/plat.h"
+#include "arch/x86/viot.h"
 #include "base/bits.h"
 #include "base/mem.h"
 #include "conf/nodes.h"
@@ -27,7 +28,7 @@
 #define RSDP_LEN 36
 #define RSDP_V1_LEN 20
 #define SLOTS 32
-#define TABLES_MAX 5 /* that XSDT names */
+#define TABLES_MAX 7 /* that XSDT names */
 
 /* FADT flags, ACPI 6.5 table 5.10 */
 #define FADT_WBINVD (1u << 0)
@@ -311,6 +312,10 @@ int x86_acpi_build(struct aml *a, uint64_t base, struct board *b, const struct v
 			return -1;
 		at[n++] = place(a, base);
 		x86_slit(a, c);
+	}
+	if (b->iommu) {
+		at[n++] = place(a, base);
+		x86_viot(a, b, c);
 	}
 	uint64_t xsdt = place(a, base);
 	size_t t = acpi_table(a, "XSDT", 1, OEM, "CHXSDT");

@@ -245,7 +245,6 @@ TEST(what_breaks_a_rule_is_told_what_to_do)
 }
 
 static const struct a_case unbuilt[] = {
-	{ "--kernel k --disk path=/a,iommu=on", "--disk iommu" },
 	{ "--kernel k --disk path=/a path=/b,image_type=qcow2", "--disk image_type=qcow2" },
 	{ "--kernel k --disk path=/a,backing_files=on", "--disk backing_files" },
 	{ "--kernel k --net vhost_mode=server", "--net vhost_mode" },
@@ -253,8 +252,6 @@ static const struct a_case unbuilt[] = {
 	{ "--kernel k --memory size=0 --memory-zone id=a,hotplug_size=1G",
 	  "--memory-zone hotplug_size" },
 	{ "--kernel k --cpus boot=1,max=2", "--cpus max above boot" },
-	{ "--kernel k --platform num_pci_segments=2,iommu_segments=[1]",
-	  "--platform iommu_segments" },
 	{ "--igvm g", "--igvm" },
 };
 

@@ -28,6 +28,7 @@
 #include "dev/rtc.h"
 #include "dev/serial.h"
 #include "dev/vcon.h"
+#include "dev/viommu.h"
 #include "dev/watchdog.h"
 #include "fakeboard.h"
 #include "pci/root.h"
@@ -223,6 +224,21 @@ static void balloon_use(struct rig *r)
 	set32(r->b.mmio, rig_bar(r) + AT_CONFIG + 4, 0x123);
 }
 
+/* An endpoint with a mapping, which is gone again when the machine ends. */
+static void viommu_use(struct rig *r)
+{
+	static struct iommu_ep ep;
+
+	virtio_use(r);
+	ep = (struct iommu_ep){ .id = 8 };
+	iommu_ep_add(r->b.iommu, &ep);
+	assert_int_equal(iommu_attach(r->b.iommu, 8, 3, false), IOMMU_OK);
+	assert_int_equal(iommu_map(r->b.iommu, 3, (struct iommu_range){ 0x1000, 0x2fff },
+				   GPA(0x5000), IOMMU_READ),
+			 IOMMU_OK);
+	iommu_set_pass(r->b.iommu, false);
+}
+
 static void root_use(struct rig *r)
 {
 	uint8_t latch[4];
@@ -259,6 +275,7 @@ static const struct kind {
 	{ &rng_class.dev, &rng, virtio_use },
 	{ &pcihp_class.dev, &pcihp, pcihp_use },
 	{ &vcon_class.dev, &vcon, virtio_use },
+	{ &viommu_class.dev, NULL, viommu_use },
 	{ &pvpanic_class.dev, NULL, pvpanic_use },
 	{ &watchdog_class.dev, NULL, watchdog_use },
 	{ &rtc_class.dev, &rtc, virtio_use },

@@ -56,6 +56,7 @@ enum { F_NEXT = 1, F_WRITE = 2, F_INDIRECT = 4 };
 #define Q_AVAIL(i) (Q_AT(i) + 0x10000)
 #define Q_USED(i) (Q_AT(i) + 0x18000)
 #define BUF 0x300000ull /* buffers */
+#define RIG_MSI 0xfee00000ull
 
 struct rig {
 	struct board b;
@@ -91,10 +92,13 @@ static inline void rig_init(struct rig *r)
 		.mem32 = { RIG_MEM32, MIB(256) },
 		.mem64 = { RIG_MEM64, GIB(8) },
 	};
+	const struct iommu_args iommu = { .last = UINT64_MAX,
+					  .msi = { RIG_MSI, RIG_MSI + MIB(1) - 1 } };
 	struct err e = { 0 };
 
 	*r = (struct rig){ .size = 16 };
 	board_init(&r->b);
+	r->b.iommu = iommu_new(&iommu);
 	rig_ok(gmem_new(&r->mem, &e));
 	rig_ok(gmem_add(r->mem, GPA(0), RAM_SIZE, &how, &e));
 	r->b.mem = r->mem;
@@ -119,6 +123,7 @@ static inline void rig_fini(struct rig *r)
 	irqs_free(r->b.irqs);
 	bus_free(r->b.mmio);
 	bus_free(r->b.pio);
+	iommu_free(r->b.iommu);
 	gmem_free(r->mem);
 }
 
