@@ -129,12 +129,13 @@ static bool is_held(const struct vcpu *c)
 }
 
 /* The hypervisor completes an access when the vCPU enters the guest again, and some take several
- * exits; interrupted, it comes back before the first instruction. */
-static void settle(struct vcpu *c)
+ * exits; interrupted, it comes back before the first instruction. One whose last exit was an
+ * interruption has nothing left to complete. */
+static void settle(struct vcpu *c, enum hv_exit_kind last)
 {
 	hv_vcpu_interrupt(c->hv);
-	while (run(c) != HV_EXIT_INTR && !vcpus_halted(c->team))
-		;
+	while (last != HV_EXIT_INTR && !vcpus_halted(c->team))
+		last = run(c);
 }
 
 /* Stands while somebody holds it. A hold that comes after the last look here finds the interruption
@@ -202,6 +203,7 @@ int vcpu_wait(struct vcpu *c, uint64_t until_ns, struct err *e)
 
 static void vcpu_main(void *arg)
 {
+	enum hv_exit_kind last = HV_EXIT_INTR; /* it has not run */
 	struct vcpu *c = arg;
 	struct err e = { 0 };
 	char why[ERR_TEXT];
@@ -211,10 +213,11 @@ static void vcpu_main(void *arg)
 	stand(c);
 	while (!vcpus_halted(c->team)) {
 		if (!is_held(c)) {
-			run(c);
+			last = run(c);
 			continue;
 		}
-		settle(c);
+		settle(c, last);
+		last = HV_EXIT_INTR;
 		come_to_stand(c);
 		stand(c);
 	}
