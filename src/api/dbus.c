@@ -2,7 +2,8 @@
 /*
  * D-Bus over sd-bus. The table of methods is made of conf/routes.def at the start. A call becomes a
  * request that is brought to the API, and is kept until its answer comes; sd-bus itself is turned
- * whenever its descriptor or its timer says so, and after whatever we have sent. The API is freed
+ * whenever its descriptor or its timer says so, and after whatever we have sent. A lost bus is
+ * opened anew by base/retry, without waiting for any of its answers. The API is freed
  * after us, but by then all it has been asked is answered. Control thread.
  */
 #include "api/dbus.h"
@@ -21,9 +22,11 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/retry.h"
 #include "base/str.h"
 #include "conf/routes.h"
 
+#define KNOCK_NS 1000000000ull
 #define REFUSED "org.freedesktop.DBus.Error.Failed"
 
 struct method {
@@ -35,8 +38,11 @@ struct method {
 struct dbus {
 	struct api *api;
 	struct loop *ctl;
-	sd_bus *bus;
+	sd_bus *bus; /* NULL while there is none */
 	char *path;
+	const struct vmm_conf *conf;
+	struct retry *knock;
+	bool unnamed; /* the bus has refused our name */
 	struct loop_fd watch;
 	struct loop_timer timer;
 	struct event_sub events;
@@ -225,6 +231,8 @@ static bool on_event(void *arg, const char *text, size_t len)
 	AUTO_FREE char *line = NULL;
 	int r;
 
+	if (!d->bus)
+		return false;
 	while (len && text[len - 1] == '\n')
 		len--;
 	line = mem_strn(text, len);
@@ -246,11 +254,25 @@ static void on_ready(void *arg, uint32_t events)
 	turn(arg);
 }
 
+/* Nobody is left who could be answered. */
+static void part(struct dbus *d)
+{
+	struct link *at;
+
+	while ((at = list_take_first(&d->calls)))
+		container_of(at, struct dbus_call, link)->dbus = NULL;
+	loop_timer_stop(&d->timer);
+	loop_unwatch(&d->watch);
+	/* what the socket takes has been sent by now; a bus that takes nothing is not waited for */
+	d->bus = sd_bus_close_unref(d->bus);
+	d->unnamed = false;
+}
+
 static void lose(struct dbus *d, int r)
 {
 	log_warn("D-Bus: the bus is gone: %s", strerror(-r));
-	loop_unwatch(&d->watch);
-	loop_timer_stop(&d->timer);
+	part(d);
+	retry_start(d->knock);
 }
 
 /* Lets sd-bus read and send what it can, then waits for what it waits for. */
@@ -267,7 +289,7 @@ static void turn(struct dbus *d)
 	while (r > 0);
 	d->turning = false;
 	if (r >= 0)
-		r = sd_bus_get_events(d->bus);
+		r = d->unnamed ? -EEXIST : sd_bus_get_events(d->bus);
 	if (r < 0) {
 		lose(d, r);
 		return;
@@ -285,8 +307,31 @@ static int refused(struct err *e, int r, const char *what)
 	return err_os(e, ERR_IO, "%s", what);
 }
 
-static int serve(struct dbus *d, const struct vmm_conf *c, struct err *e)
+/* The bus's word on our name, when nobody waited for it. */
+static int on_named(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+	struct dbus *d = userdata;
+	uint32_t told = 0;
+
+	(void)error;
+	/* DBUS_REQUEST_NAME_REPLY_PRIMARY_OWNER */
+	d->unnamed = sd_bus_message_is_method_error(m, NULL) ||
+		     sd_bus_message_read_basic(m, 'u', &told) < 0 || told != 1;
+	return 1;
+}
+
+static int take_name(struct dbus *d, bool waits)
+{
+	const char *name = d->conf->dbus_service_name;
+
+	if (waits)
+		return sd_bus_request_name(d->bus, name, 0);
+	return sd_bus_request_name_async(d->bus, NULL, name, 0, on_named, d);
+}
+
+static int serve(struct dbus *d, bool waits, struct err *e)
+{
+	const struct vmm_conf *c = d->conf;
 	int r = c->dbus_system_bus ? sd_bus_open_system(&d->bus) : sd_bus_open_user(&d->bus);
 
 	if (r < 0)
@@ -296,13 +341,27 @@ static int serve(struct dbus *d, const struct vmm_conf *c, struct err *e)
 	r = sd_bus_add_object_vtable(d->bus, NULL, d->path, ROUTE_INTERFACE, d->table, d);
 	if (r < 0)
 		return refused(e, r, "--dbus-object-path");
-	r = sd_bus_request_name(d->bus, c->dbus_service_name, 0);
+	r = take_name(d, waits);
 	if (r < 0)
 		return refused(e, r, "--dbus-service-name");
 	r = sd_bus_get_fd(d->bus);
 	if (r < 0)
 		return refused(e, r, "listen to the bus");
 	return loop_watch(d->ctl, &d->watch, r, EPOLLIN, on_ready, d, e);
+}
+
+static bool try_again(void *arg)
+{
+	struct dbus *d = arg;
+	struct err e = { 0 };
+
+	if (serve(d, false, &e) < 0) {
+		part(d);
+		return false;
+	}
+	log_info("D-Bus: the bus is there again");
+	turn(d);
+	return true;
 }
 
 int dbus_new(struct dbus **out, struct api *api, struct loop *ctl, const struct vmm_conf *c,
@@ -314,10 +373,13 @@ int dbus_new(struct dbus **out, struct api *api, struct loop *ctl, const struct 
 	if (!c->dbus_service_name)
 		return 0;
 	d = NEW(struct dbus);
-	*d = (struct dbus){ .api = api, .ctl = ctl, .path = mem_str(c->dbus_object_path) };
+	*d = (struct dbus){
+		.api = api, .ctl = ctl, .conf = c, .path = mem_str(c->dbus_object_path)
+	};
+	d->knock = retry_new(ctl, KNOCK_NS, try_again, d);
 	list_init(&d->calls);
 	make_table(d);
-	if (serve(d, c, e) < 0) {
+	if (serve(d, true, e) < 0) {
 		dbus_free(d);
 		return err_in(e, "D-Bus");
 	}
@@ -329,17 +391,11 @@ int dbus_new(struct dbus **out, struct api *api, struct loop *ctl, const struct 
 
 void dbus_free(struct dbus *d)
 {
-	struct link *at;
-
 	if (!d)
 		return;
 	event_unsubscribe(&d->events);
-	while ((at = list_take_first(&d->calls)))
-		container_of(at, struct dbus_call, link)->dbus = NULL;
-	loop_timer_stop(&d->timer);
-	loop_unwatch(&d->watch);
-	/* what the socket takes has been sent by now; a bus that takes nothing is not waited for */
-	sd_bus_close_unref(d->bus);
+	retry_free(d->knock);
+	part(d);
 	for (unsigned int i = 0; i < d->method_count; i++)
 		free(d->methods[i].name);
 	free(d->methods);

@@ -7,6 +7,8 @@
  * with Fds behind its name, which takes an array of them too. Each event is a signal Event with its
  * JSON.
  *
+ * A bus that goes away takes its calls with it; it is knocked at until it is there again.
+ *
  * Built with -Ddbus=true only; the library is sd-bus. Control thread, on its loop; nothing waits for
  * the bus but the start. Who may call is for the bus's own rules to say.
  */

@@ -45,6 +45,10 @@ class Bus:
         assert self.daemon.stdout.readline()
         self.env = {"DBUS_SESSION_BUS_ADDRESS": self.address}
 
+    def begin_again(self):
+        """A new bus at the old address, some time after the end."""
+        self.__init__(self.address.removeprefix("unix:path=").removesuffix("/bus"))
+
     def end(self):
         self.daemon.kill()
         self.daemon.wait()
@@ -207,6 +211,22 @@ def test_both_ways_lead_to_one_machine(bus, start, work):
         bus.end()
         assert api.state() == "Running"
         api.put("vmm.shutdown")
+    assert vm.wait() == 0
+
+
+def test_a_bus_that_comes_back_finds_the_service_again(bus, start, work):
+    vm = start("--api-socket", f"path={work}/api")
+    with Api(f"{work}/api") as api:
+        bus.call("VmCreate", "s", json.dumps(small_config()))
+        for _ in range(2):
+            bus.end()
+            os.unlink(bus.address.removeprefix("unix:path="))
+            assert api.state() == "Created"
+            time.sleep(1.2)
+            bus.begin_again()
+            bus.wait()
+            assert bus.call("VmInfo")["state"] == "Created"
+        bus.call("VmmShutdown")
     assert vm.wait() == 0
 
 
