@@ -43,7 +43,7 @@ def put(path, what, body=None):
     s.settimeout(LIMIT_S)
     s.connect(str(path))
     text = json.dumps(body).encode() if body else b""
-    s.sendall(f"PUT /api/v1/{what} HTTP/1.1\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
+    s.sendall(f"PUT /api/v1/{what} HTTP/1.1\r\nHost:\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
     return s
 
 
