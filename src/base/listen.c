@@ -29,7 +29,8 @@ static bool is_dead(const struct sockaddr_un *a, struct err *e)
 	fd = fd_unix(&same, a->sun_path, e);
 	if (fd < 0)
 		return false;
-	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN)
+	if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0 || errno == EAGAIN ||
+	    errno == EPROTOTYPE)
 		err_set(e, ERR_TAKEN, "listen at %s: it is in use by another process", a->sun_path);
 	else if (errno == ECONNREFUSED || errno == ENOENT)
 		return true;
@@ -38,10 +39,21 @@ static bool is_dead(const struct sockaddr_un *a, struct err *e)
 	return false;
 }
 
+static int make_socket(struct sockaddr_un *a, bool packets, const char *path, struct err *e)
+{
+	int fd = fd_unix(a, path, e);
+
+	if (fd < 0 || !packets)
+		return fd;
+	close(fd);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	return fd < 0 ? err_os(e, ERR_IO, "make a socket of messages") : fd;
+}
+
 int listener_open(struct listener *l, const char *path, int waiting, struct err *e)
 {
 	struct sockaddr_un a;
-	AUTO_FD int fd = fd_unix(&a, path, e);
+	AUTO_FD int fd = make_socket(&a, l->packets, path, e);
 	int r;
 
 	if (fd < 0)
@@ -75,4 +87,45 @@ void listener_close(struct listener *l)
 	    unlink(l->path) < 0)
 		log_debug("socket %s stays: %s", l->path, strerror(errno));
 	free(take(&l->path));
+}
+
+struct kept {
+	struct link link;
+	struct listener l;
+};
+
+void listener_put(struct link *kept, struct listener *l)
+{
+	struct kept *k = NEW(struct kept);
+
+	k->l = *l;
+	list_add_tail(kept, &k->link);
+	*l = (struct listener){ .fd = -1 };
+}
+
+bool listener_get(struct link *kept, struct listener *l, const char *path)
+{
+	list_each (at, kept) {
+		struct kept *k = container_of(at, struct kept, link);
+
+		if (k->l.packets != l->packets || strcmp(k->l.path, path) != 0)
+			continue;
+		*l = k->l;
+		list_drop(at);
+		free(k);
+		return true;
+	}
+	return false;
+}
+
+void listener_drop(struct link *kept)
+{
+	struct link *at;
+
+	while ((at = list_take_first(kept))) {
+		struct kept *k = container_of(at, struct kept, link);
+
+		listener_close(&k->l);
+		free(k);
+	}
 }

@@ -11,10 +11,12 @@
 #include <sys/stat.h>
 
 #include "base/err.h"
+#include "base/list.h"
 
 /* Zero-initialise with fd = -1. */
 struct listener {
-	int fd; /* non-blocking, close-on-exec */
+	bool packets; /* SOCK_SEQPACKET, set before it is opened; else SOCK_STREAM */
+	int fd;	      /* non-blocking, close-on-exec */
 	char *path;
 	struct stat place; /* of the file, so that no other's is removed */
 };
@@ -24,3 +26,10 @@ struct listener {
 MUST int listener_open(struct listener *l, const char *path, int waiting, struct err *e);
 /* Closes it and removes its file. Twice is fine. */
 void listener_close(struct listener *l);
+
+/* Open listeners that wait for who serves them next, in a list of their own: who comes to one of
+ * them meanwhile finds it there and waits. Put moves it in, get moves it out again, or returns
+ * false; drop closes all that nobody wanted. */
+void listener_put(struct link *kept, struct listener *l);
+bool listener_get(struct link *kept, struct listener *l, const char *path);
+void listener_drop(struct link *kept);

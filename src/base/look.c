@@ -12,12 +12,17 @@
 #define REST_MIN_NS 1000000 /* short: others may have had the driver's processor */
 #define REST_MAX_NS 64000000
 
-bool look_can(void)
+bool look_can_beside(int others)
 {
 	cpu_set_t set;
 
 	/* fails where there are more of them than the set holds */
-	return sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > 1;
+	return sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > others;
+}
+
+bool look_can(void)
+{
+	return look_can_beside(1);
 }
 
 bool look_pays(const struct look *l, uint64_t now_ns)

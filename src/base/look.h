@@ -21,6 +21,8 @@ struct look {
 
 /* Has this thread more than one processor? With one, a look only keeps the other side from working. */
 bool look_can(void);
+/* The same where so many others work at what is looked for. */
+bool look_can_beside(int others);
 /* May the caller look now, for LOOK_NS at most? Tell then how it went by one of the two below. */
 bool look_pays(const struct look *l, uint64_t now_ns);
 void look_found(struct look *l);

@@ -127,6 +127,7 @@ void dev_remove(struct dev *d)
 
 void dev_remove_all(struct board *b)
 {
+	b->ends = true;
 	while (!list_empty(&b->devs))
 		dev_remove(container_of(b->devs.prev, struct dev, link));
 }

@@ -55,6 +55,9 @@ struct board {
 	uint64_t born_ns;  /* when board_init was called, CLOCK_MONOTONIC */
 	struct link devs;  /* struct dev, in order of adding */
 	struct link rates; /* struct rate of groups, core/rate.h */
+	struct link
+		*kept; /* listeners from the machine before and for the next; NULL: none is kept */
+	bool ends;     /* all devices go: what serves a listener leaves it in `kept` */
 };
 void board_init(struct board *b);
 
@@ -129,7 +132,7 @@ MUST int dev_add(struct dev **out, struct board *b, const struct dev_class *c,
 		 const struct dev_args *a, struct err *e);
 /* The only road out. */
 void dev_remove(struct dev *d);
-/* All of them, last added first. */
+/* All of them, last added first; the board ends. */
 void dev_remove_all(struct board *b);
 struct dev *dev_find(struct board *b, const char *id);
 /* Number of rows in class->counters, and their values into out; waits for nobody. */

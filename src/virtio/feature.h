@@ -9,3 +9,4 @@
 #define VF_EVENT_IDX (1ull << 29)
 #define VF_VERSION_1 (1ull << 32)
 #define VF_ACCESS_PLATFORM (1ull << 33)
+#define VF_IN_ORDER (1ull << 35)

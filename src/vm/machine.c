@@ -123,6 +123,7 @@ static int build_board(struct machine *m, struct err *e)
 	}
 	b->hv = m->hv;
 	b->ctl = m->args.ctl;
+	b->kept = m->args.kept;
 	build_rates(m);
 	b->up = (struct board_up){
 		.wish = on_wish,

@@ -25,6 +25,7 @@ struct machine_args {
 	const struct vm_conf *conf; /* borrowed */
 	struct chars *chars;	    /* borrowed */
 	struct loop *ctl;	    /* the control loop, borrowed */
+	struct link *kept;	    /* listeners that outlive machines, borrowed */
 	struct board_up up;
 	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why); /* arg is up.arg */
 	void (*cpu_stopped)(void *arg); /* the same; see vm/vcpu.h */

@@ -16,6 +16,7 @@
 #include "dev/rtc.h"
 #include "dev/vcon.h"
 #include "dev/viommu.h"
+#include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "pci/pci.h"
 
@@ -115,6 +116,7 @@ static const struct plug_row rows[] = {
 	{ "disk", &blk_class.dev, NULL, plan_section, true },
 	{ "net", &net_class.dev, NULL, plan_section, false },
 	{ "rng", &rng_class.dev, "__rng", plan_section, false },
+	{ "vsock", &vsock_class.dev, NULL, plan_section, false },
 	{ "balloon", &balloon_class.dev, "__balloon", plan_section, false },
 	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, false },
 	{ "rtc", &rtc_class.dev, "__rtc", plan_section, false },

@@ -22,6 +22,7 @@
 #include "dev/serial.h"
 #include "dev/vcon.h"
 #include "dev/viommu.h"
+#include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "pci/root.h"
 
@@ -42,6 +43,7 @@ const struct dev_class *const roster[] = {
 	&vcon_class.dev,
 	&balloon_class.dev,
 	&viommu_class.dev,
+	&vsock_class.dev,
 	&watchdog_class.dev,
 	&rtc_class.dev,
 	&pvpanic_class.dev,

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/event.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -28,6 +29,7 @@ struct vm {
 	struct hv *hv;
 	struct chars chars;
 	struct machine *machine;
+	struct link kept; /* listeners, from a machine that ends to the next */
 	_Atomic int asks; /* enum vm_asks; the first that is asked counts */
 	struct loop_msg msg, pause_msg;
 	/* of a debugger */
@@ -132,6 +134,7 @@ static int start(struct vm *v, bool stops, struct work *w, struct err *e)
 		.conf = &v->conf,
 		.chars = &v->chars,
 		.ctl = v->ctl,
+		.kept = &v->kept,
 		.up = { .wish = on_wish,
 			.event = on_event,
 			.pause = on_pause,
@@ -158,8 +161,10 @@ static int start(struct vm *v, bool stops, struct work *w, struct err *e)
 int vm_boot(struct vm *v, struct work *w, struct err *e)
 {
 	event("vm", "booting", NULL);
-	if (start(v, v->conf.gdb, w, e) < 0)
+	if (start(v, v->conf.gdb, w, e) < 0) {
+		listener_drop(&v->kept);
 		return err_in(e, "boot the VM");
+	}
 	event("vm", "booted", NULL);
 	return 0;
 }
@@ -169,9 +174,11 @@ int vm_reboot(struct vm *v, struct work *w, struct err *e)
 	event("vm", "rebooting", NULL);
 	end(v);
 	if (start(v, v->debugged, w, e) < 0) {
+		listener_drop(&v->kept);
 		v->state = VM_SHUTDOWN;
 		return err_in(e, "reboot");
 	}
+	listener_drop(&v->kept);
 	event("vm", "rebooted", NULL);
 	return 0;
 }
@@ -224,6 +231,7 @@ void vm_shutdown(struct vm *v)
 	if (!v->machine)
 		return;
 	end(v);
+	listener_drop(&v->kept);
 	v->state = VM_SHUTDOWN;
 	event("vm", "shutdown", NULL);
 }
@@ -233,6 +241,7 @@ int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct
 {
 	struct vm *v = NEW(struct vm);
 
+	list_init(&v->kept);
 	v->conf = *conf;
 	v->ctl = ctl;
 	v->up = *up;

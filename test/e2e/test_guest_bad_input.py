@@ -227,7 +227,7 @@ def test_tap_that_somebody_else_has(bad, start_guest, tmp_path):
 
 
 @pytest.mark.parametrize("args", [
-    ["--vsock", "cid=3,socket=/tmp/v"], ["--tpm", "socket=/tmp/t"], ["--fs", "tag=x,socket=/tmp/f"],
+    ["--tpm", "socket=/tmp/t"], ["--fs", "tag=x,socket=/tmp/f"],
     ["--restore", "source_url=file:///tmp/r"],
     ["--dbus-service-name", "x"], ["--disk", "path=/dev/null,image_type=vhdx"],
     ["--memory", "size=128M,hotplug_size=128M"], ["--platform", "iommu_segments=[0]"],

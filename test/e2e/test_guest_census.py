@@ -22,6 +22,7 @@ from lib.census import STRACE, Rows, options, said
 from lib.gdbremote import GdbRemote
 from lib.guest import guest_file, pattern_disk, report_of
 from lib.virga import binary
+from lib.vsock import Listener, dial
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DISK = "path={work}/disk"  # in memory
@@ -67,6 +68,8 @@ SCENES = {
                           "tap=vt1,ip=fd00::1,mask=ffff:ffff:ffff:ffff::", "--landlock"], {"net": ""}),
     "passed taps": ("net", ["--net", "fd=[3],num_queues=2"], {"net": "", "taps": 1}),
     "stream": ("told pci", ["--net", "stream={work}/net.socket"], {"stream": True}),
+    "vsock": ("vsock feed", ["--vsock", "cid=3,socket={work}/vsock,seqpacket=on,id=v,pci_segment=0,pci_device_id=9"],
+              {"vsock": 52}),
     "queue pairs": ("net", ["--net", "tap=tap0,num_queues=4"], {"net": "tap0", "queues": 2, "cpus": 2}),
     "terminal": ("serial echo", ["--serial", "tty", "--console", "off"], {"tty": True, "end": "R3 ECHO", "quiet": True}),
     "console": ("conecho", ["--console", "tty,id=c,pci_segment=0,pci_device_id=6"],
@@ -225,6 +228,14 @@ def whole_trace(path, pid):
         time.sleep(0.05)
 
 
+def call(path, port):
+    """Be a program of the host that reaches the guest."""
+    peer, _ = dial(path, port)
+    peer.sendall(b"hello")
+    assert peer.recv(64) == b"hello"
+    peer.close()
+
+
 def talk(vm, where, work):
     """Be the one who types at a console: a pseudo-terminal that the log names, or a socket."""
     if where.endswith("socket"):
@@ -340,6 +351,7 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
         with open(f"{work}/disk", "r+b") as f:
             f.write(bytes(8))
     give_back = server = None
+    ports = []
     if "huge" in more:
         give_back = huge_pages(more["huge"])
         if not give_back:
@@ -347,6 +359,9 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
             pytest.skip("there are no huge pages to be had here")
     if more.get("stream"):
         server = listen(f"{work}/net.socket")
+    if "vsock" in more:
+        ports = [Listener(f"{work}/vsock", 1024), Listener(f"{work}/vsock", 2000, kind=socket.SOCK_SEQPACKET)]
+        threading.Thread(target=call, args=(f"{work}/vsock", more["vsock"]), daemon=True).start()
     trace = f"{work}/../{os.path.basename(work)}.trace"
     try:
         vm = play(scene, virga, work, request.getfixturevalue("ns") if "net" in more else None, played,
@@ -357,6 +372,8 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
             give_back()
         if loop:
             subprocess.run(["losetup", "-d", loop], check=True)
+        for port in ports:
+            port.close()
         if server:
             server.close()
             os.unlink(f"{work}/net.socket")

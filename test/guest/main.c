@@ -63,6 +63,10 @@ static const struct verb verbs[] = {
 	{ "blksize", blk_size },
 	{ "netcable", net_cable },
 	{ "clocks", clocks_run },
+	{ "vsock", vsock_run },
+	{ "vsecho", vs_echo },
+	{ "vsbulk", vs_bulk },
+	{ "vsping", vs_ping },
 };
 
 const char *cmdline(void)

@@ -29,6 +29,7 @@
 #include "dev/serial.h"
 #include "dev/vcon.h"
 #include "dev/viommu.h"
+#include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "fakeboard.h"
 #include "pci/root.h"
@@ -137,6 +138,7 @@ static struct rng_conf rng;
 static struct rtc_conf rtc;
 static struct balloon_conf balloon = { .size = MIB(1), .free_page_reporting = true };
 static struct vcon_conf vcon = { .chr = &chr };
+static struct vsock_conf vsock = { .cid = 3 };
 
 static void set8(struct bus *b, uint64_t addr, uint8_t v)
 {
@@ -275,6 +277,7 @@ static const struct kind {
 	{ &rng_class.dev, &rng, virtio_use },
 	{ &pcihp_class.dev, &pcihp, pcihp_use },
 	{ &vcon_class.dev, &vcon, virtio_use },
+	{ &vsock_class.dev, &vsock, virtio_use },
 	{ &viommu_class.dev, NULL, viommu_use },
 	{ &pvpanic_class.dev, NULL, pvpanic_use },
 	{ &watchdog_class.dev, NULL, watchdog_use },
@@ -448,6 +451,7 @@ static int begin(void **state)
 	desc_default(&net_desc, &net);
 	memcpy(net.mac, "\x52\x54\x00\x01\x02\x03", 6);
 	desc_default(&rng_desc, &rng);
+	vsock.socket = mem_fmt("%s.vsock", disk_path);
 	return 0;
 }
 
