@@ -13,6 +13,7 @@
 
 #include "base/desc.h"
 #include "base/err.h"
+#include "base/list.h"
 #include "core/bus.h"
 #include "core/irq.h"
 
@@ -138,6 +139,21 @@ void pci_slot_hide(struct pci_host *h, uint16_t segment, uint8_t slot);
 MUST int pci_fn_in(struct pci_fn *f, struct err *e);
 /* Off the segment; waits until nobody is inside. */
 void pci_fn_out(struct pci_fn *f);
+/* A piece of a segment's 64-bit aperture that is no BAR: memory of a device. */
+struct pci_area {
+	struct link link;
+	struct pci_host *host; /* NULL when not claimed */
+	struct bus_range range;
+	uint64_t base, size;
+};
+/* Gives it the lowest free place that is a multiple of align (a power of two), or exactly `base`
+ * when that is not 0; size is set by the caller. No BAR is placed there, and one that the guest
+ * writes there waits. The lowest: kernels map memory of devices from the end of RAM on, and some not
+ * far beyond it. Control thread. */
+MUST int pci_area_claim(struct pci_host *h, struct pci_area *a, uint16_t segment, uint64_t align,
+			struct err *e);
+/* Twice is fine. */
+void pci_area_release(struct pci_area *a);
 /* Saved: the address latch of port 0xcf8 and the host bridge. */
 struct pci_host_state {
 	struct pci_fn_state bridge;

@@ -36,6 +36,7 @@ struct slot {
 struct segment {
 	struct slot slot[SLOTS];
 	struct pci_aperture mem32, mem64;
+	struct link areas; /* struct pci_area */
 };
 struct pci_host {
 	struct bus *mmio;
@@ -275,6 +276,8 @@ int pci_host_new(struct pci_host **out, const struct pci_host_args *a, struct er
 	h->mmio = a->mmio;
 	h->count = a->segments;
 	h->segment = mem_array(a->segments, sizeof(h->segment[0]));
+	for (uint16_t i = 0; i < a->segments; i++)
+		list_init(&h->segment[i].areas);
 	host_bridge(h);
 	if (apertures_cut(h, a, e) || host_wire(h, a, e)) {
 		pci_host_free(h);
@@ -443,21 +446,36 @@ struct bus *pci_bar_bus(const struct pci_fn *f, unsigned int n)
 	return f->host->mmio;
 }
 
-/* The lowest BAR of the segment that [addr, addr+size) meets; NULL when free. */
-static const struct pci_bar *segment_meets(const struct segment *s, uint64_t addr, uint64_t size)
-{
-	const struct pci_bar *low = NULL;
+/* From where to where things of the segment lie. */
+struct extent {
+	uint64_t from, to;
+};
 
+static void extent_add(struct extent *x, uint64_t base, uint64_t size)
+{
+	x->from = min_u64(x->from, base);
+	x->to = max_u64(x->to, base + size);
+}
+
+/* The extent of what [addr, addr+size) meets, BARs and areas; false when it is free. */
+static bool segment_meets(const struct segment *s, uint64_t addr, uint64_t size, struct extent *x)
+{
+	*x = (struct extent){ .from = UINT64_MAX };
 	for (int i = 0; i < SLOTS; i++) {
 		for (int n = 0; s->slot[i].fn && n < PCI_BARS; n++) {
 			const struct pci_bar *b = &s->slot[i].fn->bar[n];
 
-			if (b->addr && ranges_meet(addr, size, b->addr, b->size) &&
-			    (!low || b->addr < low->addr))
-				low = b;
+			if (b->addr && ranges_meet(addr, size, b->addr, b->size))
+				extent_add(x, b->addr, b->size);
 		}
 	}
-	return low;
+	list_each (l, &s->areas) {
+		const struct pci_area *a = container_of(l, struct pci_area, link);
+
+		if (ranges_meet(addr, size, a->base, a->size))
+			extent_add(x, a->base, a->size);
+	}
+	return x->to;
 }
 
 /* The highest free place that is aligned to its size, and has whole pages to itself, so that a guest
@@ -469,18 +487,90 @@ static bool aperture_find(const struct segment *s, const struct pci_aperture *a,
 
 	while (end >= size) {
 		uint64_t addr = align_down(end - size, size);
-		const struct pci_bar *b;
+		struct extent x;
 
 		if (addr < a->base || !addr)
 			return false;
-		b = segment_meets(s, addr, size);
-		if (!b) {
+		if (!segment_meets(s, addr, size, &x)) {
 			*out = addr;
 			return true;
 		}
-		end = b->addr;
+		end = x.from;
 	}
 	return false;
+}
+
+/* The lowest free place, or 0. Each round goes above what was met. */
+static uint64_t area_find(const struct segment *s, uint64_t size, uint64_t align)
+{
+	uint64_t at = align_up(s->mem64.base, align);
+	struct extent x;
+
+	while (aperture_holds(&s->mem64, at, size)) {
+		if (!segment_meets(s, at, size, &x))
+			return at;
+		at = align_up(x.to, align);
+	}
+	return 0;
+}
+
+/* The hypervisor answers for it; before and after that, nobody does. */
+static void area_read(void *arg, uint64_t off, uint8_t *data, uint32_t len)
+{
+	(void)arg;
+	(void)off;
+	memset(data, 0xff, len);
+}
+static void area_write(void *arg, uint64_t off, const uint8_t *data, uint32_t len)
+{
+	(void)arg;
+	(void)off;
+	(void)data;
+	(void)len;
+}
+static const struct bus_ops area_ops = { .read = area_read, .write = area_write };
+
+static int area_take(struct pci_host *h, struct pci_area *a, struct segment *s, uint64_t at,
+		     struct err *e)
+{
+	if (!at || !aperture_holds(&s->mem64, at, a->size))
+		return err_set(e, ERR_TAKEN,
+			       "PCI segment %u has no room for %llu MiB of memory above 4 GiB",
+			       (unsigned int)(s - h->segment), (unsigned long long)(a->size >> 20));
+	a->range.ops = &area_ops;
+	if (bus_add(h->mmio, &a->range, at, a->size, e))
+		return -1;
+	a->base = at;
+	a->host = h;
+	list_add_tail(&s->areas, &a->link);
+	return 0;
+}
+
+int pci_area_claim(struct pci_host *h, struct pci_area *a, uint16_t segment, uint64_t align,
+		   struct err *e)
+{
+	struct segment *s = &h->segment[segment];
+	int rc;
+
+	pthread_rwlock_wrlock(&h->lock);
+	rc = area_take(h, a, s, a->base ? a->base : area_find(s, a->size, align), e);
+	pthread_rwlock_unlock(&h->lock);
+	return rc;
+}
+
+void pci_area_release(struct pci_area *a)
+{
+	struct pci_host *h = a->host;
+
+	if (!h)
+		return;
+	bus_drop(&a->range);
+	pthread_rwlock_wrlock(&h->lock);
+	list_drop(&a->link);
+	a->host = NULL;
+	pci_placing_begin(h);
+	pci_placing_end(h);
+	pthread_rwlock_unlock(&h->lock);
 }
 
 static int bars_assign(struct pci_host *h, struct pci_fn *f, struct err *e)

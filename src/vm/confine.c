@@ -115,6 +115,9 @@ int vm_confine(const struct vm_conf *c, const char *const *sockets, struct err *
 	for (uint32_t i = 0; i < c->disks.count; i++)
 		if (c->disks.items[i].readonly)
 			landlock_rules_lower(&r, c->disks.items[i].path);
+	for (uint32_t i = 0; i < c->pmem.count; i++)
+		if (c->pmem.items[i].discard_writes && !conf_said(pmem, &c->pmem.items[i], size))
+			landlock_rules_lower(&r, c->pmem.items[i].file);
 	for (size_t i = 0; i < ARRAY_LEN(host_paths); i++)
 		if (host_paths[i].is_wanted(c))
 			landlock_rules_add(&r, host_paths[i].path, host_paths[i].access);

@@ -11,6 +11,7 @@
 #include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/net.h"
+#include "dev/pmem.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/rtc.h"
@@ -116,6 +117,7 @@ static const struct plug_row rows[] = {
 	{ "disk", &blk_class.dev, NULL, plan_section, true },
 	{ "net", &net_class.dev, NULL, plan_section, false },
 	{ "rng", &rng_class.dev, "__rng", plan_section, false },
+	{ "pmem", &pmem_class.dev, NULL, plan_section, false },
 	{ "vsock", &vsock_class.dev, NULL, plan_section, false },
 	{ "balloon", &balloon_class.dev, "__balloon", plan_section, false },
 	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, false },

@@ -16,6 +16,7 @@
 #include "dev/i8042.h"
 #include "dev/net.h"
 #include "dev/pcihp.h"
+#include "dev/pmem.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/rtc.h"
@@ -44,6 +45,7 @@ const struct dev_class *const roster[] = {
 	&balloon_class.dev,
 	&viommu_class.dev,
 	&vsock_class.dev,
+	&pmem_class.dev,
 	&watchdog_class.dev,
 	&rtc_class.dev,
 	&pvpanic_class.dev,

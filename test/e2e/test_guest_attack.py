@@ -39,8 +39,9 @@ def test_attacks_on_network_rings_while_frames_come(guest, ns, tmp_path, build):
            "net-rx", "net-tx", "net-ctrl")
 
 
-def test_attacks_on_the_rings_of_watchdog_and_clock(guest, build):
-    judged(guest("attack", "--watchdog", "--rtc", timeout=300, **build), "watchdog", "rtc")
+def test_attacks_on_the_rings_of_quiet_devices(guest, work, build):
+    judged(guest("attack", "--watchdog", "--rtc", "--pmem", f"file={work},size=2M", timeout=300, **build),
+           "watchdog", "rtc", "pmem")
 
 
 def test_attacks_on_console_rings_while_somebody_types(start_guest, build):

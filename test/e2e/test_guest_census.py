@@ -120,6 +120,8 @@ SCENES = {
     "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
     "debugger": ("park", ["--gdb", "path={work}/gdb"], {"quiet": True, "debugger": True}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
+    "pmem": ("pmem", ["--pmem", "file={tmp},size=4M,id=p,pci_segment=0,pci_device_id=20",
+                      "file={work}/zone,discard_writes=on", "file={work}/zone,discard_writes=off"], {}),
     "watchdog and clock": ("watchdog vrtc", ["--watchdog", "--rtc", "id=clock,pci_segment=0,pci_device_id=20"], {}),
     "iommu": ("viommu rng", ["--disk", DISK + ",iommu=on", "--rng", "src=/dev/urandom,iommu=on", "--console",
                              "null,iommu=on", "--net", "stream={work}/net.socket,iommu=on", "--rtc", "iommu=on",

@@ -28,6 +28,7 @@ static const struct target targets[] = {
 	{ "iommu-events", VIRTIO_IOMMU, 1, true, viommu_event_chain, viommu_event_works, 0, 0,
 	  NULL },
 	{ "watchdog", VIRTIO_WATCHDOG, 0, false, watchdog_chain, watchdog_works, 0, 0, NULL },
+	{ "pmem", VIRTIO_PMEM, 0, false, pmem_chain, pmem_works, 0x100, 0, NULL },
 	{ "rtc", VIRTIO_RTC, 0, false, vrtc_chain, vrtc_works, 0x100, 0, NULL },
 	{ "balloon-inflate", VIRTIO_BALLOON, 0, false, balloon_chain, balloon_works, 0, BALLOON,
 	  balloon_attacks },

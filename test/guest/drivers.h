@@ -28,6 +28,7 @@ void balloon_report_chain(struct vq *q);
 void balloon_stats_chain(struct vq *q);
 void viommu_chain(struct vq *q);
 void viommu_event_chain(struct vq *q);
+void pmem_chain(struct vq *q);
 
 /* One ordinary request on a started device; true when it was answered as it must be. */
 bool blk_works(struct vdev *d, struct vq *q);
@@ -46,6 +47,7 @@ bool balloon_works(struct vdev *d, struct vq *q);
 bool balloon_stats_works(struct vdev *d, struct vq *q);
 bool viommu_works(struct vdev *d, struct vq *q);
 bool viommu_event_works(struct vdev *d, struct vq *q);
+bool pmem_works(struct vdev *d, struct vq *q);
 
 /* Send descriptors 0.. of q as a chain and wait for the answer: its length, or -1. */
 int64_t vq_once(struct vq *q, uint64_t us);

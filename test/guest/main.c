@@ -42,6 +42,7 @@ static const struct verb verbs[] = {
 	{ "rng", rng_run },
 	{ "watchdog", watchdog_run },
 	{ "vrtc", vrtc_run },
+	{ "pmem", pmem_run },
 	{ "fwcfg", fwcfg_run },
 	{ "balloon", balloon_run },
 	{ "viommu", viommu_run },

@@ -16,6 +16,7 @@
 #define VIRTIO_IOMMU 23
 #define VIRTIO_VSOCK 19
 #define VIRTIO_RTC 17
+#define VIRTIO_PMEM 27
 #define VIRTIO_WATCHDOG 35
 #define VIRTIO_BALLOON 5
 

@@ -43,6 +43,7 @@ static struct fake {
 	uint32_t irqfds;
 	bool refuse; /* tables are refused */
 	uint32_t resets, shutdowns;
+	uint32_t slots; /* of memory, that there are */
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
@@ -79,6 +80,21 @@ int hv_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err *e)
 		fake.irqfd[fake.irqfds].fd = fd;
 		fake.irqfd[fake.irqfds++].gsi = gsi;
 	}
+	return 0;
+}
+
+int hv_slot_add(struct hv_vm *vm, uint32_t *slot, uint64_t gpa, uint64_t size, uintptr_t host,
+		bool readonly, struct err *e)
+{
+	(void)vm, (void)gpa, (void)size, (void)host, (void)readonly, (void)e;
+	*slot = fake.slots++;
+	return 0;
+}
+
+int hv_slot_drop(struct hv_vm *vm, uint32_t slot, struct err *e)
+{
+	(void)vm, (void)slot, (void)e;
+	fake.slots--;
 	return 0;
 }
 

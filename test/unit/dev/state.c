@@ -23,6 +23,7 @@
 #include "dev/i8042.h"
 #include "dev/net.h"
 #include "dev/pcihp.h"
+#include "dev/pmem.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/rtc.h"
@@ -137,6 +138,7 @@ static struct net_conf net;
 static struct rng_conf rng;
 static struct rtc_conf rtc;
 static struct balloon_conf balloon = { .size = MIB(1), .free_page_reporting = true };
+static struct pmem_conf pmem;
 static struct vcon_conf vcon = { .chr = &chr };
 static struct vsock_conf vsock = { .cid = 3 };
 
@@ -283,6 +285,7 @@ static const struct kind {
 	{ &watchdog_class.dev, NULL, watchdog_use },
 	{ &rtc_class.dev, &rtc, virtio_use },
 	{ &balloon_class.dev, &balloon, balloon_use },
+	{ &pmem_class.dev, &pmem, virtio_use },
 	/* clang-format on */
 };
 
@@ -436,6 +439,7 @@ TEST(a_spoilt_state_is_refused_or_harmless)
 	}
 }
 
+static char pmem_path[] = "/tmp/virga-pmem-XXXXXX";
 static char disk_path[] = "/tmp/virga-state-XXXXXX";
 
 static int begin(void **state)
@@ -448,6 +452,12 @@ static int begin(void **state)
 	close(fd);
 	desc_default(&disk_desc, &disk);
 	disk.path = mem_str(disk_path);
+	fd = mkstemp(pmem_path);
+	if (fd < 0 || ftruncate(fd, 4 << 20))
+		return -1;
+	close(fd);
+	desc_default(&pmem_desc, &pmem);
+	pmem.file = mem_str(pmem_path);
 	desc_default(&net_desc, &net);
 	memcpy(net.mac, "\x52\x54\x00\x01\x02\x03", 6);
 	desc_default(&rng_desc, &rng);
@@ -459,6 +469,8 @@ static int end(void **state)
 {
 	(void)state;
 	unlink(disk_path);
+	unlink(pmem_path);
+	desc_free(&pmem_desc, &pmem);
 	desc_free(&disk_desc, &disk);
 	desc_free(&net_desc, &net);
 	desc_free(&rng_desc, &rng);
