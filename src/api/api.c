@@ -349,6 +349,7 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_vm_resize_disk] = { do_verb, VMM_RESIZE_DISK },
 	[ROUTE_vm_change_disk] = { do_verb, VMM_CHANGE_DISK },
 	[ROUTE_vm_change_net] = { do_verb, VMM_CHANGE_NET },
+	[ROUTE_vm_resize] = { do_verb, VMM_RESIZE },
 	[ROUTE_jobs] = { do_jobs },
 	[ROUTE_job] = { do_job },
 	[ROUTE_job_cancel] = { do_job_cancel },

@@ -37,6 +37,9 @@ struct board_up {
 	void (*panic)(void *arg, const char *how);
 	/* the guest has let go of a device that it was asked for, see dev/pcihp.h; may be NULL */
 	void (*let_go)(void *arg);
+	/* a processor that the guest was asked for has left, see dev/cpuhp.h: it is told to end
+	 * before this returns; may be NULL */
+	void (*cpu_left)(void *arg, uint32_t cpu);
 	void *arg;
 };
 

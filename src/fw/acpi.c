@@ -41,11 +41,15 @@
 #define OP_LOCAL 0x60
 #define OP_ARG 0x68
 #define OP_STORE 0x70
+#define OP_ADD 0x72
+#define OP_SUBTRACT 0x74
 #define OP_SHIFT_LEFT 0x79
 #define OP_AND 0x7b
 #define OP_NOTIFY 0x86
 #define OP_EQUAL 0x93
+#define OP_LESS 0x95
 #define OP_IF 0xa0
+#define OP_WHILE 0xa2
 #define OP_RETURN 0xa4
 
 /* resources, §6.4 */
@@ -273,15 +277,31 @@ void aml_device(struct aml *a, const char *name)
 	name_seg(a, name);
 }
 
-void aml_processor_device(struct aml *a, uint32_t index)
+/* Beyond 0xfff the first letter counts on: D000, E000, ... */
+static void processor_name(char out[5], uint32_t index)
 {
 	static const char digits[] = "0123456789ABCDEF";
-	char name[5] = { 'C', digits[index >> 8 & 15], digits[index >> 4 & 15], digits[index & 15],
-			 0 };
 
-	/* beyond 0xfff the first letter counts on: D000, E000, ... */
-	name[0] = (char)('C' + (index >> 12));
+	out[0] = (char)('C' + (index >> 12));
+	for (unsigned int i = 1; i < 4; i++)
+		out[i] = digits[index >> (12 - 4 * i) & 15];
+	out[4] = 0;
+}
+
+void aml_processor_device(struct aml *a, uint32_t index)
+{
+	char name[5];
+
+	processor_name(name, index);
 	aml_device(a, name);
+}
+
+void aml_processor_path(struct aml *a, uint32_t index)
+{
+	char name[5];
+
+	processor_name(name, index);
+	aml_path(a, name);
 }
 
 void aml_method(struct aml *a, const char *name, uint8_t args, bool serialized)
@@ -303,6 +323,21 @@ void aml_if(struct aml *a)
 {
 	aml_u8(a, OP_IF);
 	open_block(a, false);
+}
+
+void aml_while(struct aml *a)
+{
+	aml_u8(a, OP_WHILE);
+	open_block(a, false);
+}
+
+void aml_buffer(struct aml *a, const void *p, uint8_t n)
+{
+	aml_u8(a, OP_BUFFER);
+	open_block(a, false);
+	aml_int(a, n);
+	aml_raw(a, p, n);
+	aml_end(a);
 }
 
 void aml_resources(struct aml *a)
@@ -390,6 +425,21 @@ void aml_and(struct aml *a)
 void aml_shift_left(struct aml *a)
 {
 	aml_u8(a, OP_SHIFT_LEFT);
+}
+
+void aml_add(struct aml *a)
+{
+	aml_u8(a, OP_ADD);
+}
+
+void aml_subtract(struct aml *a)
+{
+	aml_u8(a, OP_SUBTRACT);
+}
+
+void aml_less(struct aml *a)
+{
+	aml_u8(a, OP_LESS);
 }
 
 void aml_equal(struct aml *a)

@@ -63,6 +63,7 @@ void aml_processor_device(struct aml *a, uint32_t index); /* named C000, C001, .
 void aml_method(struct aml *a, const char *name, uint8_t args, bool serialized);
 void aml_package(struct aml *a, uint8_t elements);
 void aml_if(struct aml *a);	   /* the condition follows, then the statements */
+void aml_while(struct aml *a);	   /* the same */
 void aml_resources(struct aml *a); /* value of a _CRS */
 void aml_end(struct aml *a);
 
@@ -71,8 +72,10 @@ void aml_name(struct aml *a, const char *name);
 /* Values. */
 void aml_int(struct aml *a, uint64_t v);
 void aml_str(struct aml *a, const char *s);
+void aml_buffer(struct aml *a, const void *p, uint8_t n);
 void aml_eisa(struct aml *a, const char *id);	/* "PNP0A08" */
 void aml_path(struct aml *a, const char *path); /* a name read, or a method called */
+void aml_processor_path(struct aml *a, uint32_t index);
 void aml_arg(struct aml *a, uint8_t n);
 void aml_local(struct aml *a, uint8_t n);
 
@@ -81,6 +84,9 @@ void aml_return(struct aml *a);
 void aml_store(struct aml *a); /* what, where */
 void aml_and(struct aml *a);   /* left, right; aml_nowhere as target */
 void aml_equal(struct aml *a);
+void aml_less(struct aml *a);
+void aml_add(struct aml *a); /* left, right, where */
+void aml_subtract(struct aml *a);
 void aml_shift_left(struct aml *a); /* what, by how much, where */
 void aml_notify(struct aml *a);	    /* whom, code */
 void aml_nowhere(struct aml *a);

@@ -216,6 +216,11 @@ int hv_vcpu_synic(struct hv_vcpu *c, struct err *e)
 	return c->ops->synic(c, e);
 }
 
+int hv_vcpu_reset(struct hv_vcpu *c, struct err *e)
+{
+	return c->ops->reset(c, e);
+}
+
 uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c)
 {
 	return c->ops->tsc_khz(c);

@@ -207,6 +207,9 @@ MUST int hv_vcpu_lint(struct hv_vcpu *c, struct err *e);
 MUST int hv_vcpu_x2apic(struct hv_vcpu *c, struct err *e);
 /* Its synthetic interrupt controller is Hyper-V's; after hv_vcpu_cpuid. */
 MUST int hv_vcpu_synic(struct hv_vcpu *c, struct err *e);
+/* A vCPU that has run waits for INIT and SIPI, as one that is new; its number and what was set of it
+ * stay. */
+MUST int hv_vcpu_reset(struct hv_vcpu *c, struct err *e);
 /* kHz, or 0 when unknown. */
 uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c);
 /* Makes the guest's counter run at kHz; fails where the host's cannot be scaled to that. */

@@ -56,6 +56,7 @@ struct hv_vcpu_ops {
 	int (*lint)(struct hv_vcpu *c, struct err *e);
 	int (*x2apic)(struct hv_vcpu *c, struct err *e);
 	int (*synic)(struct hv_vcpu *c, struct err *e);
+	int (*reset)(struct hv_vcpu *c, struct err *e);
 	uint32_t (*tsc_khz)(struct hv_vcpu *c);
 	int (*set_tsc_khz)(struct hv_vcpu *c, uint32_t khz, struct err *e);
 	void (*run)(struct hv_vcpu *c, struct hv_exit *x);

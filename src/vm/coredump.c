@@ -52,9 +52,14 @@ static uint64_t notes_at(const struct dump *d)
 	return sizeof(Elf64_Ehdr) + (1 + gmem_regions(d->mem)) * sizeof(Elf64_Phdr);
 }
 
+/* Those that are there; numbers of those that left are left out. */
 static uint64_t notes_size(const struct dump *d)
 {
-	return (uint64_t)machine_vcpus(d->machine) * ARCH_CORE_NOTES;
+	uint64_t size = 0;
+
+	for (uint32_t i = 0; i < machine_vcpus(d->machine); i++)
+		size += machine_has_vcpu(d->machine, i) ? ARCH_CORE_NOTES : 0;
+	return size;
 }
 
 static uint64_t ram_at(const struct dump *d)
@@ -131,23 +136,25 @@ static int write_headers(const struct dump *d, struct err *e)
 static int write_notes(const struct dump *d, struct err *e)
 {
 	uint8_t notes[NOTES_AT_ONCE][ARCH_CORE_NOTES];
-	uint32_t all = machine_vcpus(d->machine), n;
+	uint32_t all = machine_vcpus(d->machine), n = 0;
 	uint64_t off = notes_at(d);
 
-	for (uint32_t done = 0; done < all; done += n) {
-		n = (uint32_t)min_u64(NOTES_AT_ONCE, all - done);
-		for (uint32_t i = 0; i < n; i++) {
-			struct arch_cpu c;
+	for (uint32_t i = 0; i < all; i++) {
+		struct arch_cpu c;
 
-			if (arch_cpu_get(&c, machine_vcpu(d->machine, done + i)->hv, e) < 0)
-				return err_in(e, "vCPU %u", done + i);
-			arch_core_notes(notes[i], &c, done + i);
-		}
+		if (!machine_has_vcpu(d->machine, i))
+			continue;
+		if (arch_cpu_get(&c, machine_vcpu(d->machine, i)->hv, e) < 0)
+			return err_in(e, "vCPU %u", i);
+		arch_core_notes(notes[n++], &c, i);
+		if (n < NOTES_AT_ONCE)
+			continue;
 		if (write_at(d, notes, n * ARCH_CORE_NOTES, off, e) < 0)
 			return -1;
 		off += n * ARCH_CORE_NOTES;
+		n = 0;
 	}
-	return 0;
+	return write_at(d, notes, n * ARCH_CORE_NOTES, off, e);
 }
 
 static int write_piece(const struct dump *d, gpa_t a, uint64_t len, uint64_t off, struct err *e)

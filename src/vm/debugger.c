@@ -36,12 +36,29 @@ void debugger_forget(struct debugger *d)
 	*d = (struct debugger){ 0 };
 }
 
+/* vCPUs that came since are not ours yet. They know no points until all stop the next time, when the
+ * points are told to each that goes on. */
+static void count_cpus(struct debugger *d)
+{
+	uint32_t cpus = machine_vcpus(d->machine);
+
+	if (cpus == d->cpus)
+		return;
+	d->cpu = mem_resize(d->cpu, d->cpus, cpus, sizeof(d->cpu[0]));
+	for (uint32_t i = d->cpus; i < cpus; i++)
+		d->cpu[i] = (struct debugger_cpu){ .way = DEBUGGER_RUN };
+	d->cpus = cpus;
+}
+
 bool debugger_sync(struct debugger *d, struct vm *vm)
 {
 	struct machine *m = vm ? vm_machine(vm) : NULL;
 
-	if (m == d->machine && (!m || vm_boots(vm) == d->boot))
+	if (m == d->machine && (!m || vm_boots(vm) == d->boot)) {
+		if (m)
+			count_cpus(d);
 		return false;
+	}
 	debugger_forget(d);
 	if (!m)
 		return true;

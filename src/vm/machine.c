@@ -7,6 +7,7 @@
 #include "vm/machine.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "arch/arch.h"
@@ -17,6 +18,7 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "core/rate.h"
+#include "dev/cpuhp.h"
 #include "dev/ged.h"
 #include "mem/gmem.h"
 #include "pci/pci.h"
@@ -38,9 +40,10 @@ struct machine {
 	struct arch_payload payload;
 	struct arch_cpus *cpus;
 	struct vcpu_team team;
-	struct vcpu *vcpu;
-	uint32_t vcpus;
-	bool has_clock; /* that of a pause */
+	struct vcpu *vcpu;	 /* as many as there may be */
+	uint32_t vcpus;		 /* that were made: those that left count too */
+	pthread_mutex_t leaving; /* none leaves by itself while the machine ends */
+	bool has_clock;		 /* that of a pause */
 	uint64_t clock_ns;
 };
 
@@ -80,6 +83,16 @@ static void on_panic(void *arg, const char *how)
 	struct machine *m = arg;
 
 	m->args.up.panic(m->args.up.arg, how);
+}
+
+static void on_cpu_left(void *arg, uint32_t cpu)
+{
+	struct machine *m = arg;
+
+	pthread_mutex_lock(&m->leaving);
+	if (!vcpus_halted(&m->team))
+		vcpu_leave(&m->vcpu[cpu]);
+	pthread_mutex_unlock(&m->leaving);
 }
 
 static int build_memory(struct machine *m, struct work *w, struct err *e)
@@ -130,6 +143,7 @@ static int build_board(struct machine *m, struct err *e)
 		.event = on_event,
 		.pause = on_pause,
 		.panic = on_panic,
+		.cpu_left = on_cpu_left,
 		.arg = m,
 	};
 	if (bus_new(&b->pio, "pio", e) < 0 || bus_new(&b->mmio, "mmio", e) < 0 ||
@@ -181,13 +195,14 @@ static int build_devices(struct machine *m, struct err *e)
 /* What this host gives a VM. */
 static int check_vcpus(const struct machine *m, struct err *e)
 {
-	uint32_t want = m->args.conf->cpus.boot_vcpus, most = hv_max_vcpus(m->args.hv);
+	const struct cpus_conf *c = &m->args.conf->cpus;
+	uint32_t want = c->max_vcpus, most = hv_max_vcpus(m->args.hv);
 	uint32_t last = arch_apic_id(m->cpus, want - 1), ids = hv_max_apic_ids(m->args.hv);
 
 	if (want > most)
 		return err_set(e, ERR_BAD,
-			       "--cpus boot=%" PRIu32 ": this host gives a VM at most %" PRIu32,
-			       want, most);
+			       "--cpus %s=%" PRIu32 ": this host gives a VM at most %" PRIu32,
+			       want == c->boot_vcpus ? "boot" : "max", want, most);
 	if (last >= ids)
 		return err_set(e, ERR_BAD,
 			       "--cpus topology: the last vCPU's APIC id is %" PRIu32
@@ -212,7 +227,7 @@ static int build_vcpus(struct machine *m, struct err *e)
 	coresched_init(&m->team.cores, m->args.conf->cpus.core_scheduling);
 	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0 || check_vcpus(m, e) < 0)
 		return -1;
-	m->vcpu = mem_array(want, sizeof(m->vcpu[0]));
+	m->vcpu = mem_array(m->args.conf->cpus.max_vcpus, sizeof(m->vcpu[0]));
 	for (uint32_t i = 0; i < want; i++) {
 		if (vcpu_new(&m->vcpu[i], m->hv, &m->team, i, arch_apic_id(m->cpus, i), e) < 0)
 			return -1;
@@ -268,6 +283,7 @@ int machine_new(struct machine **out, const struct machine_args *a, struct work 
 	struct hv_vm_args hv;
 
 	m->args = *a;
+	pthread_mutex_init(&m->leaving, NULL);
 	board_init(&m->board);
 	arch_hv_args(&hv, a->conf);
 	if (hv_vm_new(&m->hv, a->hv, &hv, e) < 0 || build_memory(m, w, e) < 0 ||
@@ -279,18 +295,30 @@ int machine_new(struct machine **out, const struct machine_args *a, struct work 
 	return 0;
 }
 
+/* One whose start failed half-way. */
+static void take_back(struct vcpu *c)
+{
+	if (!c->started)
+		return;
+	vcpu_leave(c);
+	vcpu_gather(c);
+}
+
 /* The thread stands until the registers are set, which takes about as long as its own start. */
 static int start_vcpu(struct machine *m, uint32_t i, struct err *e)
 {
 	struct vcpu *c = &m->vcpu[i];
 
+	int r;
+
 	vcpu_hold(c);
-	if (vcpu_start(c, &m->args.conf->cpus, e) < 0)
-		return -1;
-	if (arch_vcpu(m->cpus, c->hv, i, &m->payload, e) < 0)
-		return err_in(e, "vCPU %" PRIu32, i);
+	r = vcpu_start(c, &m->args.conf->cpus, e);
+	if (r == 0 && arch_vcpu(m->cpus, c->hv, i, &m->payload, e) < 0)
+		r = err_in(e, "vCPU %" PRIu32, i);
+	if (r < 0)
+		take_back(c);
 	vcpu_release(c);
-	return 0;
+	return r;
 }
 
 /* The guest begins with the first vCPU, and the others are set up beside it: they exist, so that an
@@ -308,10 +336,107 @@ int machine_start(struct machine *m, struct err *e)
 int machine_nmi(struct machine *m, struct err *e)
 {
 	for (uint32_t i = 0; i < m->vcpus; i++) {
-		if (hv_nmi(m->hv, arch_apic_id(m->cpus, i), e) < 0)
+		if (machine_has_vcpu(m, i) && hv_nmi(m->hv, arch_apic_id(m->cpus, i), e) < 0)
 			return err_in(e, "vCPU %" PRIu32, i);
 	}
 	return 0;
+}
+
+/* --- vCPUs that come and go --- */
+
+/* What the controller says; without one, all that were made. */
+bool machine_has_vcpu(struct machine *m, uint32_t i)
+{
+	const struct dev *hp = dev_find(&m->board, CPUHP_ID);
+
+	return !hp || cpuhp_is_there(hp, i);
+}
+
+static uint32_t count_vcpus(struct machine *m)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < m->vcpus; i++)
+		n += machine_has_vcpu(m, i);
+	return n;
+}
+
+/* The hypervisor can not end a vCPU: one that has left comes again as the same. It is set up
+ * already, and waits for INIT. */
+static int start_again(struct machine *m, uint32_t i, struct err *e)
+{
+	struct vcpu *c = &m->vcpu[i];
+
+	vcpu_gather(c);
+	if (hv_vcpu_reset(c->hv, e) < 0)
+		return err_in(e, "vCPU %" PRIu32, i);
+	if (vcpu_start(c, &m->args.conf->cpus, e) == 0)
+		return 0;
+	take_back(c);
+	return -1;
+}
+
+static int start_new(struct machine *m, uint32_t i, struct err *e)
+{
+	if (vcpu_new(&m->vcpu[i], m->hv, &m->team, i, arch_apic_id(m->cpus, i), e) < 0) {
+		m->vcpu[i] = (struct vcpu){ 0 };
+		return -1;
+	}
+	m->vcpus++;
+	return start_vcpu(m, i, e);
+}
+
+/* Those with the lowest numbers. What comes before a failure has come. */
+static int bring_vcpus(struct machine *m, struct dev *hp, uint32_t n, struct err *e)
+{
+	for (uint32_t i = 0; n; i++) {
+		if (i < m->vcpus && cpuhp_is_there(hp, i))
+			continue;
+		if ((i < m->vcpus ? start_again(m, i, e) : start_new(m, i, e)) < 0)
+			return -1;
+		cpuhp_come(hp, i);
+		n--;
+	}
+	return 0;
+}
+
+/* Those with the highest. */
+static void ask_vcpus(struct machine *m, struct dev *hp, uint32_t n)
+{
+	for (uint32_t i = m->vcpus; n; i--) {
+		if (!cpuhp_is_there(hp, i - 1))
+			continue;
+		cpuhp_ask(hp, i - 1);
+		n--;
+	}
+}
+
+int machine_set_vcpus(struct machine *m, uint32_t n, struct err *e)
+{
+	struct dev *hp = dev_find(&m->board, CPUHP_ID);
+	uint32_t now = count_vcpus(m), max = m->args.conf->cpus.max_vcpus;
+	int r = 0;
+
+	if (!n || n > max)
+		return err_set(e, ERR_BAD,
+			       "%" PRIu32 " vCPUs: there can be 1 to %" PRIu32 " (--cpus max)", n,
+			       max);
+	if (!hp)
+		return err_set(e, ERR_STATE, "a machine of more than %d vCPUs keeps them",
+			       CPUHP_CPUS_MAX);
+	if (cpuhp_is_pending(hp)) {
+		cpuhp_tell(hp);
+		return err_set(e, ERR_BUSY,
+			       "the guest has not yet let go of all vCPUs that it was asked for: "
+			       "try again later");
+	}
+	if (n > now)
+		r = bring_vcpus(m, hp, n - now, e);
+	else
+		ask_vcpus(m, hp, now - n);
+	if (n != now)
+		cpuhp_tell(hp);
+	return r;
 }
 
 struct board *machine_board(struct machine *m)
@@ -428,7 +553,9 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
+	pthread_mutex_lock(&m->leaving);
 	vcpus_halt(&m->team);
+	pthread_mutex_unlock(&m->leaving);
 	for (uint32_t i = 0; i < m->vcpus; i++)
 		vcpu_kick(&m->vcpu[i]);
 	for (uint32_t i = 0; i < m->vcpus; i++)
@@ -448,5 +575,6 @@ void machine_free(struct machine *m)
 	iommu_free(m->board.iommu);
 	hv_vm_free(m->hv);
 	gmem_free(m->mem);
+	pthread_mutex_destroy(&m->leaving);
 	free(m);
 }

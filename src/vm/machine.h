@@ -37,6 +37,10 @@ MUST int machine_new(struct machine **out, const struct machine_args *a, struct 
 		     struct err *e);
 /* Lets the vCPUs run. */
 MUST int machine_start(struct machine *m, struct err *e);
+/* Makes vCPUs come, which run before the guest is told, or asks the guest to let go of some, so that
+ * there are n of them. ERR_BAD for a number that can not be, ERR_BUSY while it has not let go of
+ * those that it was asked for before. The machine is not paused. */
+MUST int machine_set_vcpus(struct machine *m, uint32_t n, struct err *e);
 /* A non-maskable interrupt for every vCPU. */
 MUST int machine_nmi(struct machine *m, struct err *e);
 /* Makes every vCPU stand still, as vcpu_hold says, at most ten seconds long; after a failure none is
@@ -51,7 +55,10 @@ MUST int machine_pause(struct machine *m, struct err *e);
 void machine_resume(struct machine *m);
 /* For those who look: the board with its devices, and the vCPUs. */
 struct board *machine_board(struct machine *m);
+/* All that were made: one that left stays, and stands. */
 uint32_t machine_vcpus(const struct machine *m);
+/* Is it there, or has it left? */
+bool machine_has_vcpu(struct machine *m, uint32_t i);
 struct vcpu *machine_vcpu(struct machine *m, uint32_t i);
 /* Tells the guest through ACPI that the power button was pressed. */
 MUST int machine_power_button(struct machine *m, struct err *e);

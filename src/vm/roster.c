@@ -10,6 +10,7 @@
 #include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/cmos.h"
+#include "dev/cpuhp.h"
 #include "dev/debugport.h"
 #include "dev/fwcfg.h"
 #include "dev/ged.h"
@@ -36,6 +37,7 @@ const struct dev_class *const roster[] = {
 	&ged_class.dev,
 	&fwcfg_class.dev,
 	&pcihp_class.dev,
+	&cpuhp_class.dev,
 	&i8042_class.dev,
 	&serial_class.dev,
 	&blk_class.dev,

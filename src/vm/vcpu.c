@@ -138,6 +138,11 @@ static void settle(struct vcpu *c, enum hv_exit_kind last)
 		last = run(c);
 }
 
+static bool leaves(const struct vcpu *c)
+{
+	return atomic_load(&c->still) & VCPU_LEAVES;
+}
+
 /* Stands while somebody holds it. A hold that comes after the last look here finds the interruption
  * cleared already, and the caller looks again before the guest is entered. */
 static void stand(struct vcpu *c)
@@ -211,7 +216,7 @@ static void vcpu_main(void *arg)
 	if (coresched_join(&c->team->cores, &e))
 		end(c, VCPU_FAIL, err_line(&e, why, sizeof(why)));
 	stand(c);
-	while (!vcpus_halted(c->team)) {
+	while (!vcpus_halted(c->team) && !leaves(c)) {
 		if (!is_held(c)) {
 			last = run(c);
 			continue;
@@ -221,6 +226,8 @@ static void vcpu_main(void *arg)
 		come_to_stand(c);
 		stand(c);
 	}
+	/* one that leaves alone may come again, and is to begin with nothing left to do */
+	settle(c, last);
 	come_to_stand(c);
 }
 
@@ -268,12 +275,26 @@ bool vcpus_halted(const struct vcpu_team *t)
 
 void vcpu_kick(struct vcpu *c)
 {
-	if (!c->started)
-		return;
+	if (c->started)
+		vcpu_leave(c);
+}
+
+void vcpu_leave(struct vcpu *c)
+{
 	atomic_fetch_or(&c->still, VCPU_LEAVES);
 	futex_wake(&c->still);
 	hv_vcpu_interrupt(c->hv);
 	thread_kick(&c->thread);
+}
+
+void vcpu_gather(struct vcpu *c)
+{
+	if (!c->started)
+		return;
+	thread_join(&c->thread);
+	c->started = false;
+	c->thread = (struct thread){ 0 };
+	atomic_fetch_and(&c->still, ~(uint32_t)VCPU_LEAVES);
 }
 
 void vcpu_free(struct vcpu *c)

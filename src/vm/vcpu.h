@@ -9,8 +9,8 @@
  * the guest sees nothing of it. Holds are counted, so that a pause, a debugger and a core dump do
  * not undo each other; one vCPU can be let go for a step while the others stand.
  *
- * vcpu_new, vcpu_start, vcpu_wait and vcpu_free are for who has the machine; vcpus_halt, vcpu_hold,
- * vcpu_release and vcpu_stands for any thread.
+ * vcpu_new, vcpu_start, vcpu_wait, vcpu_gather and vcpu_free are for who has the machine;
+ * vcpus_halt, vcpu_leave, vcpu_hold, vcpu_release and vcpu_stands for any thread.
  */
 #pragma once
 
@@ -86,4 +86,9 @@ void vcpus_halt(struct vcpu_team *t);
 bool vcpus_halted(const struct vcpu_team *t);
 /* Makes a halted vCPU leave the guest now, or wherever it stands; then joins and frees it. */
 void vcpu_kick(struct vcpu *c);
+/* The same for one alone, from any thread, also its own: it ends at its next look and runs no more.
+ * Only a vCPU that was started, and not while others gather or free it. */
+void vcpu_leave(struct vcpu *c);
+/* After vcpu_leave: waits for its thread; from then on it is as one that was not started yet. */
+void vcpu_gather(struct vcpu *c);
 void vcpu_free(struct vcpu *c);

@@ -19,6 +19,7 @@
 #include "vm/confine.h"
 #include "vm/coredump.h"
 #include "vm/machine.h"
+#include "vm/resize.h"
 
 struct vm {
 	struct vm_conf conf;
@@ -291,6 +292,15 @@ int vm_coredump(struct vm *v, const char *url, struct work *w, struct err *e)
 	if (r < 0)
 		return err_in(e, "dump the VM's core");
 	event("vm", "coredumped", NULL);
+	return 0;
+}
+
+int vm_resize(struct vm *v, const struct resize_conf *r, struct err *e)
+{
+	event("vm", "resizing", NULL);
+	if (resize_vm(&v->conf, v->machine, r, e) < 0)
+		return err_in(e, "resize the VM");
+	event("vm", "resized", NULL);
 	return 0;
 }
 

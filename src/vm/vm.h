@@ -63,6 +63,8 @@ void vm_resume(struct vm *v);
 MUST int vm_coredump(struct vm *v, const char *url, struct work *w, struct err *e);
 /* A non-maskable interrupt for every vCPU, as a person's button on a server. There is a machine. */
 MUST int vm_nmi(struct vm *v, struct err *e);
+/* Other amounts of vCPUs and memory, as vm/resize.h says; with or without a machine. */
+MUST int vm_resize(struct vm *v, const struct resize_conf *r, struct err *e);
 /* The button that asks a guest to power off. There is a machine. */
 MUST int vm_power_button(struct vm *v, struct err *e);
 /* As if the guest had powered itself off. There is a machine. */

@@ -211,6 +211,12 @@ static int do_change_net(struct vmm *m, void *args, struct work *w, struct err *
 	return vm_change_net(m->vm, args, e);
 }
 
+static int do_resize(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)w;
+	return vm_resize(m->vm, args, e);
+}
+
 #define VERB(name_, route_) .name = name_, .route = &route_table[ROUTE_##route_]
 static const struct verb verbs[VMM_VERBS] = {
 	[VMM_CREATE] = { VERB("create", vm_create), .run = do_create },
@@ -232,6 +238,7 @@ static const struct verb verbs[VMM_VERBS] = {
 			      .run = do_resize_disk },
 	[VMM_CHANGE_DISK] = { VERB("change-disk", vm_change_disk), .run = do_change_disk },
 	[VMM_CHANGE_NET] = { VERB("change-net", vm_change_net), .run = do_change_net },
+	[VMM_RESIZE] = { VERB("resize", vm_resize), .run = do_resize },
 	[VMM_END] = { VERB("end", vmm_shutdown), .is_long = true, .cancels = true, .run = do_close,
 		      .after = forget_vm, .finally = end_program },
 };

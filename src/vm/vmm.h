@@ -48,6 +48,7 @@ enum vmm_verb {
 	VMM_RESIZE_DISK, /* args: struct resize_disk_conf * */
 	VMM_CHANGE_DISK, /* args: struct change_disk_conf * */
 	VMM_CHANGE_NET,	 /* args: struct change_net_conf * */
+	VMM_RESIZE,	 /* args: struct resize_conf * */
 	VMM_END,
 	VMM_VERBS
 };

@@ -117,6 +117,9 @@ SCENES = {
                                      "PUT vm.resize-disk", "PUT vm.change-disk",
                                      "PUT vm.coredump", "PUT vm.reboot", "PUT vm.power-button",
                                      "PUT vm.shutdown", "PUT vm.boot", "PUT vm.delete", "GET jobs", "PUT vmm.shutdown"]}),
+    "vcpus come and go": ("cpuhp=1000000 of=3", ["--cpus", "boot=1,max=3", "--api-socket", "path={work}/api"],
+                          {"quiet": True, "asks": ["PUT vm.resize 3", "PUT vm.resize 1", "PUT vm.resize 3",
+                                             "PUT vmm.shutdown"]}),
     "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
     "debugger": ("park", ["--gdb", "path={work}/gdb"], {"quiet": True, "debugger": True}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
@@ -265,9 +268,16 @@ def ask(path, requests):
         assert api.answer().code == 400
         for request in requests:
             passed = [null.fileno()] if request.endswith("add-net") else []
+            method, what, *vcpus = request.split()
             body = {"vm.add-net": {"tap": "x"}, "vm.coredump": {"destination_url": f"file://{path}.core"},
-                    "vm.resize-disk": {"id": "_disk0", "desired_size": 1 << 20}, "vm.change-disk": {"id": "_disk0"}}
-            answer = api.ask(*request.split(), body=body.get(request.split()[1]), fds=passed)
+                    "vm.resize-disk": {"id": "_disk0", "desired_size": 1 << 20}, "vm.change-disk": {"id": "_disk0"},
+                    "vm.resize": {"desired_vcpus": int(vcpus[0])} if vcpus else {}}
+            answer = api.ask(method, what, body=body.get(what), fds=passed)
+            for _ in range(200):
+                if answer.code != 429:  # the guest takes its time
+                    break
+                time.sleep(0.05)
+                answer = api.ask(method, what, body=body.get(what))
             assert answer.code in (200, 204, 501), f"{request}: {answer}"
             if request.endswith("coredump"):
                 os.unlink(f"{path}.core")

@@ -196,6 +196,8 @@ void told_run(void);
 void acpi_run(void);
 void acpi_hex(void);
 void smbios_run(void);
+void cpuhp_run(void);
+void chips_find(uint64_t *events, uint64_t *cpus, uint64_t *memory); /* pages of controllers */
 void mptable_run(void);
 void ram_run(void);
 void cpuid_run(void);

@@ -28,6 +28,7 @@ static const struct verb verbs[] = {
 	{ "pci", pci_run },
 	{ "pcimove", pci_move },
 	{ "smp", smp_run },
+	{ "cpuhp", cpuhp_run },
 	{ "blk", blk_run },
 	{ "blkbench", blk_bench },
 	{ "blkverify", blk_verify },

@@ -46,6 +46,7 @@ _Noreturn void smp_main(uint32_t cpu)
 
 bool smp_start(uint32_t cpu)
 {
+	mailbox[cpu] = (struct mailbox){ 0 };
 	memcpy((void *)AP_PAGE, ap_start, (size_t)(ap_start_end - ap_start));
 	wr32(AP_CPU, cpu);
 	desc_cpu(cpu);

@@ -15,6 +15,7 @@
 #include "chip/ioapic.h"
 #include "conf/segments.h"
 #include "dev/cmos.h"
+#include "dev/cpuhp.h"
 #include "dev/debugport.h"
 #include "dev/ged.h"
 #include "dev/i8042.h"
@@ -112,17 +113,26 @@ static int add_chips(struct board *b, struct err *e)
 	return add(b, &cmos_class, "__cmos", &cmos, e);
 }
 
-static int add_ged(struct board *b, uint8_t phys_bits, struct err *e)
+static bool has_cpuhp(const struct vm_conf *c)
 {
+	return c->cpus.max_vcpus <= CPUHP_CPUS_MAX;
+}
+
+static int add_ged(struct board *b, const struct vm_conf *c, uint8_t phys_bits, struct err *e)
+{
+	unsigned int n = 0;
+
 	struct ged_conf ged = {
 		.at.place = {
 			[GED_BANK_FLAGS] = { FIXED_MMIO, x86_chip_addr(phys_bits, X86_CHIP_GED) },
 			[GED_BANK_SLEEP] = { FIXED_PIO, X86_PORT_SLEEP },
 			[GED_BANK_TIMER] = { FIXED_PIO, X86_PORT_PM_TIMER },
 		},
-		.method = { { GED_PCI, PCIHP_SCAN } },
 	};
 
+	ged.method[n++] = (struct ged_method){ GED_PCI, PCIHP_SCAN };
+	if (has_cpuhp(c))
+		ged.method[n++] = (struct ged_method){ GED_CPU, CPUHP_SCAN };
 	if (irq_pin_alloc(b->irqs, &ged.gsi, e))
 		return -1;
 	return add(b, &ged_class, GED_ID, &ged, e);
@@ -136,6 +146,17 @@ static int add_pcihp(struct board *b, uint8_t phys_bits, struct err *e)
 	};
 
 	return add(b, &pcihp_class, PCIHP_ID, &pcihp, e);
+}
+
+static int add_cpuhp(struct board *b, const struct vm_conf *c, uint8_t phys_bits, struct err *e)
+{
+	const struct cpuhp_conf cpuhp = {
+		.at.place[0] = { FIXED_MMIO, x86_chip_addr(phys_bits, X86_CHIP_CPUHP) },
+		.cpus = c->cpus.max_vcpus,
+		.boot = c->cpus.boot_vcpus,
+	};
+
+	return has_cpuhp(c) ? add(b, &cpuhp_class, CPUHP_ID, &cpuhp, e) : 0;
 }
 
 static int add_ports(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
@@ -164,7 +185,8 @@ int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_cha
 {
 	uint8_t bits = x86_phys_bits(c, phys_bits);
 
-	if (add_chips(b, e) || add_ged(b, bits, e) || add_pcihp(b, bits, e))
+	if (add_chips(b, e) || add_ged(b, c, bits, e) || add_pcihp(b, bits, e) ||
+	    add_cpuhp(b, c, bits, e))
 		return -1;
 	return add_ports(b, c, ch, e) || x86_fwitems(b, c, e) ? -1 : 0;
 }

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "conf/nodes.h"
 #include "conf/segments.h"
+#include "dev/cpuhp.h"
 #include "dev/ged.h"
 #include "dev/pcihp.h"
 #include "fw/acpi.h"
@@ -42,6 +43,8 @@
 #define MADT_IOAPIC 1
 #define MADT_OVERRIDE 2
 #define MADT_X2APIC 9
+#define MADT_ENABLED (1u << 0)
+#define MADT_ONLINE_CAPABLE (1u << 1)
 
 /* Interrupt routing of a bridge: INTA of each slot goes to its line of the pool. */
 static void put_prt(struct aml *a, const struct pci_host *h)
@@ -118,20 +121,60 @@ static void put_board(struct aml *a)
 	aml_end(a);
 }
 
-static void put_cpus(struct aml *a, const struct vm_conf *c)
+/* The entry of a processor in MADT, which _MAT gives too: there it is about one that is there. */
+static void x2apic_entry(uint8_t out[16], uint32_t index, uint32_t apic_id, uint32_t flags)
 {
-	for (uint32_t i = 0; i < c->cpus.boot_vcpus; i++) {
-		aml_processor_device(a, i);
-		aml_name(a, "_HID");
-		aml_str(a, "ACPI0007");
-		aml_name(a, "_UID");
-		aml_int(a, i);
-		if (c->numa.count) {
-			aml_name(a, "_PXM");
-			aml_int(a, nodes_of_cpu(c, i));
-		}
-		aml_end(a);
+	memset(out, 0, 16);
+	out[0] = MADT_X2APIC;
+	out[1] = 16;
+	le32_put(out + 4, apic_id);
+	le32_put(out + 8, flags);
+	le32_put(out + 12, index);
+}
+
+/* Of those that may come and go it says when they are there. */
+static void put_cpu(struct aml *a, const struct vm_conf *c, const struct x86_topo *topo, uint32_t i,
+		    bool comes_and_goes)
+{
+	uint8_t mat[16];
+
+	aml_processor_device(a, i);
+	aml_name(a, "_HID");
+	aml_str(a, "ACPI0007");
+	aml_name(a, "_UID");
+	aml_int(a, i);
+	if (c->numa.count) {
+		aml_name(a, "_PXM");
+		aml_int(a, nodes_of_cpu(c, i));
 	}
+	if (comes_and_goes) {
+		x2apic_entry(mat, i, x86_apic_id(topo, i), MADT_ENABLED);
+		aml_name(a, "_MAT");
+		aml_buffer(a, mat, sizeof(mat));
+		cpuhp_describe_cpu(a, i);
+	}
+	aml_end(a);
+}
+
+static void put_cpus(struct aml *a, struct board *b, const struct vm_conf *c)
+{
+	bool come_and_go = dev_find(b, CPUHP_ID);
+	uint32_t count = come_and_go ? c->cpus.max_vcpus : c->cpus.boot_vcpus;
+	struct x86_topo topo;
+
+	x86_topo(&topo, c);
+	if (come_and_go) {
+		aml_device(a, "CPUS");
+		aml_name(a, "_HID");
+		aml_str(a, "ACPI0010");
+		aml_name(a, "_CID");
+		aml_eisa(a, "PNP0A05");
+		cpuhp_describe_methods(a, count);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		put_cpu(a, c, &topo, i, come_and_go);
+	if (come_and_go)
+		aml_end(a);
 }
 
 static void put_power_button(struct aml *a)
@@ -164,7 +207,7 @@ static int put_dsdt(struct aml *a, struct board *b, const struct vm_conf *c, str
 	for (uint16_t s = 0; s < pci_segments(b->pci); s++)
 		put_bridge(a, b, c, s);
 	put_board(a);
-	put_cpus(a, c);
+	put_cpus(a, b, c);
 	if (put_devices(a, b, e))
 		return -1;
 	aml_end(a);
@@ -235,13 +278,12 @@ static void put_madt(struct aml *a, const struct vm_conf *c)
 	x86_topo(&topo, c);
 	aml_u32(a, X86_LAPIC);
 	aml_u32(a, 0); /* no 8259s */
-	for (uint32_t i = 0; i < c->cpus.boot_vcpus; i++) {
-		aml_u8(a, MADT_X2APIC);
-		aml_u8(a, 16);
-		aml_u16(a, 0);
-		aml_u32(a, x86_apic_id(&topo, i));
-		aml_u32(a, 1); /* enabled */
-		aml_u32(a, i);
+	for (uint32_t i = 0; i < c->cpus.max_vcpus; i++) {
+		uint8_t entry[16];
+
+		x2apic_entry(entry, i, x86_apic_id(&topo, i),
+			     i < c->cpus.boot_vcpus ? MADT_ENABLED : MADT_ONLINE_CAPABLE);
+		aml_raw(a, entry, sizeof(entry));
 	}
 	aml_u8(a, MADT_IOAPIC);
 	aml_u8(a, 12);

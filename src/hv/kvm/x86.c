@@ -205,6 +205,16 @@ static int vcpu_synic(struct hv_vcpu *c, struct err *e)
 	return 0;
 }
 
+/* INIT does the rest: until it comes nothing is executed. */
+static int vcpu_reset(struct hv_vcpu *c, struct err *e)
+{
+	struct kvm_mp_state s = { .mp_state = KVM_MP_STATE_UNINITIALIZED };
+
+	if (ioctl(kvm_vcpu_of(c)->fd, KVM_SET_MP_STATE, &s) < 0)
+		return err_os(e, ERR_IO, "put the vCPU back to its start");
+	return 0;
+}
+
 static uint32_t vcpu_tsc_khz(struct hv_vcpu *c)
 {
 	int khz = ioctl(kvm_vcpu_of(c)->fd, KVM_GET_TSC_KHZ, 0);
@@ -425,6 +435,7 @@ static const struct hv_vcpu_ops vcpu_ops = {
 	.lint = vcpu_lint,
 	.x2apic = vcpu_x2apic,
 	.synic = vcpu_synic,
+	.reset = vcpu_reset,
 	.tsc_khz = vcpu_tsc_khz,
 	.set_tsc_khz = vcpu_set_tsc_khz,
 	.run = vcpu_run,

@@ -251,7 +251,6 @@ static const struct a_case unbuilt[] = {
 	{ "--kernel k --memory hotplug_size=1G", "--memory hotplug_size" },
 	{ "--kernel k --memory size=0 --memory-zone id=a,hotplug_size=1G",
 	  "--memory-zone hotplug_size" },
-	{ "--kernel k --cpus boot=1,max=2", "--cpus max above boot" },
 	{ "--igvm g", "--igvm" },
 };
 

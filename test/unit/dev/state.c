@@ -17,6 +17,7 @@
 #include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/cmos.h"
+#include "dev/cpuhp.h"
 #include "dev/debugport.h"
 #include "dev/fwcfg.h"
 #include "dev/ged.h"
@@ -129,6 +130,9 @@ static const struct ged_conf ged = {
 };
 static const struct pcihp_conf pcihp = { .at.place[0] = { FIXED_MMIO, AT_MMIO }, .segments = 1 };
 static const struct fixed_conf fwcfg = { .place[0] = { FIXED_PIO, 0x510 } };
+static const struct cpuhp_conf cpuhp = { .at.place[0] = { FIXED_MMIO, AT_MMIO },
+					 .cpus = 4,
+					 .boot = 2 };
 static const struct i8042_conf i8042 = { .at.place[0] = { FIXED_PIO, 0x61 } };
 static const struct serial_conf serial = { .at.place[0] = { FIXED_PIO, 0x3f8 },
 					   .gsi = 4,
@@ -188,6 +192,13 @@ static void fwcfg_use(struct rig *r)
 	bus_read(r->b.pio, 0x511, b, 1);
 	assert_int_equal(b[0], 'Q');
 	set32(r->b.pio, 0x514, 0x12345678);
+}
+static void cpuhp_use(struct rig *r)
+{
+	cpuhp_come(r->d, 2);
+	cpuhp_ask(r->d, 1);
+	cpuhp_tell(r->d);
+	set32(r->b.mmio, AT_MMIO, 3);
 }
 static void i8042_use(struct rig *r)
 {
@@ -278,6 +289,7 @@ static const struct kind {
 	{ &net_class.dev, &net, virtio_use },
 	{ &rng_class.dev, &rng, virtio_use },
 	{ &pcihp_class.dev, &pcihp, pcihp_use },
+	{ &cpuhp_class.dev, &cpuhp, cpuhp_use },
 	{ &vcon_class.dev, &vcon, virtio_use },
 	{ &vsock_class.dev, &vsock, virtio_use },
 	{ &viommu_class.dev, NULL, viommu_use },

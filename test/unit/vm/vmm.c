@@ -95,9 +95,12 @@ static void *args_of(struct bench *b, enum vmm_verb v)
 {
 	static struct resize_disk_conf size = { .id = (char *)(uintptr_t) "none" };
 	static struct change_disk_conf disk = { .id = (char *)(uintptr_t) "none" };
+	static struct resize_conf same; /* says nothing */
 	static struct change_net_conf net = { .id = (char *)(uintptr_t) "none" };
 
 	switch (v) {
+	case VMM_RESIZE:
+		return &same;
 	case VMM_RESIZE_DISK:
 		return &size;
 	case VMM_CHANGE_DISK:
@@ -262,6 +265,7 @@ static const int leads[][ARRAY_LEN(ways)] = {
 	[VMM_RESIZE_DISK] = { ABSENT, NO, ABSENT, ABSENT, NO },
 	[VMM_CHANGE_DISK] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_CHANGE_NET] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
+	[VMM_RESIZE] = { ABSENT, VM_CREATED, VM_RUNNING, NO, VM_SHUTDOWN },
 	[VMM_END] = { ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM },
 };
 

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Other amounts for a VM: vCPUs and memory. With a machine they change now, and the guest is told;
+ * in any case the config has them from then on, so that they are there after a reboot and in vm.info.
+ * What can not be is found before anything is changed. Whoever has the VM.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "conf/conf.h"
+
+struct machine;
+
+/* m: NULL without one; it is not paused. What r does not say stays. ERR_BAD for an amount that can
+ * not be, ERR_BUSY while the guest has not let go of vCPUs that it was asked for before. */
+MUST int resize_vm(struct vm_conf *c, struct machine *m, const struct resize_conf *r,
+		   struct err *e);
