@@ -42,11 +42,14 @@ static bool op_changes(enum blk_op op)
 }
 
 /* For those who came along. The next flush begins in blkq_turn. */
-static void end_flush(struct blkq *q, enum blk_status s)
+static void end_flush(struct blkq *q, const struct blk_io *io)
 {
 	q->flushing = NULL;
 	for (struct link *l; (l = list_take_first(&q->flush_along));) {
-		container_of(l, struct blk_io, link)->status = s;
+		struct blk_io *along = container_of(l, struct blk_io, link);
+
+		along->status = io->status;
+		along->os = io->os;
 		list_add_tail(&q->ended, l);
 	}
 }
@@ -61,7 +64,7 @@ static void end(struct blkq *q, struct blk_io *io, enum blk_status s)
 	if (q->bouncing == io)
 		q->bouncing = NULL; /* the next in line starts in blkq_turn */
 	if (q->flushing == io)
-		end_flush(q, s);
+		end_flush(q, io);
 }
 
 static enum blk_status refuse(const struct blkq *q, const struct blk_io *io)
@@ -279,9 +282,11 @@ static bool settle(struct blkq *q, struct blk_io *io, int64_t res)
 }
 
 /* Reads of the page cache's are not: the disk's answer ends them without a worker. */
-static bool takes_long(const struct blkq *q, const struct blk_step *s)
+static bool takes_long(const struct blkq *q, const struct blk_io *io)
 {
-	return !op_moves(s->op) || (s->op == BLK_WRITE && !q->img->direct);
+	enum blk_op op = io->step.op;
+
+	return !op_moves(op) || (op == BLK_WRITE && (io->keep || !q->img->direct));
 }
 
 static void run(struct blkq *q, struct blk_io *io)
@@ -293,7 +298,7 @@ static void run(struct blkq *q, struct blk_io *io)
 			return;
 		res = q->eng->start(q, io);
 		if (res == STEP_LATER) {
-			io->lengthy = takes_long(q, &io->step);
+			io->lengthy = takes_long(q, io);
 			q->lengthy += io->lengthy;
 			q->begun = true;
 			return;
@@ -420,6 +425,11 @@ bool blkq_busy(const struct blkq *q)
 bool blkq_soon(const struct blkq *q)
 {
 	return !q->lengthy && list_empty(&q->flush_wait);
+}
+
+bool blkq_keeps(const struct blkq *q)
+{
+	return q->img->direct && !q->flying;
 }
 
 bool blkq_ready(const struct blkq *q)
