@@ -4,7 +4,7 @@
 
     bench.py [--rounds N] [--only PART]... [--seconds S]
 
-Parts: start grow prefault ram shape api io net console size linux. Peers are Debian's QEMU (microvm and q35), and whatever
+Parts: start grow prefault ram shape api plug io net console size linux. Peers are Debian's QEMU (microvm and q35), and whatever
 PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
 under test, else it is out/bin/virga.
 
@@ -49,6 +49,7 @@ from lib.netns import NetNs, why_no_netns  # noqa: E402
 from lib.place import Local, PlaceError  # noqa: E402
 from lib.rig import Rig, why_no_rig  # noqa: E402
 from netbench import part_net  # noqa: E402
+from plugbench import WATCH, part_plug, part_plug_linux  # noqa: E402
 
 MIB = 1 << 20
 LIMIT_S = 120
@@ -392,6 +393,33 @@ def part_linux(r, programs, rounds):
             r.median("linux", "qemu-microvm", "exec to user space"), 1.0)
 
 
+def part_changes(r, tools, virga, with_qemu, rounds, work):
+    """Changes of a running machine: natively until they are answered, in the nested host until Linux can use them."""
+    reason = why_no_netns()
+    if reason:
+        r.fail(f"plug: measured without a network card: {reason}")
+    ns = None if reason else NetNs()
+    try:
+        part_plug(r, tools, Load, virga, with_qemu, rounds, work, ns)
+    finally:
+        if ns:
+            ns.close()
+    images = Images()
+    reason = why_no_rig(images)
+    if reason:
+        r.fail(f"plug: {reason}")
+        return
+    at = images.guest("6.12-cloud")
+    rig = Rig(images)
+    try:
+        part_plug_linux(r, rig, {"virga": virga.path, **({"qemu-q35": None} if with_qemu else {})}, at / "vmlinuz",
+                        at / "initramfs.cpio.zst", f"console=ttyS0 quiet {guest_command(WATCH)}", max(2, rounds // 4))
+    except PlaceError as e:
+        r.fail(f"plug: {e}")
+    finally:
+        rig.power_off()
+
+
 def part_size(r, program):
     size = os.path.getsize(program)
     r.add("size", "virga", "release program", size, "bytes")
@@ -399,7 +427,7 @@ def part_size(r, program):
 
 
 def main():
-    parts = ("start", "grow", "prefault", "ram", "shape", "api", "io", "net", "console", "size", "linux")
+    parts = ("start", "grow", "prefault", "ram", "shape", "api", "plug", "io", "net", "console", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
     arg.add_argument("--seconds", type=float, default=0.3, help="length of each I/O load")
@@ -433,6 +461,7 @@ def main():
                 "ram": lambda: part_ram(r, tools, [floor, virga, *others], max(3, args.rounds // 2)),
                 "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
                 "api": lambda: part_api(r, tools, Load, virga, qemu, args.rounds, work),
+                "plug": lambda: part_changes(r, tools, virga, bool(qemu), max(3, args.rounds // 2), work),
                 "io": lambda: disks.measure(r, tools["guest"], (virga, ioqemu, others),
                                             max(1, args.rounds // 3), args.seconds, write_disk, Load),
                 "console": lambda: part_console(r, Load, tools["guest"], [virga, *ioqemu[:1], *others],

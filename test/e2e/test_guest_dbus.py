@@ -14,6 +14,9 @@ from lib.virga import PATIENCE, TOP
 
 SECONDS = 30 * PATIENCE
 BUILD = TOP / "out/build-dbus"
+# The same by the other compiler, under its sanitizers.
+STRICT = ["-Db_sanitize=address,undefined"]
+both_builds = pytest.mark.parametrize("programs", ["plain", "strict"], indirect=True)
 NAME, OBJECT, INTERFACE = "org.virga.Test", "/org/virga/Test", "org.cloudhypervisor.DBusApi1"
 # What Cloud Hypervisor has, and the three kinds of calls that it lacks.
 METHODS = """VmmPing VmmShutdown VmAddDevice VmAddDisk VmAddFs VmAddGenericVhostUser VmAddNet VmAddPmem VmAddUserDevice
@@ -22,19 +25,27 @@ VmResize VmResizeZone VmRestore VmReceiveMigration VmSendMigration VmResume VmSh
 VmNmi VmResizeDisk VmAddNetFds VmAddDeviceFds VmRestoreFds VmReceiveMigrationFds""".split()
 
 
+def build(folder, options, env):
+    if not (folder / "build.ninja").exists():
+        subprocess.run(["meson", "setup", folder, TOP, "-Ddbus=true", "-Dtests=false", "--buildtype", "debugoptimized", *options],
+                       check=True, capture_output=True, env={**os.environ, **env})
+    subprocess.run(["ninja", "-C", folder, "virga", "virga-remote"], check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def programs():
+def programs(request):
     """Programs with D-Bus; they are linked dynamically, so they are a build of their own."""
     for tool in ("dbus-daemon", "busctl"):
         if not shutil.which(tool):
             pytest.skip(f"there is no {tool} here: install the packages dbus-daemon and systemd")
     if subprocess.run(["pkg-config", "--exists", "libsystemd"], check=False).returncode:
         pytest.skip("there is no libsystemd here: install the package libsystemd-dev")
-    if not (BUILD / "build.ninja").exists():
-        subprocess.run(["meson", "setup", BUILD, TOP, "-Ddbus=true", "-Dtests=false", "--buildtype", "debugoptimized"],
-                       check=True, capture_output=True)
-    subprocess.run(["ninja", "-C", BUILD, "virga", "virga-remote"], check=True, capture_output=True)
-    return BUILD
+    if getattr(request, "param", "plain") == "plain":
+        return build(BUILD, [], {})
+    if not shutil.which("clang"):
+        pytest.skip("there is no clang here")
+    return build(TOP / "out/build-dbus-strict", STRICT, {"CC": "clang"})
 
 
 class Bus:
@@ -90,12 +101,13 @@ def bus(programs, tmp_path):
 def start(programs, virga, bus):
     def begin(*args):
         vm = virga("--dbus-service-name", NAME, "--dbus-object-path", OBJECT, *args, program=str(programs / "virga"),
-                   env=bus.env, overhead=False)
+                   env={**bus.env, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "halt_on_error=1"}, overhead=False)
         bus.wait()
         return vm
     return begin
 
 
+@both_builds
 def test_a_machine_lives_by_calls(bus, start):
     vm = start()
     assert "dbus_api" in bus.call("VmmPing")["features"]
@@ -133,6 +145,7 @@ def test_methods_are_those_of_cloud_hypervisor_and_what_it_lacks(bus, start):
     bus.call("VmmShutdown")
 
 
+@both_builds
 def test_a_refusal_is_an_error_with_its_sentences(bus, start):
     start()
     assert "there is no virtual machine" in bus.fails("VmInfo")
@@ -158,6 +171,7 @@ except dbus.DBusException as e:
 """
 
 
+@both_builds
 def test_descriptors_come_with_a_call(bus, start):
     if subprocess.run(["/usr/bin/python3", "-c", "import dbus"], check=False, capture_output=True).returncode:
         pytest.skip("there is no python3-dbus here: install it")
@@ -214,6 +228,7 @@ def test_both_ways_lead_to_one_machine(bus, start, work):
     assert vm.wait() == 0
 
 
+@both_builds
 def test_a_bus_that_comes_back_finds_the_service_again(bus, start, work):
     vm = start("--api-socket", f"path={work}/api")
     with Api(f"{work}/api") as api:
