@@ -231,6 +231,16 @@ int hv_vcpu_set_tsc_khz(struct hv_vcpu *c, uint32_t khz, struct err *e)
 	return c->ops->set_tsc_khz(c, khz, e);
 }
 
+int hv_vcpu_counter(struct hv_vcpu *c, uint64_t *ticks, struct err *e)
+{
+	return c->ops->counter(c, ticks, e);
+}
+
+int hv_vcpu_counter_back(struct hv_vcpu *c, uint64_t ticks, struct err *e)
+{
+	return c->ops->counter_back(c, ticks, e);
+}
+
 void hv_vcpu_paused(struct hv_vcpu *c)
 {
 	c->ops->paused(c);

@@ -214,6 +214,11 @@ MUST int hv_vcpu_reset(struct hv_vcpu *c, struct err *e);
 uint32_t hv_vcpu_tsc_khz(struct hv_vcpu *c);
 /* Makes the guest's counter run at kHz; fails where the host's cannot be scaled to that. */
 MUST int hv_vcpu_set_tsc_khz(struct hv_vcpu *c, uint32_t khz, struct err *e);
+/* The processor's counter as the guest reads it now; the vCPU is parked. */
+MUST int hv_vcpu_counter(struct hv_vcpu *c, uint64_t *ticks, struct err *e);
+/* It steps back by so many ticks, as if it had stood for them. All vCPUs of a guest step alike, or
+ * they part. ERR_UNBUILT where the host cannot do that. */
+MUST int hv_vcpu_counter_back(struct hv_vcpu *c, uint64_t ticks, struct err *e);
 /* Tells a guest that uses the hypervisor's clock that this vCPU, which is parked, has stood still:
  * nothing has hung. */
 void hv_vcpu_paused(struct hv_vcpu *c);

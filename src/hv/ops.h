@@ -59,6 +59,8 @@ struct hv_vcpu_ops {
 	int (*reset)(struct hv_vcpu *c, struct err *e);
 	uint32_t (*tsc_khz)(struct hv_vcpu *c);
 	int (*set_tsc_khz)(struct hv_vcpu *c, uint32_t khz, struct err *e);
+	int (*counter)(struct hv_vcpu *c, uint64_t *ticks, struct err *e);
+	int (*counter_back)(struct hv_vcpu *c, uint64_t ticks, struct err *e);
 	void (*run)(struct hv_vcpu *c, struct hv_exit *x);
 	void (*interrupt)(struct hv_vcpu *c, bool on);
 	void (*paused)(struct hv_vcpu *c);

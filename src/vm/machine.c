@@ -45,6 +45,8 @@ struct machine {
 	pthread_mutex_t leaving; /* none leaves by itself while the machine ends */
 	bool has_clock;		 /* that of a pause */
 	uint64_t clock_ns;
+	bool has_counter; /* the same */
+	uint64_t counter;
 };
 
 /* The payload's own thread. */
@@ -500,15 +502,30 @@ static int quiesce_devices(struct board *b, struct err *e)
 	return 0;
 }
 
-/* Guests with a clock of the hypervisor's are told, so that their watchdogs do not bite, and it
- * stands meanwhile. Those without have none to lose. */
+/* Guests with a clock of the hypervisor's are told, so that their watchdogs do not bite. That clock
+ * and the processor's counter stand meanwhile, as the PM timer does: a guest compares them with each
+ * other. */
 static void stop_clock(struct machine *m)
 {
 	struct err e = { 0 };
 
 	m->has_clock = hv_clock(m->hv, &m->clock_ns, &e) == 0;
+	m->has_counter = hv_vcpu_counter(m->vcpu[0].hv, &m->counter, &e) == 0;
 	for (uint32_t i = 0; i < m->vcpus; i++)
 		hv_vcpu_paused(m->vcpu[i].hv);
+}
+
+/* The counters of hosts that cannot do that go on. */
+static void start_counters(struct machine *m)
+{
+	struct err e = { 0 };
+	uint64_t now;
+
+	if (!m->has_counter || hv_vcpu_counter(m->vcpu[0].hv, &now, &e) < 0)
+		return;
+	for (uint32_t i = 0; i < m->vcpus; i++)
+		if (hv_vcpu_counter_back(m->vcpu[i].hv, now - m->counter, &e) < 0)
+			return;
 }
 
 static void start_clock(struct machine *m)
@@ -516,6 +533,7 @@ static void start_clock(struct machine *m)
 	char line[ERR_TEXT];
 	struct err e = { 0 };
 
+	start_counters(m);
 	if (m->has_clock && hv_set_clock(m->hv, m->clock_ns, &e) < 0)
 		log_warn("the guest's clock has gone on: %s", err_line(&e, line, sizeof(line)));
 }

@@ -50,8 +50,8 @@ void machine_unpark(struct machine *m);
 /* Parks, then lets the devices come to rest: nothing is executed, nothing is in flight, the clock
  * stands. After a failure all goes on. */
 MUST int machine_pause(struct machine *m, struct err *e);
-/* The way back. The guest's clock goes on where it stood; only the counter of the processor has gone
- * on. */
+/* The way back. The guest's clocks go on where they stood, the counter of the processor too where the
+ * host can do that; only the time of day has gone on. */
 void machine_resume(struct machine *m);
 /* For those who look: the board with its devices, and the vCPUs. */
 struct board *machine_board(struct machine *m);

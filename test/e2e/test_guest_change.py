@@ -234,28 +234,28 @@ def test_by_default_a_full_host_is_told_to_the_guest_and_as_an_event(start, work
 
 
 def test_the_clocks_of_a_paused_guest_stand_or_go_on_as_each_should(start, work):
-    """kvmclock and the PM timer stand while the guest does; the time of day and the processor's counter go on."""
+    """All stand while the guest does, so that it finds none of them wrong by another; the time of day goes on."""
     vm, api = start("clocks=60")
     vm.wait_for_in(f"{work}/said", "(?s)(R3 CLOCKS.*){10}")
-    began = time.monotonic()
     api.put("vm.pause")
     time.sleep(3)
     api.put("vm.resume")
-    stood = time.monotonic() - began
     rows = [{key: int(value) for key, value in (field.split("=") for field in line)} for line in ended(vm).all("CLOCKS")]
     assert len(rows) == 60
     steps = [{key: b[key] - a[key] for key in a} for a, b in zip(rows, rows[1:])]
-    gap = max(range(len(steps)), key=lambda i: steps[i]["tsc"])
-    for i, step in enumerate(steps):
+    # Some hosts' KVM shows a guest their own counter, which nobody can stop; it counts from the host's start.
+    if rows[0]["tsc"] > 600e9:
+        gap = max(steps, key=lambda step: step["tsc"])
+        assert 2.9 < gap["tsc"] / 1e9 < 4.5, gap
+        gap["tsc"] = int((gap["pm"] & 0xffffffff) / 3579545 * 1e9)
+    for step in steps:
         took = step["tsc"] / 1e9
         pm = (step["pm"] & 0xffffffff) / 3579545
-        if i == gap:
-            assert 2.9 < took < stood + 0.5, step
-            assert pm < 1 and (not rows[0]["kvm"] or 0 < step["kvm"] / 1e9 < 1), step
-            assert abs(step["rtc"] % 86400 - took) < 1.6, step
-        else:
-            assert abs(pm - took) < 0.02, step
-            assert not rows[0]["kvm"] or abs(step["kvm"] / 1e9 - took) < 0.02, step
+        assert 0 < took < 1, step
+        assert abs(pm - took) < 0.02, step
+        assert not rows[0]["kvm"] or abs(step["kvm"] / 1e9 - took) < 0.02, step
+    went = sum(step["tsc"] for step in steps) / 1e9
+    assert 2.5 < (rows[-1]["rtc"] - rows[0]["rtc"]) % 86400 - went < 4.5
     now = time.gmtime()
     ago = (now.tm_hour * 3600 + now.tm_min * 60 + now.tm_sec - rows[-1]["rtc"]) % 86400
     assert ago < 10 * PATIENCE, "the time of day is not the host's"

@@ -409,6 +409,36 @@ static void vcpu_run(struct hv_vcpu *c, struct hv_exit *x)
 		exit_fail(x, "KVM exit %u is not known here", reason);
 }
 
+static int vcpu_counter(struct hv_vcpu *c, uint64_t *ticks, struct err *e)
+{
+	struct hv_msr tsc = { .index = 0x10 };
+
+	if (vcpu_get_msrs(c, &tsc, 1, e) < 0)
+		return -1;
+	*ticks = tsc.value;
+	return 0;
+}
+
+/* What KVM adds to the host's counter. Written one by one with the same difference, vCPUs stay in
+ * step, which a write of the counter itself would not promise. */
+static int vcpu_counter_back(struct hv_vcpu *c, uint64_t ticks, struct err *e)
+{
+	uint64_t offset;
+	struct kvm_device_attr a = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&offset,
+	};
+	int fd = kvm_vcpu_of(c)->fd;
+
+	if (ioctl(fd, KVM_GET_DEVICE_ATTR, &a) < 0)
+		return err_set(e, ERR_UNBUILT, "this host's KVM does not say a counter's offset");
+	offset -= ticks;
+	if (ioctl(fd, KVM_SET_DEVICE_ATTR, &a) < 0)
+		return err_os(e, ERR_IO, "set the offset of a vCPU's counter");
+	return 0;
+}
+
 static void vcpu_interrupt(struct hv_vcpu *c, bool on)
 {
 	__atomic_store_n(&kvm_vcpu_of(c)->run->immediate_exit, on, __ATOMIC_SEQ_CST);
@@ -438,6 +468,8 @@ static const struct hv_vcpu_ops vcpu_ops = {
 	.reset = vcpu_reset,
 	.tsc_khz = vcpu_tsc_khz,
 	.set_tsc_khz = vcpu_set_tsc_khz,
+	.counter = vcpu_counter,
+	.counter_back = vcpu_counter_back,
 	.run = vcpu_run,
 	.interrupt = vcpu_interrupt,
 	.paused = vcpu_paused,
