@@ -72,6 +72,11 @@ def test_attacks_on_a_balloon(guest, build):
            "balloon-inflate", "balloon-deflate", "balloon-stats", "balloon-report")
 
 
+def test_attacks_on_vsock_rings(guest, work, build):
+    report = guest("attack", "--vsock", f"cid=3,socket={work}/vsock", timeout=300, **build)
+    judged(report, "vsock-rx", "vsock-tx", "vsock-event")
+
+
 def test_ring_that_changes_under_the_device(guest, disk, build):
     guest("race", "--disk", f"path={disk}", cpus=2, timeout=120, **build)
 

@@ -67,6 +67,8 @@ extern const struct attack blk_attacks[];
 extern const struct attack net_tx_attacks[];
 extern const struct attack net_rx_attacks[];
 extern const struct attack net_ctrl_attacks[];
+extern const struct attack vsock_rx_attacks[];
+extern const struct attack vsock_tx_attacks[];
 extern const struct attack balloon_attacks[];
 extern const struct attack viommu_attacks[];
 
