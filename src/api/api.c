@@ -147,7 +147,7 @@ static void do_info(struct call *c)
 	const struct info_conf info = {
 		.config = (struct vm_conf *)(uintptr_t)conf,
 		.state = (enum vm_state)vmm_state(m),
-		.memory_actual_size = report_memory(conf),
+		.memory_actual_size = report_memory(vmm_report(m), conf),
 		.device_tree = (struct json *)(uintptr_t)vmm_tree(m),
 	};
 

@@ -177,7 +177,7 @@ static void put_memory(struct scrape *s)
 	put_one(s, RESIDENT, f->resident);
 	put_one(s, MEMORY_SHARED, f->shared);
 	if (c)
-		put_one(s, MEMORY_SIZE, report_memory(c));
+		put_one(s, MEMORY_SIZE, report_memory(s->report, c));
 	if (!f->overhead)
 		return;
 	put_one(s, MEMORY_OVERHEAD, f->overhead);

@@ -46,6 +46,7 @@
 #define OP_SHIFT_LEFT 0x79
 #define OP_AND 0x7b
 #define OP_NOTIFY 0x86
+#define OP_QWORD_FIELD 0x8f
 #define OP_EQUAL 0x93
 #define OP_LESS 0x95
 #define OP_IF 0xa0
@@ -66,6 +67,7 @@
 #define WINDOW_FIXED 0x0c /* minimum and maximum fixed, positive decode, produced */
 #define MEMORY_FIXED 0x0d /* the same, consumed */
 #define MEMORY_WRITABLE 1
+#define MEMORY_CACHEABLE 2
 #define IO_WHOLE_RANGE 3
 
 void aml_fini(struct aml *a)
@@ -457,6 +459,14 @@ void aml_nowhere(struct aml *a)
 	aml_u8(a, OP_ZERO);
 }
 
+void aml_qword_field(struct aml *a, const char *buffer, uint32_t at, const char *name)
+{
+	aml_u8(a, OP_QWORD_FIELD);
+	aml_path(a, buffer);
+	aml_int(a, at);
+	name_seg(a, name);
+}
+
 void aml_mutex(struct aml *a, const char *name)
 {
 	aml_u8(a, OP_EXT);
@@ -593,14 +603,14 @@ void aml_res_window32(struct aml *a, uint32_t base, uint32_t len)
 	aml_u32(a, len);
 }
 
-/* Quad-word address space. */
-static void window64(struct aml *a, uint8_t use, uint64_t base, uint64_t len)
+/* Quad-word address space; kind is of the memory. */
+static void window64(struct aml *a, uint8_t use, uint8_t kind, uint64_t base, uint64_t len)
 {
 	aml_u8(a, RES_QWORD);
 	aml_u16(a, 43);
 	aml_u8(a, SPACE_MEMORY);
 	aml_u8(a, use);
-	aml_u8(a, MEMORY_WRITABLE);
+	aml_u8(a, kind);
 	aml_u64(a, 0);
 	aml_u64(a, base);
 	aml_u64(a, base + len - 1);
@@ -610,10 +620,15 @@ static void window64(struct aml *a, uint8_t use, uint64_t base, uint64_t len)
 
 void aml_res_window64(struct aml *a, uint64_t base, uint64_t len)
 {
-	window64(a, WINDOW_FIXED, base, len);
+	window64(a, WINDOW_FIXED, MEMORY_WRITABLE, base, len);
 }
 
 void aml_res_memory64(struct aml *a, uint64_t base, uint64_t len)
 {
-	window64(a, MEMORY_FIXED, base, len);
+	window64(a, MEMORY_FIXED, MEMORY_WRITABLE, base, len);
+}
+
+void aml_res_ram64(struct aml *a, uint64_t base, uint64_t len)
+{
+	window64(a, MEMORY_FIXED, MEMORY_WRITABLE | MEMORY_CACHEABLE, base, len);
 }

@@ -106,11 +106,15 @@ void aml_field(struct aml *a, const char *region, uint8_t access_bytes, const ch
 void aml_fields(struct aml *a, const char *region, uint8_t access_bytes);
 void aml_unit(struct aml *a, const char *name, uint32_t bits);
 
+/* Inside a method: eight bytes of a buffer as a name. */
+void aml_qword_field(struct aml *a, const char *buffer, uint32_t at, const char *name);
+
 /* Resources, inside aml_resources. */
 enum aml_irq { AML_IRQ_EDGE, AML_IRQ_LEVEL_SHARED };
 void aml_res_irq(struct aml *a, uint32_t gsi, enum aml_irq how);
 void aml_res_io(struct aml *a, uint16_t port, uint8_t len);
 void aml_res_memory32(struct aml *a, uint32_t base, uint32_t len);
+void aml_res_ram64(struct aml *a, uint64_t base, uint64_t len); /* the same, cacheable */
 void aml_res_memory64(struct aml *a, uint64_t base, uint64_t len);
 void aml_res_bus(struct aml *a, uint16_t first, uint16_t last);
 void aml_res_ports(struct aml *a, uint16_t first, uint16_t last); /* produced by a bridge */

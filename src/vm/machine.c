@@ -20,6 +20,7 @@
 #include "core/rate.h"
 #include "dev/cpuhp.h"
 #include "dev/ged.h"
+#include "dev/memhp.h"
 #include "mem/gmem.h"
 #include "pci/pci.h"
 #include "vm/plug.h"
@@ -29,6 +30,7 @@
 #define PARK_NS 10000000000ull
 
 /* Payloads up to so many bytes are loaded without a thread of their own. */
+#define MEMORY_GRAIN MIB(128) /* of memory that comes by ACPI: Linux's block */
 #define LOAD_AT_ONCE KIB(256)
 #define ASK_NS 10000000ull
 
@@ -40,6 +42,7 @@ struct machine {
 	struct arch_payload payload;
 	struct arch_cpus *cpus;
 	struct vcpu_team team;
+	uint64_t added;		 /* bytes of memory that came by ACPI */
 	struct vcpu *vcpu;	 /* as many as there may be */
 	uint32_t vcpus;		 /* that were made: those that left count too */
 	pthread_mutex_t leaving; /* none leaves by itself while the machine ends */
@@ -105,6 +108,9 @@ static int build_memory(struct machine *m, struct work *w, struct err *e)
 		const struct gmem_region *r = gmem_region(m->mem, i);
 		uint32_t slot;
 
+		/* what comes by ACPI is the guest's piece by piece */
+		if (r->block && m->args.conf->memory.hotplug_method == HOTPLUG_ACPI)
+			continue;
 		if (hv_slot_add(m->hv, &slot, r->base.v, r->size, r->host, false, e) < 0)
 			return -1;
 	}
@@ -439,6 +445,66 @@ int machine_set_vcpus(struct machine *m, uint32_t n, struct err *e)
 	if (n != now)
 		cpuhp_tell(hp);
 	return r;
+}
+
+/* --- memory that comes --- */
+
+/* What may come by ACPI; NULL where nothing may. */
+static const struct gmem_region *later_region(struct machine *m)
+{
+	for (unsigned int i = 0; i < gmem_regions(m->mem); i++)
+		if (gmem_region(m->mem, i)->block)
+			return gmem_region(m->mem, i);
+	return NULL;
+}
+
+static int judge_memory(struct machine *m, const struct dev *hp, const struct gmem_region *r,
+			uint64_t bytes, struct err *e)
+{
+	if (!hp || !r)
+		return err_set(
+			e, ERR_BAD,
+			"this machine has no room for more memory: say --memory hotplug_size");
+	if (bytes % max_u64(MEMORY_GRAIN, r->block))
+		return err_set(
+			e, ERR_BAD,
+			"memory comes in multiples of 128 MiB, or of the huge page if that is "
+			"larger: round what is added, %" PRIu64 " bytes",
+			bytes);
+	if (bytes > r->size - m->added)
+		return err_set(e, ERR_BAD,
+			       "%" PRIu64
+			       " MiB more are too many: of hotplug_size are left %" PRIu64 " MiB",
+			       bytes >> 20, (r->size - m->added) >> 20);
+	if (!memhp_free(hp))
+		return err_set(
+			e, ERR_BAD,
+			"memory has come %d times, as often as there are slots: reboot first",
+			MEMHP_SLOTS);
+	return 0;
+}
+
+int machine_add_memory(struct machine *m, uint64_t bytes, struct err *e)
+{
+	struct dev *hp = dev_find(&m->board, MEMHP_ID);
+	const struct gmem_region *r = later_region(m);
+	struct err other = { 0 };
+	uint32_t slot;
+	gpa_t at;
+
+	if (judge_memory(m, hp, r, bytes, e) < 0)
+		return -1;
+	at = gpa_add(r->base, m->added);
+	if (gmem_plug(m->mem, at, bytes, e) < 0)
+		return -1;
+	if (hv_slot_add(m->hv, &slot, at.v, bytes, r->host + m->added, false, e) < 0) {
+		if (gmem_unplug(m->mem, at, bytes, &other) < 0)
+			log_warn("%s", err_frame(&other, 0));
+		return -1;
+	}
+	m->added += bytes;
+	memhp_come(hp, at.v, bytes);
+	return 0;
 }
 
 struct board *machine_board(struct machine *m)

@@ -41,6 +41,9 @@ MUST int machine_start(struct machine *m, struct err *e);
  * there are n of them. ERR_BAD for a number that can not be, ERR_BUSY while it has not let go of
  * those that it was asked for before. The machine is not paused. */
 MUST int machine_set_vcpus(struct machine *m, uint32_t n, struct err *e);
+/* Makes more memory come, which is there before the guest is told by ACPI. ERR_BAD for what is not
+ * whole 128 MiB, more than hotplug_size, or one time more than there are slots. */
+MUST int machine_add_memory(struct machine *m, uint64_t bytes, struct err *e);
 /* A non-maskable interrupt for every vCPU. */
 MUST int machine_nmi(struct machine *m, struct err *e);
 /* Makes every vCPU stand still, as vcpu_hold says, at most ten seconds long; after a failure none is

@@ -16,10 +16,19 @@ static enum backing_reserve reserve_of(bool said, bool on)
 	return said ? BACKING_RESERVE_NOTHING : BACKING_RESERVE_NEEDED;
 }
 
+/* By ACPI memory comes in a guest's memory blocks, or in huge pages larger than that: what of the size
+ * fills none can not come. */
+static uint64_t later_of(const struct memory_conf *c)
+{
+	if (c->hotplug_method != HOTPLUG_ACPI)
+		return c->hotplug_size;
+	return align_down(c->hotplug_size, max_u64(MIB(128), c->hugepages ? c->hugepage_size : 0));
+}
+
 static struct backing_args whole_args(const struct memory_conf *c)
 {
 	return (struct backing_args){
-		.later = c->hotplug_method == HOTPLUG_VIRTIO_MEM ? c->hotplug_size : 0,
+		.later = later_of(c),
 		.shared = c->shared,
 		.hugepages = c->hugepages,
 		.hugepage_size = c->hugepage_size,

@@ -8,10 +8,12 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "base/bits.h"
 #include "base/counter.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "core/fixed.h"
+#include "dev/balloon.h"
 #include "mem/gmem.h"
 #include "pci/pcidev.h"
 #include "virtio/vpci.h"
@@ -37,11 +39,14 @@ static void look_at_devices(struct report *r, struct board *b)
 
 	list_each (l, &b->devs)
 		n++;
+	r->balloon = 0;
 	r->dev = mem_array(n, sizeof(r->dev[0]));
 	list_each (l, &b->devs) {
 		struct dev *d = container_of(l, struct dev, link);
 		struct report_dev *to = &r->dev[r->devs++];
 
+		if (d->class == &balloon_class.dev)
+			r->balloon = balloon_actual(d);
 		to->class = d->class;
 		to->id = mem_str(d->id);
 		to->n = mem_array(dev_counters(d->class), sizeof(to->n[0]));
@@ -241,12 +246,15 @@ const struct json *report_tree(const struct report *r)
 	return r->tree;
 }
 
-uint64_t report_memory(const struct vm_conf *c)
+uint64_t report_memory(const struct report *r, const struct vm_conf *c)
 {
-	uint64_t bytes = c->memory.size;
+	uint64_t bytes = c->memory.size + c->memory.hotplugged_size;
+
+	if (r->ram)
+		return r->ram - min_u64(r->ram, r->balloon);
 
 	for (uint32_t i = 0; i < c->memory.zones.count; i++)
-		bytes += c->memory.zones.items[i].size;
+		bytes += c->memory.zones.items[i].size + c->memory.zones.items[i].hotplugged_size;
 	return bytes;
 }
 

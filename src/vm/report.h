@@ -40,6 +40,7 @@ struct report {
 	struct report_vcpu *vcpu;
 	struct report_span *span;
 	uint64_t ram;	   /* bytes of guest RAM that are laid out */
+	uint64_t balloon;  /* of these, given back */
 	struct json *tree; /* see report_tree */
 };
 
@@ -57,5 +58,6 @@ struct json *report_counters(const struct report *r);
 /* vm.info's device_tree, as Cloud Hypervisor has it: a virtio device has a parent _virtio-pci-<id>
  * with its place on PCI and its BARs. Borrowed; NULL where none was taken. */
 const struct json *report_tree(const struct report *r);
-/* vm.info's memory_actual_size: bytes of RAM that the guest has. */
-uint64_t report_memory(const struct vm_conf *c);
+/* vm.info's memory_actual_size: bytes of RAM that the guest has, less what it gave back by the
+ * balloon; without a machine, what the next one begins with. */
+uint64_t report_memory(const struct report *r, const struct vm_conf *c);

@@ -1,38 +1,125 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is asked for is judged, then done by the machine, then noted in the config. See resize.h.
+ * What is asked for is put into the config first, which is judged as a whole, and then done by the
+ * machine; if that fails, the config is what it was. See resize.h.
  */
 #include "vm/resize.h"
 
 #include <inttypes.h>
 
+#include "conf/check.h"
+#include "core/dev.h"
+#include "dev/balloon.h"
+#include "mem/gmem.h"
 #include "vm/machine.h"
 
-static int judge_vcpus(const struct vm_conf *c, const struct resize_conf *r, struct err *e)
+/* One amount: what the config says of it, and how the machine comes to it. */
+struct amount {
+	uint64_t want;
+	int (*put)(struct vm_conf *c, uint64_t want, struct err *e);
+	int (*carry_out)(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e);
+};
+
+/* --- vCPUs --- */
+
+static int put_vcpus(struct vm_conf *c, uint64_t want, struct err *e)
 {
-	if (!conf_said(resize, r, desired_vcpus) ||
-	    (r->desired_vcpus && r->desired_vcpus <= c->cpus.max_vcpus))
-		return 0;
-	return err_set(e, ERR_BAD,
-		       "%" PRIu32 " vCPUs: there can be 1 to %" PRIu32 ", as --cpus max says",
-		       r->desired_vcpus, c->cpus.max_vcpus);
+	if (!want || want > c->cpus.max_vcpus)
+		return err_set(e, ERR_BAD,
+			       "%" PRIu64 " vCPUs: there can be 1 to %" PRIu32
+			       ", as --cpus max says",
+			       want, c->cpus.max_vcpus);
+	c->cpus.boot_vcpus = (uint32_t)want;
+	return 0;
 }
 
-static int judge_memory(const struct resize_conf *r, struct err *e)
+static int do_vcpus(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
 {
-	if (conf_said(resize, r, desired_ram) || conf_said(resize, r, desired_balloon))
-		return err_set(e, ERR_UNBUILT, "this build can not resize memory");
+	(void)c;
+	return machine_set_vcpus(m, (uint32_t)want, e);
+}
+
+/* --- memory --- */
+
+static int put_memory(struct vm_conf *c, uint64_t want, struct err *e)
+{
+	if (c->memory.zones.count)
+		return err_set(e, ERR_BAD,
+			       "the memory consists of zones: say of which, with vm.resize-zone");
+	if (c->memory.hotplug_method == HOTPLUG_ACPI) {
+		c->memory.size = want;
+		return 0;
+	}
+	return err_set(e, ERR_UNBUILT, "this build can not resize memory by virtio-mem");
+}
+
+/* What the guest has is what it booted with, and what has come since. */
+static int do_memory(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
+{
+	uint64_t now = gmem_total(machine_board(m)->mem);
+
+	(void)c;
+	return want > now ? machine_add_memory(m, want - now, e) : 0;
+}
+
+/* --- the balloon --- */
+
+static int put_balloon(struct vm_conf *c, uint64_t want, struct err *e)
+{
+	if (!c->balloon)
+		return err_set(e, ERR_BAD, "this machine has no balloon: say --balloon");
+	c->balloon->size = want;
 	return 0;
+}
+
+static int do_balloon(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
+{
+	struct dev *d = dev_find(machine_board(m), c->balloon->id ? c->balloon->id : "__balloon");
+
+	return d ? balloon_resize(d, want, e) : err_set(e, ERR_BAD, "the balloon is not there");
+}
+
+/* --- all of it --- */
+
+/* Before the machine does anything, each amount is in the config, and fits the others. */
+static int put_all(struct vm_conf *c, const struct amount *a, unsigned int n, struct err *e)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (a[i].put(c, a[i].want, e) < 0)
+			return -1;
+	return conf_check(c, e);
 }
 
 int resize_vm(struct vm_conf *c, struct machine *m, const struct resize_conf *r, struct err *e)
 {
-	if (judge_vcpus(c, r, e) < 0 || judge_memory(r, e) < 0)
-		return -1;
-	if (!conf_said(resize, r, desired_vcpus))
+	const struct cpus_conf cpus = c->cpus;
+	const struct memory_conf memory = c->memory;
+	const uint64_t balloon = c->balloon ? c->balloon->size : 0;
+	struct amount a[3];
+	unsigned int n = 0, done = 0;
+	int result;
+
+	if (conf_said(resize, r, desired_vcpus))
+		a[n++] = (struct amount){ r->desired_vcpus, put_vcpus, do_vcpus };
+	if (conf_said(resize, r, desired_ram))
+		a[n++] = (struct amount){ r->desired_ram, put_memory, do_memory };
+	if (conf_said(resize, r, desired_balloon))
+		a[n++] = (struct amount){ r->desired_balloon, put_balloon, do_balloon };
+	result = put_all(c, a, n, e);
+	for (; m && result == 0 && done < n; done++)
+		result = a[done].carry_out(c, m, a[done].want, e);
+	if (result == 0)
 		return 0;
-	if (m && machine_set_vcpus(m, r->desired_vcpus, e) < 0)
-		return -1;
-	c->cpus.boot_vcpus = r->desired_vcpus;
-	return 0;
+	/* what came before a failure has come */
+	for (unsigned int i = 0; i < n; i++) {
+		bool undone = i + 1 >= done;
+
+		if (undone && a[i].put == put_vcpus)
+			c->cpus.boot_vcpus = cpus.boot_vcpus;
+		else if (undone && a[i].put == put_memory)
+			c->memory.size = memory.size;
+		else if (undone && c->balloon)
+			c->balloon->size = balloon;
+	}
+	return -1;
 }

@@ -15,6 +15,7 @@
 #include "dev/fwcfg.h"
 #include "dev/ged.h"
 #include "dev/i8042.h"
+#include "dev/memhp.h"
 #include "dev/net.h"
 #include "dev/pcihp.h"
 #include "dev/pmem.h"
@@ -38,6 +39,7 @@ const struct dev_class *const roster[] = {
 	&fwcfg_class.dev,
 	&pcihp_class.dev,
 	&cpuhp_class.dev,
+	&memhp_class.dev,
 	&i8042_class.dev,
 	&serial_class.dev,
 	&blk_class.dev,

@@ -120,6 +120,8 @@ SCENES = {
     "vcpus come and go": ("cpuhp=1000000 of=3", ["--cpus", "boot=1,max=3", "--api-socket", "path={work}/api"],
                           {"quiet": True, "asks": ["PUT vm.resize 3", "PUT vm.resize 1", "PUT vm.resize 3",
                                              "PUT vmm.shutdown"]}),
+    "memory comes": ("memhp=1", ["--memory", "size=128M,hotplug_method=acpi,hotplug_size=256M", "--api-socket",
+                                 "path={work}/api"], {"quiet": True, "asks": ["PUT vmm.shutdown"]}),
     "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
     "debugger": ("park", ["--gdb", "path={work}/gdb"], {"quiet": True, "debugger": True}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),

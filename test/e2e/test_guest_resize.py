@@ -132,3 +132,67 @@ def test_many_resizes_and_reboots_race_and_leave_no_thread(served, work):
                 assert other.ask("PUT", "vm.reboot").code == 204
     api.put("vm.shutdown")
     assert vcpus(vm.pid) == []
+
+
+GROWS = {"size": 128 << 20, "hotplug_size": 1280 << 20}
+
+
+def actual(api):
+    return api.get("vm.info")["memory_actual_size"] >> 20
+
+
+def test_memory_comes_by_acpi_is_new_and_stays_after_a_reboot(served, work):
+    vm, api = boot(served, work, "memhp=9", 1, 1, memory=GROWS)
+    said = f"{work}/said"
+    vm.wait_for_in(said, "R3 WAITS")
+    for n, mib in enumerate((256, 512, 640)):
+        assert resize(api, desired_ram=mib << 20).code == 204
+        vm.wait_for_in(said, f"R3 MEMORY slot={n} ")
+        assert actual(api) == mib
+    text = open(said, encoding="ascii").read()
+    assert "base=100000000 size=8000000" in text and "base=108000000 size=10000000" in text and "R3 FAIL" not in text
+    config = api.get("vm.info")["config"]["memory"]
+    assert (config["size"], config["hotplug_size"]) == (640 << 20, 1280 << 20)
+    api.put("vm.reboot")
+    assert actual(api) == 640
+    assert resize(api, desired_ram=768 << 20).code == 204
+    assert api.get("vm.counters")["__memhp"]["bytes"] == 128 << 20
+
+
+def test_memory_that_can_not_come_is_refused_and_less_is_for_the_next_boot(served, work):
+    _, api = boot(served, work, "park", 1, 1, memory=GROWS)
+    for mib, word in ((192, "128 MiB"), (1536, "hotplug_size"), (0, "size")):
+        answer = resize(api, desired_ram=mib << 20)
+        assert answer.code == 400 and word in str(answer.json), answer
+    answer = resize(api, desired_ram=(256 << 20) + 1)
+    assert answer.code == 400, answer
+    assert actual(api) == 128 and api.get("vm.info")["config"]["memory"]["size"] == 128 << 20
+    for n in range(8):
+        assert resize(api, desired_ram=(2 + n) * 128 << 20).code == 204
+    answer = resize(api, desired_ram=10 * 128 << 20)
+    assert answer.code == 400 and "slots" in str(answer.json), answer
+    assert actual(api) == 9 * 128
+    assert resize(api, desired_ram=256 << 20).code == 204
+    assert actual(api) == 9 * 128
+    api.put("vm.pause")
+    assert resize(api, desired_ram=10 * 128 << 20).code == 405
+    api.put("vm.resume")
+    api.put("vm.reboot")
+    assert actual(api) == 256
+
+
+def test_a_machine_without_room_or_balloon_says_so(served, work):
+    _, api = boot(served, work, "park", 1, 1)
+    answer = resize(api, desired_ram=256 << 20)
+    assert answer.code == 400 and "hotplug_size" in str(answer.json), answer
+    answer = resize(api, desired_balloon=1 << 20)
+    assert answer.code == 400 and "--balloon" in str(answer.json), answer
+
+
+def test_the_balloon_is_resized_and_remembered(served, work):
+    _, api = boot(served, work, "park", 1, 1, balloon={"size": 0})
+    assert resize(api, desired_balloon=16 << 20).code == 204
+    assert api.get("vm.info")["config"]["balloon"]["size"] == 16 << 20
+    assert resize(api, desired_balloon=(16 << 20) + 1).code == 400
+    assert resize(api, desired_balloon=128 << 20).code == 400
+    assert api.get("vm.info")["config"]["balloon"]["size"] == 16 << 20

@@ -197,6 +197,7 @@ void acpi_run(void);
 void acpi_hex(void);
 void smbios_run(void);
 void cpuhp_run(void);
+void memhp_run(void);
 void chips_find(uint64_t *events, uint64_t *cpus, uint64_t *memory); /* pages of controllers */
 void mptable_run(void);
 void ram_run(void);

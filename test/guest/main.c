@@ -29,6 +29,7 @@ static const struct verb verbs[] = {
 	{ "pcimove", pci_move },
 	{ "smp", smp_run },
 	{ "cpuhp", cpuhp_run },
+	{ "memhp", memhp_run },
 	{ "blk", blk_run },
 	{ "blkbench", blk_bench },
 	{ "blkverify", blk_verify },

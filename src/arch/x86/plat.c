@@ -19,6 +19,7 @@
 #include "dev/debugport.h"
 #include "dev/ged.h"
 #include "dev/i8042.h"
+#include "dev/memhp.h"
 #include "dev/pcihp.h"
 #include "dev/serial.h"
 #include "pci/root.h"
@@ -118,6 +119,12 @@ static bool has_cpuhp(const struct vm_conf *c)
 	return c->cpus.max_vcpus <= CPUHP_CPUS_MAX;
 }
 
+/* Where there is something to plug. */
+static bool has_memhp(const struct vm_conf *c)
+{
+	return c->memory.hotplug_method == HOTPLUG_ACPI && c->memory.hotplug_size;
+}
+
 static int add_ged(struct board *b, const struct vm_conf *c, uint8_t phys_bits, struct err *e)
 {
 	unsigned int n = 0;
@@ -133,6 +140,8 @@ static int add_ged(struct board *b, const struct vm_conf *c, uint8_t phys_bits, 
 	ged.method[n++] = (struct ged_method){ GED_PCI, PCIHP_SCAN };
 	if (has_cpuhp(c))
 		ged.method[n++] = (struct ged_method){ GED_CPU, CPUHP_SCAN };
+	if (has_memhp(c))
+		ged.method[n++] = (struct ged_method){ GED_MEMORY, MEMHP_SCAN };
 	if (irq_pin_alloc(b->irqs, &ged.gsi, e))
 		return -1;
 	return add(b, &ged_class, GED_ID, &ged, e);
@@ -157,6 +166,15 @@ static int add_cpuhp(struct board *b, const struct vm_conf *c, uint8_t phys_bits
 	};
 
 	return has_cpuhp(c) ? add(b, &cpuhp_class, CPUHP_ID, &cpuhp, e) : 0;
+}
+
+static int add_memhp(struct board *b, const struct vm_conf *c, uint8_t phys_bits, struct err *e)
+{
+	const struct memhp_conf memhp = {
+		.at.place[0] = { FIXED_MMIO, x86_chip_addr(phys_bits, X86_CHIP_MEMHP) },
+	};
+
+	return has_memhp(c) ? add(b, &memhp_class, MEMHP_ID, &memhp, e) : 0;
 }
 
 static int add_ports(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
@@ -186,7 +204,7 @@ int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_cha
 	uint8_t bits = x86_phys_bits(c, phys_bits);
 
 	if (add_chips(b, e) || add_ged(b, c, bits, e) || add_pcihp(b, bits, e) ||
-	    add_cpuhp(b, c, bits, e))
+	    add_cpuhp(b, c, bits, e) || add_memhp(b, c, bits, e))
 		return -1;
 	return add_ports(b, c, ch, e) || x86_fwitems(b, c, e) ? -1 : 0;
 }

@@ -22,6 +22,7 @@
 #include "dev/fwcfg.h"
 #include "dev/ged.h"
 #include "dev/i8042.h"
+#include "dev/memhp.h"
 #include "dev/net.h"
 #include "dev/pcihp.h"
 #include "dev/pmem.h"
@@ -133,6 +134,7 @@ static const struct fixed_conf fwcfg = { .place[0] = { FIXED_PIO, 0x510 } };
 static const struct cpuhp_conf cpuhp = { .at.place[0] = { FIXED_MMIO, AT_MMIO },
 					 .cpus = 4,
 					 .boot = 2 };
+static const struct memhp_conf memhp = { .at.place[0] = { FIXED_MMIO, AT_MMIO } };
 static const struct i8042_conf i8042 = { .at.place[0] = { FIXED_PIO, 0x61 } };
 static const struct serial_conf serial = { .at.place[0] = { FIXED_PIO, 0x3f8 },
 					   .gsi = 4,
@@ -199,6 +201,12 @@ static void cpuhp_use(struct rig *r)
 	cpuhp_ask(r->d, 1);
 	cpuhp_tell(r->d);
 	set32(r->b.mmio, AT_MMIO, 3);
+}
+static void memhp_use(struct rig *r)
+{
+	memhp_come(r->d, GIB(4), MIB(128));
+	memhp_come(r->d, GIB(5), GIB(1));
+	set32(r->b.mmio, AT_MMIO, 1);
 }
 static void i8042_use(struct rig *r)
 {
@@ -290,6 +298,7 @@ static const struct kind {
 	{ &rng_class.dev, &rng, virtio_use },
 	{ &pcihp_class.dev, &pcihp, pcihp_use },
 	{ &cpuhp_class.dev, &cpuhp, cpuhp_use },
+	{ &memhp_class.dev, &memhp, memhp_use },
 	{ &vcon_class.dev, &vcon, virtio_use },
 	{ &vsock_class.dev, &vsock, virtio_use },
 	{ &viommu_class.dev, NULL, viommu_use },

@@ -152,17 +152,26 @@ TEST(a_function_that_is_held_keeps_nobody_waiting)
 	report_fini(&r);
 }
 
-TEST(memory_is_that_of_all_zones)
+TEST(memory_is_that_of_all_zones_and_of_the_machine_while_there_is_one)
 {
+	struct report r = { 0 };
 	struct vm_conf c;
 	struct memory_zone_conf z[2] = { { .size = MIB(64) }, { .size = MIB(128) } };
 
 	conf_default(&c);
-	assert_int_equal(report_memory(&c), MIB(512));
+	assert_int_equal(report_memory(&r, &c), MIB(512));
+	c.memory.hotplugged_size = MIB(32);
+	assert_int_equal(report_memory(&r, &c), MIB(544));
+	/* there is a machine */
+	r.ram = MIB(256);
+	r.balloon = MIB(6);
+	assert_int_equal(report_memory(&r, &c), MIB(250));
+	r.ram = 0;
+	c.memory.hotplugged_size = 0;
 	c.memory.size = 0;
 	c.memory.zones.count = 2;
 	c.memory.zones.items = z;
-	assert_int_equal(report_memory(&c), MIB(192));
+	assert_int_equal(report_memory(&r, &c), MIB(192));
 	c.memory.zones.count = 0;
 	c.memory.zones.items = NULL;
 	conf_free(&c);
@@ -174,7 +183,7 @@ int main(void)
 		T(counters_are_told_by_device_and_key),
 		T(the_tree_names_places_as_clients_know_them),
 		T(a_function_that_is_held_keeps_nobody_waiting),
-		T(memory_is_that_of_all_zones),
+		T(memory_is_that_of_all_zones_and_of_the_machine_while_there_is_one),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
