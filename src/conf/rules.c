@@ -675,7 +675,7 @@ static bool ivshmem_is_odd(const struct look *l)
 {
 	const struct ivshmem_conf *i = l->thing;
 
-	return !is_pow2(i->size);
+	return !is_pow2(i->size) || i->size < PAGE;
 }
 
 static const struct rule fs_rules[] = {
@@ -717,7 +717,7 @@ static const struct rule landlock_rules[] = {
 	{ access_is_odd, false, "access is none of r, w and rw" },
 };
 static const struct rule ivshmem_rules[] = {
-	{ ivshmem_is_odd, false, "size is not a power of two: round it" },
+	{ ivshmem_is_odd, false, "size is not a power of two of 4K or more: round it" },
 };
 
 #define TABLE(rows)                                                                                \

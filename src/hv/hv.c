@@ -69,17 +69,23 @@ bool hv_has_msr(const struct hv *h, uint32_t index)
 
 int hv_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args *a, struct err *e)
 {
-	return h->ops->vm_new(out, h, a, e);
+	if (h->ops->vm_new(out, h, a, e) < 0)
+		return -1;
+	pthread_mutex_init(&(*out)->slotting, NULL);
+	return 0;
 }
 
 void hv_vm_free(struct hv_vm *vm)
 {
-	if (vm)
-		vm->ops->free(vm);
+	if (!vm)
+		return;
+	pthread_mutex_destroy(&vm->slotting);
+	vm->ops->free(vm);
 }
 
-int hv_slot_add(struct hv_vm *vm, uint32_t *slot, uint64_t gpa, uint64_t size, uintptr_t host,
-		bool readonly, struct err *e)
+/* Under the lock. */
+static int slot_add(struct hv_vm *vm, uint32_t *slot, uint64_t gpa, uint64_t size, uintptr_t host,
+		    bool readonly, struct err *e)
 {
 	uint32_t i = 0;
 
@@ -95,12 +101,27 @@ int hv_slot_add(struct hv_vm *vm, uint32_t *slot, uint64_t gpa, uint64_t size, u
 	return 0;
 }
 
+int hv_slot_add(struct hv_vm *vm, uint32_t *slot, uint64_t gpa, uint64_t size, uintptr_t host,
+		bool readonly, struct err *e)
+{
+	int r;
+
+	pthread_mutex_lock(&vm->slotting);
+	r = slot_add(vm, slot, gpa, size, host, readonly, e);
+	pthread_mutex_unlock(&vm->slotting);
+	return r;
+}
+
 int hv_slot_drop(struct hv_vm *vm, uint32_t slot, struct err *e)
 {
-	if (vm->ops->slot(vm, slot, 0, 0, 0, false, e) < 0)
-		return -1;
-	vm->slots[slot / 64] &= ~(1ull << slot % 64);
-	return 0;
+	int r;
+
+	pthread_mutex_lock(&vm->slotting);
+	r = vm->ops->slot(vm, slot, 0, 0, 0, false, e);
+	if (r == 0)
+		vm->slots[slot / 64] &= ~(1ull << slot % 64);
+	pthread_mutex_unlock(&vm->slotting);
+	return r;
 }
 
 int hv_ioevent(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size, bool on,

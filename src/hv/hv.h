@@ -153,8 +153,8 @@ struct hv_vm_args {
 };
 MUST int hv_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args *a, struct err *e);
 void hv_vm_free(struct hv_vm *vm);
-/* A memory slot, by the lowest number that is free: *slot. While vCPUs run, too; one thread at a
- * time. readonly: guest writes exit as MMIO. */
+/* A memory slot, by the lowest number that is free: *slot. While vCPUs run, too; any
+ * thread. readonly: guest writes exit as MMIO. */
 #define HV_SLOTS_MAX 512
 MUST int hv_slot_add(struct hv_vm *vm, uint32_t *slot, uint64_t gpa, uint64_t size, uintptr_t host,
 		     bool readonly, struct err *e);

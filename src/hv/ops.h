@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <pthread.h>
+
 #include "base/bits.h"
 #include "hv/hv.h"
 
@@ -71,7 +73,8 @@ struct hv {
 };
 struct hv_vm {
 	const struct hv_vm_ops *ops;
-	uint64_t slots[BITMAP_WORDS(HV_SLOTS_MAX)]; /* numbers in use: hv.c's */
+	pthread_mutex_t slotting;		    /* who adds or drops one; hv.c's, as is */
+	uint64_t slots[BITMAP_WORDS(HV_SLOTS_MAX)]; /* numbers in use */
 };
 struct hv_vcpu {
 	const struct hv_vcpu_ops *ops;

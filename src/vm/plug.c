@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "dev/balloon.h"
 #include "dev/blk.h"
+#include "dev/ivshmem.h"
 #include "dev/net.h"
 #include "dev/pmem.h"
 #include "dev/pvpanic.h"
@@ -124,6 +125,7 @@ static const struct plug_row rows[] = {
 	{ "rtc", &rtc_class.dev, "__rtc", plan_section, false },
 	{ "iommu", &viommu_class.dev, VIOMMU_ID, plan_iommu, .first = true },
 	{ "pvpanic", &pvpanic_class.dev, "__pvpanic", plan_pvpanic, false },
+	{ "ivshmem", &ivshmem_class.dev, "__ivshmem", plan_section, false },
 };
 
 static void plan_make(struct plan *p, const struct plug_from *from)

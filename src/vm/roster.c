@@ -16,6 +16,7 @@
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/memhp.h"
+#include "dev/ivshmem.h"
 #include "dev/net.h"
 #include "dev/pcihp.h"
 #include "dev/pmem.h"
@@ -53,5 +54,6 @@ const struct dev_class *const roster[] = {
 	&watchdog_class.dev,
 	&rtc_class.dev,
 	&pvpanic_class.dev,
+	&ivshmem_class.dev,
 	NULL,
 };

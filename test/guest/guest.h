@@ -238,6 +238,7 @@ void serial_stream(void);
 void rng_run(void);
 void watchdog_run(void);
 void vrtc_run(void);
+void ivshmem_run(void);
 void pmem_run(void);
 void fwcfg_run(void);
 void balloon_run(void);

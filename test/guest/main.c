@@ -44,6 +44,7 @@ static const struct verb verbs[] = {
 	{ "rng", rng_run },
 	{ "watchdog", watchdog_run },
 	{ "vrtc", vrtc_run },
+	{ "ivshmem", ivshmem_run },
 	{ "pmem", pmem_run },
 	{ "fwcfg", fwcfg_run },
 	{ "balloon", balloon_run },

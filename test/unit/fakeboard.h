@@ -43,7 +43,8 @@ static struct fake {
 	uint32_t irqfds;
 	bool refuse; /* tables are refused */
 	uint32_t resets, shutdowns;
-	uint32_t slots; /* of memory, that there are */
+	uint32_t slots;		     /* of memory, that there are; the last: */
+	uint64_t slot_at, slot_host; /* where the guest and we see it */
 } fake = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 int hv_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
@@ -86,7 +87,11 @@ int hv_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err *e)
 int hv_slot_add(struct hv_vm *vm, uint32_t *slot, uint64_t gpa, uint64_t size, uintptr_t host,
 		bool readonly, struct err *e)
 {
-	(void)vm, (void)gpa, (void)size, (void)host, (void)readonly, (void)e;
+	(void)vm, (void)size, (void)readonly;
+	if (fake.refuse)
+		return err_set(e, ERR_IO, "the hypervisor refuses");
+	fake.slot_at = gpa;
+	fake.slot_host = host;
 	*slot = fake.slots++;
 	return 0;
 }
@@ -152,7 +157,8 @@ static inline void fake_begin(void)
 	struct err e = { 0 };
 
 	memset(&fake.msi, 0, sizeof(fake.msi));
-	fake.msis = fake.routes = fake.sets = fake.irqfds = fake.resets = fake.shutdowns = 0;
+	fake.slots = fake.msis = fake.routes = fake.sets = fake.irqfds = fake.resets =
+		fake.shutdowns = 0;
 	fake.refuse = false;
 	fake_pins = fake_rises = 0;
 	board_init(b);

@@ -169,7 +169,7 @@ static const struct a_case broken[] = {
 	{ "--kernel k --balloon size=512M",
 	  "--balloon: size takes all the guest's memory: lower it" },
 	{ "--kernel k --ivshmem path=/a,size=3M",
-	  "--ivshmem: size is not a power of two: round it" },
+	  "--ivshmem: size is not a power of two of 4K or more: round it" },
 	{ "--kernel k --landlock-rules path=/a,access=x",
 	  "--landlock-rules: access is none of r, w and rw" },
 	{ "--kernel k --disk path=/a,id=__x",

@@ -23,6 +23,7 @@
 #include "dev/ged.h"
 #include "dev/i8042.h"
 #include "dev/memhp.h"
+#include "dev/ivshmem.h"
 #include "dev/net.h"
 #include "dev/pcihp.h"
 #include "dev/pmem.h"
@@ -145,6 +146,7 @@ static struct rng_conf rng;
 static struct rtc_conf rtc;
 static struct balloon_conf balloon = { .size = MIB(1), .free_page_reporting = true };
 static struct pmem_conf pmem;
+static struct ivshmem_conf ivshmem;
 static struct vcon_conf vcon = { .chr = &chr };
 static struct vsock_conf vsock = { .cid = 3 };
 
@@ -228,6 +230,13 @@ static void virtio_use(struct rig *r)
 	set32(r->b.mmio, rig_bar(r) + AT_MSIX + 8, 0x41);
 }
 
+static void ivshmem_use(struct rig *r)
+{
+	cfg_wr(r, 0x18, 4, 0x40000000);
+	cfg_wr(r, 0x1c, 4, 2);
+	cfg_wr(r, 0x04, 2, 2);
+}
+
 /* Armed, and silent for a while. */
 static void watchdog_use(struct rig *r)
 {
@@ -307,6 +316,7 @@ static const struct kind {
 	{ &rtc_class.dev, &rtc, virtio_use },
 	{ &balloon_class.dev, &balloon, balloon_use },
 	{ &pmem_class.dev, &pmem, virtio_use },
+	{ &ivshmem_class.dev, &ivshmem, ivshmem_use },
 	/* clang-format on */
 };
 
@@ -479,6 +489,9 @@ static int begin(void **state)
 	close(fd);
 	desc_default(&pmem_desc, &pmem);
 	pmem.file = mem_str(pmem_path);
+	desc_default(&ivshmem_desc, &ivshmem);
+	ivshmem.path = mem_str(pmem_path);
+	ivshmem.size = 4 << 20;
 	desc_default(&net_desc, &net);
 	memcpy(net.mac, "\x52\x54\x00\x01\x02\x03", 6);
 	desc_default(&rng_desc, &rng);
@@ -492,6 +505,7 @@ static int end(void **state)
 	unlink(disk_path);
 	unlink(pmem_path);
 	desc_free(&pmem_desc, &pmem);
+	desc_free(&ivshmem_desc, &ivshmem);
 	desc_free(&disk_desc, &disk);
 	desc_free(&net_desc, &net);
 	desc_free(&rng_desc, &rng);
