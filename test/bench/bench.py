@@ -4,7 +4,7 @@
 
     bench.py [--rounds N] [--only PART]... [--seconds S]
 
-Parts: start grow prefault ram shape api plug io net console size linux. Peers are Debian's QEMU (microvm and q35), and whatever
+Parts: start grow prefault ram shape api plug io net vsock console size linux. Peers are Debian's QEMU (microvm and q35), and whatever
 PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
 under test, else it is out/bin/virga.
 
@@ -50,6 +50,7 @@ from lib.place import Local, PlaceError  # noqa: E402
 from lib.rig import Rig, why_no_rig  # noqa: E402
 from netbench import part_net  # noqa: E402
 from plugbench import WATCH, part_plug, part_plug_linux  # noqa: E402
+from vsockbench import part_vsock  # noqa: E402
 
 MIB = 1 << 20
 LIMIT_S = 120
@@ -79,7 +80,7 @@ def build():
     tools = OUT / "bench-tools"
     tools.mkdir(parents=True, exist_ok=True)
     paths = {name: guests / f"test/guest/{name}.elf" for name in ("guest", "hello")}
-    for name in ("floor", "firstbyte", "touch", "netpeer", "asker"):
+    for name in ("floor", "firstbyte", "touch", "netpeer", "asker", "vspeer"):
         paths[name] = tools / name
         make(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-static", "-pthread", "-o", paths[name],
               HERE / f"{name}.c"], name)
@@ -427,7 +428,7 @@ def part_size(r, program):
 
 
 def main():
-    parts = ("start", "grow", "prefault", "ram", "shape", "api", "plug", "io", "net", "console", "size", "linux")
+    parts = ("start", "grow", "prefault", "ram", "shape", "api", "plug", "io", "net", "vsock", "console", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
     arg.add_argument("--seconds", type=float, default=0.3, help="length of each I/O load")
@@ -468,6 +469,7 @@ def main():
                                                 max(3, args.rounds // 2), work),
                 "net": lambda: part_net(r, tools, [virga, *ioqemu[:1], *others],
                                         max(1, args.rounds // 3), work, args.seconds, Load),
+                "vsock": lambda: part_vsock(r, Load, tools, [virga, *others], max(3, args.rounds // 2), work),
                 "size": lambda: part_size(r, virga.path),
                 "linux": lambda: part_linux(r, [virga, *qemu[:1]], max(2, args.rounds // 3))}
         for part in wanted:

@@ -132,6 +132,7 @@ SCENES = {
     "iommu": ("viommu rng", ["--disk", DISK + ",iommu=on", "--rng", "src=/dev/urandom,iommu=on", "--console",
                              "null,iommu=on", "--net", "stream={work}/net.socket,iommu=on", "--rtc", "iommu=on",
                              "--pmem", "file={work}/zone,iommu=on",
+                             "--vsock", "cid=3,socket={work}/vsock,iommu=on",
                              "--platform", "num_pci_segments=2,iommu_segments=[1],iommu_address_width=48"],
               {"stream": True}),
     "derailed": ("derail", [], {"status": 1}),

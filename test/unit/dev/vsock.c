@@ -264,8 +264,8 @@ TEST(answers_without_buffers_stop_the_guest_until_it_brings_some)
 	uint32_t sent = 0;
 
 	begin(&r);
-	while (drv_used(&r, TX) == (uint16_t)sent && sent < 400)
-		tell(&r, (uint16_t)(sent++ % 8),
+	for (; drv_used(&r, TX) == (uint16_t)sent && sent < 400; sent++)
+		tell(&r, (uint16_t)(sent % 8),
 		     (struct say){ .src_port = sent + 1, .op = VS_OP_RW });
 	assert_int_equal(sent, 257);
 	for (uint16_t i = 0; i < 4; i++)

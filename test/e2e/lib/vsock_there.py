@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs of the host that a guest's vsock leads to, in the place of the VM: vsock_there.py SOCKET MIB.
+
+Takes what the guest sends to port 1024 and says its sum; then, told to by a line of standard input, sends MIB random
+MiB to the guest's port 52 and says their sum, and moves bytes to and fro on 200 streams of its port 53 at once. It ends with
+its standard input.
+"""
+import hashlib
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from lib.vsock import Listener, dial  # noqa: E402
+
+PATH, MIB = sys.argv[1], int(sys.argv[2])
+STREAMS, BLOCK = 200, 1 << 20
+
+
+def say(*words):
+    print(*words, flush=True)
+
+
+def take(peer):
+    total, digest = 0, hashlib.sha256()
+    with peer:
+        while data := peer.recv(BLOCK):
+            digest.update(data)
+            total += len(data)
+    say("TAKEN", total, digest.hexdigest())
+
+
+def give():
+    block, digest = os.urandom(BLOCK), hashlib.sha256()
+    peer, _ = dial(PATH, 52)
+    for i in range(MIB):
+        data = i.to_bytes(8, "little") + block[8:]
+        peer.sendall(data)
+        digest.update(data)
+    peer.shutdown(socket.SHUT_WR)
+    while peer.recv(64):
+        pass
+    peer.close()
+    say("GIVEN", MIB * BLOCK, digest.hexdigest())
+
+
+def to_and_fro(i, good):
+    peer, _ = dial(PATH, 53, patience=120)
+    if not peer:
+        return
+    data = bytes([i]) * 20000
+    threading.Thread(target=lambda: (peer.sendall(data), peer.shutdown(socket.SHUT_WR)), daemon=True).start()
+    back = b""
+    while piece := peer.recv(65536):
+        back += piece
+    peer.close()
+    if back == data:
+        good.append(i)
+
+
+def main():
+    listener = Listener(PATH, 1024, take)
+    say("LISTENS")
+    try:
+        for line in sys.stdin:
+            if line == "give\n":
+                give()
+            if line == "streams\n":
+                good = []
+                threads = [threading.Thread(target=to_and_fro, args=(i, good)) for i in range(STREAMS)]
+                for one in threads:
+                    one.start()
+                for one in threads:
+                    one.join(200)
+                say("STREAMS", len(good))
+    finally:
+        listener.close()
+
+
+main()
