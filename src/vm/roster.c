@@ -24,6 +24,7 @@
 #include "dev/rng.h"
 #include "dev/rtc.h"
 #include "dev/serial.h"
+#include "dev/tpm.h"
 #include "dev/vcon.h"
 #include "dev/viommu.h"
 #include "dev/vsock.h"
@@ -43,6 +44,7 @@ const struct dev_class *const roster[] = {
 	&memhp_class.dev,
 	&i8042_class.dev,
 	&serial_class.dev,
+	&tpm_class.dev,
 	&blk_class.dev,
 	&net_class.dev,
 	&rng_class.dev,

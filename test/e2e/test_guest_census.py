@@ -135,6 +135,7 @@ SCENES = {
                              "--vsock", "cid=3,socket={work}/vsock,iommu=on",
                              "--platform", "num_pci_segments=2,iommu_segments=[1],iommu_address_width=48"],
               {"stream": True}),
+    "tpm": ("tpm", ["--tpm", "socket={work}/tpm.socket", "--landlock"], {"tpm": True}),
     "derailed": ("derail", [], {"status": 1}),
 }
 
@@ -180,6 +181,13 @@ def listen(path):
 
     threading.Thread(target=serve, daemon=True).start()
     return server
+
+
+def wait_for_socket(path):
+    end = time.monotonic() + 20
+    while not os.path.exists(path):
+        assert time.monotonic() < end, f"nobody listens at {path}"
+        time.sleep(0.05)
 
 
 def huge_pages(wanted):
@@ -367,13 +375,17 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
     if more.get("zero"):
         with open(f"{work}/disk", "r+b") as f:
             f.write(bytes(8))
-    give_back = server = None
+    give_back = server = tpm = None
     ports = []
     if "huge" in more:
         give_back = huge_pages(more["huge"])
         if not give_back:
             played.add(scene)
             pytest.skip("there are no huge pages to be had here")
+    if more.get("tpm"):
+        tpm = subprocess.Popen(["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={tmp_path}",
+                                "--ctrl", f"type=unixio,path={work}/tpm.socket"])
+        wait_for_socket(f"{work}/tpm.socket")
     if more.get("stream"):
         server = listen(f"{work}/net.socket")
     if "vsock" in more:
@@ -391,6 +403,11 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
             subprocess.run(["losetup", "-d", loop], check=True)
         for port in ports:
             port.close()
+        if tpm:
+            tpm.kill()
+            tpm.wait()
+            if os.path.exists(f"{work}/tpm.socket"):
+                os.unlink(f"{work}/tpm.socket")
         if server:
             server.close()
             os.unlink(f"{work}/net.socket")

@@ -210,6 +210,7 @@ void serial_echo(void);
 void reset_run(void);
 void derail_run(void);
 void viommu_run(void);
+void tpm_run(void);
 void pause_run(void);
 void pci_run(void);
 void pci_move(void);

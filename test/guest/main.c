@@ -49,6 +49,7 @@ static const struct verb verbs[] = {
 	{ "fwcfg", fwcfg_run },
 	{ "balloon", balloon_run },
 	{ "viommu", viommu_run },
+	{ "tpm", tpm_run },
 	{ "attack", attack_run },
 	{ "race", race_run },
 	{ "storm", storm_run },

@@ -4,7 +4,7 @@
 # Lists of Debian 12 package names.
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config liburing-dev libjansson-dev libseccomp-dev"
 TEST_PACKAGES="$BUILD_PACKAGES clang libclang-rt-14-dev llvm libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pexpect
-acpica-tools gdb iproute2 iputils-ping strace util-linux passt socat python3-jsonschema python3-hypothesis openapi-specification curl python3-prometheus-client zsh fish libsystemd-dev dbus-daemon systemd python3-dbus"
+acpica-tools gdb iproute2 iputils-ping strace util-linux passt socat python3-jsonschema python3-hypothesis openapi-specification curl python3-prometheus-client zsh fish libsystemd-dev dbus-daemon systemd python3-dbus swtpm"
 FUZZ_PACKAGES="$BUILD_PACKAGES clang libclang-rt-14-dev llvm"
 # For the images: makers of initramfs and disk; the nested host; the programs put into the guests.
 IMAGE_PACKAGES="busybox-static kmod cpio xz-utils zstd lz4 mmdebstrap debian-archive-keyring fdisk dosfstools mtools e2fsprogs"

@@ -22,6 +22,7 @@
 #include "dev/memhp.h"
 #include "dev/pcihp.h"
 #include "dev/serial.h"
+#include "dev/tpm.h"
 #include "pci/root.h"
 
 uint8_t x86_phys_bits(const struct vm_conf *c, uint8_t host_bits)
@@ -177,6 +178,16 @@ static int add_memhp(struct board *b, const struct vm_conf *c, uint8_t phys_bits
 	return has_memhp(c) ? add(b, &memhp_class, MEMHP_ID, &memhp, e) : 0;
 }
 
+static int add_tpm(struct board *b, const struct vm_conf *c, struct err *e)
+{
+	const struct tpm_args tpm = {
+		.at.place[0] = { FIXED_MMIO, X86_TPM },
+		.socket = c->tpm ? c->tpm->socket : NULL,
+	};
+
+	return c->tpm ? add(b, &tpm_class, TPM_ID, &tpm, e) : 0;
+}
+
 static int add_ports(struct board *b, const struct vm_conf *c, const struct arch_chars *ch,
 		     struct err *e)
 {
@@ -204,7 +215,7 @@ int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_cha
 	uint8_t bits = x86_phys_bits(c, phys_bits);
 
 	if (add_chips(b, e) || add_ged(b, c, bits, e) || add_pcihp(b, bits, e) ||
-	    add_cpuhp(b, c, bits, e) || add_memhp(b, c, bits, e))
+	    add_cpuhp(b, c, bits, e) || add_memhp(b, c, bits, e) || add_tpm(b, c, e))
 		return -1;
 	return add_ports(b, c, ch, e) || x86_fwitems(b, c, e) ? -1 : 0;
 }

@@ -9,7 +9,7 @@
  *	0xc0000000	32-bit PCI window, 640 MiB
  *	0xe8000000	ECAM, 256 MiB
  *	0xf8000000	the hypervisor's TSS and identity map
- *	0xfec00000	IOAPIC; 0xfee00000 local APICs and messages
+ *	0xfec00000	IOAPIC; 0xfed40000 TPM; 0xfee00000 local APICs and messages
  *	4 GiB		the rest of RAM, what may be plugged, then the 64-bit PCI window
  *	top		1 MiB for chips, below the last 64 KiB of the physical space
  */
@@ -50,6 +50,7 @@
 #define X86_TSS 0xf8000000u
 #define X86_IDENTITY_MAP 0xf8003000u
 #define X86_IOAPIC 0xfec00000u
+#define X86_TPM 0xfed40000u
 #define X86_LAPIC 0xfee00000u
 #define X86_PLATFORM_SIZE MIB(1)
 #define X86_TOP_UNUSED KIB(64) /* guests have bugs about the last bytes of the space */

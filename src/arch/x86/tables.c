@@ -20,6 +20,7 @@
 #include "dev/cpuhp.h"
 #include "dev/ged.h"
 #include "dev/pcihp.h"
+#include "dev/tpm.h"
 #include "fw/acpi.h"
 #include "fw/smbios.h"
 #include "pci/pci.h"
@@ -39,6 +40,8 @@
 #define FADT_RESET_REG (1u << 10)
 #define FADT_HW_REDUCED (1u << 20)
 #define FADT_BOOT_NO_VGA (1u << 2)
+
+#define TPM2_START_BY_CRB 7
 
 #define MADT_IOAPIC 1
 #define MADT_OVERRIDE 2
@@ -313,6 +316,19 @@ static void put_mcfg(struct aml *a, uint16_t segments)
 	acpi_table_end(a, t);
 }
 
+/* A TPM with a command-response buffer, and no log of what firmware measured. TCG ACPI Specification
+ * 1.3 table 7. */
+static void put_tpm2(struct aml *a)
+{
+	size_t t = acpi_table(a, "TPM2", 4, OEM, "CHTPM2");
+
+	aml_u32(a, 0); /* of a client */
+	aml_u64(a, X86_TPM + TPM_CONTROL_AREA);
+	aml_u32(a, TPM2_START_BY_CRB);
+	aml_zeros(a, 12 + 4 + 8);
+	acpi_table_end(a, t);
+}
+
 static void put_rsdp(uint8_t *p, uint64_t xsdt)
 {
 	memcpy(p, "RSD PTR ", 8);
@@ -354,6 +370,10 @@ int x86_acpi_build(struct aml *a, uint64_t base, struct board *b, const struct v
 			return -1;
 		at[n++] = place(a, base);
 		x86_slit(a, c);
+	}
+	if (c->tpm) {
+		at[n++] = place(a, base);
+		put_tpm2(a);
 	}
 	if (b->iommu) {
 		at[n++] = place(a, base);

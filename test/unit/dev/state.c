@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "chip/ioapic.h"
@@ -31,6 +32,7 @@
 #include "dev/rng.h"
 #include "dev/rtc.h"
 #include "dev/serial.h"
+#include "dev/tpm.h"
 #include "dev/vcon.h"
 #include "dev/viommu.h"
 #include "dev/vsock.h"
@@ -150,6 +152,10 @@ static struct ivshmem_conf ivshmem;
 static struct vcon_conf vcon = { .chr = &chr };
 static struct vsock_conf vsock = { .cid = 3 };
 
+/* Somewhere to connect to is all that a TPM needs to live. */
+static struct tpm_args tpm = { .at.place[0] = { FIXED_MMIO, 0xfed40000 } };
+static char tpm_path[64];
+
 static void set8(struct bus *b, uint64_t addr, uint8_t v)
 {
 	bus_write(b, addr, &v, 1);
@@ -209,6 +215,13 @@ static void memhp_use(struct rig *r)
 	memhp_come(r->d, GIB(4), MIB(128));
 	memhp_come(r->d, GIB(5), GIB(1));
 	set32(r->b.mmio, AT_MMIO, 1);
+}
+
+static void tpm_use(struct rig *r)
+{
+	set32(r->b.mmio, 0xfed40008, 1);
+	set32(r->b.mmio, 0xfed40040, 1);
+	set32(r->b.mmio, 0xfed40080, 0x1234567);
 }
 static void i8042_use(struct rig *r)
 {
@@ -311,6 +324,7 @@ static const struct kind {
 	{ &vcon_class.dev, &vcon, virtio_use },
 	{ &vsock_class.dev, &vsock, virtio_use },
 	{ &viommu_class.dev, NULL, viommu_use },
+	{ &tpm_class.dev, &tpm, tpm_use },
 	{ &pvpanic_class.dev, NULL, pvpanic_use },
 	{ &watchdog_class.dev, NULL, watchdog_use },
 	{ &rtc_class.dev, &rtc, virtio_use },
@@ -473,6 +487,20 @@ TEST(a_spoilt_state_is_refused_or_harmless)
 static char pmem_path[] = "/tmp/virga-pmem-XXXXXX";
 static char disk_path[] = "/tmp/virga-state-XXXXXX";
 
+static int tpm_fd;
+static int tpm_listen(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(tpm_path, sizeof(tpm_path), "/tmp/virga-state-tpm-%d", getpid());
+	memcpy(a.sun_path, tpm_path, sizeof(tpm_path));
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 4096), 0);
+	tpm.socket = tpm_path;
+	return fd;
+}
+
 static int begin(void **state)
 {
 	int fd = mkstemp(disk_path);
@@ -481,6 +509,7 @@ static int begin(void **state)
 	if (fd < 0 || ftruncate(fd, 1 << 20))
 		return -1;
 	close(fd);
+	tpm_fd = tpm_listen();
 	desc_default(&disk_desc, &disk);
 	disk.path = mem_str(disk_path);
 	fd = mkstemp(pmem_path);
@@ -506,6 +535,8 @@ static int end(void **state)
 	unlink(pmem_path);
 	desc_free(&pmem_desc, &pmem);
 	desc_free(&ivshmem_desc, &ivshmem);
+	unlink(tpm_path);
+	close(tpm_fd);
 	desc_free(&disk_desc, &disk);
 	desc_free(&net_desc, &net);
 	desc_free(&rng_desc, &rng);
