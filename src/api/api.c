@@ -20,9 +20,11 @@
 #include "base/work.h"
 #include "conf/check.h"
 #include "conf/doc.h"
+#include "conf/edit.h"
 #include "vm/report.h"
 #include "vm/vmm.h"
 
+#define SECOND_NS 1000000000ull
 #define SERVER "Cloud Hypervisor API" /* as clients know it */
 
 struct api {
@@ -44,12 +46,15 @@ struct call {
 	uint64_t id;	/* in the path */
 	uint64_t since; /* CLOCK_MONOTONIC */
 	void *body;	/* of route->body's kind, owned; NULL without */
+	struct hotplug_new added;
+	struct vmm_removal removal;
 };
 
 /* What a row does: a verb of vm/vmm, or an answer at once. */
 struct handler {
 	void (*fn)(struct call *c);
 	enum vmm_verb verb;
+	vmm_done_fn *done; /* of the verb; NULL = on_done */
 };
 
 /* A client that hears of events. */
@@ -63,9 +68,12 @@ struct stream {
 
 static void call_free(struct call *c)
 {
-	if (c->body)
+	if (c->body) {
+		conf_close(c->route->body, c->body);
 		desc_free(c->route->body, c->body);
+	}
 	free(c->body);
+	free(c->added.id);
 	free(c);
 }
 
@@ -283,20 +291,96 @@ static void do_events(struct call *c)
 
 static const struct handler *handler_of(const struct route *r);
 
+static void answer_added(struct call *c)
+{
+	struct hotplug_new *n = &c->added;
+	const struct pci_device_info_conf info = { .id = n->id, .bdf = n->bdf };
+
+	answer_json(c, 200, NULL, desc_to_json(&pci_device_info_desc, &info));
+}
+
 static void on_done(void *arg, const struct err *e)
 {
 	struct call *c = arg;
 
 	if (c->req && e)
 		answer_error(c, e);
+	else if (c->req && c->added.plugged)
+		answer_added(c);
 	else if (c->req)
 		answer_nothing(c);
 	call_free(c);
 }
 
+static void on_forced(void *arg, const struct err *e)
+{
+	/* it has left by itself just now */
+	on_done(arg, e && e->kind == ERR_ABSENT ? NULL : e);
+}
+
+/* The guest has had its time. */
+static void on_waited(void *arg, const struct err *e)
+{
+	struct call *c = arg;
+	const struct remove_device_conf *body = c->body;
+	struct err full = { 0 };
+
+	if (!e || e->kind != ERR_BUSY || !body->force) {
+		on_done(c, e);
+		return;
+	}
+	c->removal.how = HOTPLUG_FORCE;
+	if (vmm_do(c->api->vmm, VMM_REMOVE, &c->removal, on_forced, c, NULL, &full) < 0)
+		on_done(c, &full);
+}
+
+/* The guest was asked, or nobody needed to be. */
+static void on_removal(void *arg, const struct err *e)
+{
+	struct call *c = arg;
+	uint64_t patience_ns = c->removal.patience_ns;
+
+	if (e || c->removal.gone || !patience_ns)
+		on_done(c, e);
+	else
+		vmm_wait_gone(c->api->vmm, c->removal.id, patience_ns, on_waited, c);
+}
+
 /* What vm/vmm wants to hear beside the verb. */
+static void *removal_args(struct call *c)
+{
+	const struct remove_device_conf *body = c->body;
+
+	c->removal = (struct vmm_removal){
+		.id = body->id,
+		.how = body->force && !body->wait ? HOTPLUG_FORCE : HOTPLUG_ASK,
+		.patience_ns = body->wait * SECOND_NS,
+	};
+	return &c->removal;
+}
+
+/* The descriptors that came with a network card are its. */
+static void *add_args(struct call *c)
+{
+	c->added = (struct hotplug_new){ .kind = c->route->body, .conf = c->body };
+	if (c->route->body == &net_desc && c->req->fd_count) {
+		struct net_conf *n = c->body;
+
+		free(n->fds.items);
+		n->fds.count = c->req->fd_count;
+		n->fds.items = mem_array(n->fds.count, sizeof(n->fds.items[0]));
+		for (uint32_t i = 0; i < n->fds.count; i++)
+			n->fds.items[i] = http_take_fd(c->req, i);
+	}
+	return &c->added;
+}
+
 static void *verb_args(struct call *c)
 {
+	if (c->route->flags & R_ADDS)
+		return add_args(c);
+	if (c->route->body == &remove_device_desc)
+		return removal_args(c);
 	if (c->route->body == &coredump_desc)
 		return ((struct coredump_conf *)c->body)->destination_url;
 	return c->body;
@@ -315,10 +399,11 @@ static void answer_job(struct call *c, const struct job *j)
 /* The answer comes with on_done, which has the call from here on. */
 static void do_verb(struct call *c)
 {
+	const struct handler *h = handler_of(c->route);
 	struct job *job = NULL;
 	struct err e = { 0 };
 
-	if (vmm_do(c->api->vmm, handler_of(c->route)->verb, verb_args(c), on_done, c, &job, &e) <
+	if (vmm_do(c->api->vmm, h->verb, verb_args(c), h->done ? h->done : on_done, c, &job, &e) <
 	    0) {
 		answer_error(c, &e);
 		call_free(c);
@@ -350,6 +435,11 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_vm_change_disk] = { do_verb, VMM_CHANGE_DISK },
 	[ROUTE_vm_change_net] = { do_verb, VMM_CHANGE_NET },
 	[ROUTE_vm_resize] = { do_verb, VMM_RESIZE },
+	[ROUTE_vm_add_disk] = { do_verb, VMM_ADD, NULL },
+	[ROUTE_vm_add_net] = { do_verb, VMM_ADD, NULL },
+	[ROUTE_vm_add_pmem] = { do_verb, VMM_ADD, NULL },
+	[ROUTE_vm_add_vsock] = { do_verb, VMM_ADD, NULL },
+	[ROUTE_vm_remove_device] = { do_verb, VMM_REMOVE, on_removal },
 	[ROUTE_jobs] = { do_jobs },
 	[ROUTE_job] = { do_job },
 	[ROUTE_job_cancel] = { do_job_cancel },

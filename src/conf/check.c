@@ -54,22 +54,45 @@ static int name_thing(struct err *e, const struct group *g, uint32_t i, const vo
 	return err_in(e, "--%s", g->what);
 }
 
+/* The first rule of those that warn, or of those that refuse, from r on that the thing breaks; NULL
+ * when it breaks none. */
+static const struct rule *broken(const struct group *g, const struct rule *r, const struct look *l,
+				 bool only_warns)
+{
+	for (; r < g->table->rules + g->table->count; r++)
+		if (r->only_warns == only_warns && r->is_broken(l))
+			return r;
+	return NULL;
+}
+
+static struct look look_at(const struct vm_conf *vm, const struct group *g, uint32_t i)
+{
+	return (struct look){ vm, (const char *)g->first + i * g->size };
+}
+
 static int check_group(const struct vm_conf *vm, const struct group *g, struct err *e)
 {
 	for (uint32_t i = 0; i < g->count; i++) {
-		struct look l = { vm, (const char *)g->first + i * g->size };
+		struct look l = look_at(vm, g, i);
+		const struct rule *r = broken(g, g->table->rules, &l, false);
 
-		for (const struct rule *r = g->table->rules; r < g->table->rules + g->table->count;
-		     r++) {
-			if (!r->is_broken(&l))
-				continue;
-			if (r->only_warns) {
-				log_warn("%s", r->sentence);
-				continue;
-			}
-			err_set(e, ERR_BAD, "%s", r->sentence);
-			return name_thing(e, g, i, l.thing);
-		}
+		if (!r)
+			continue;
+		err_set(e, ERR_BAD, "%s", r->sentence);
+		return name_thing(e, g, i, l.thing);
+	}
+	return 0;
+}
+
+static int warn_group(const struct vm_conf *vm, const struct group *g, struct err *e)
+{
+	(void)e;
+	for (uint32_t i = 0; i < g->count; i++) {
+		struct look l = look_at(vm, g, i);
+		const struct rule *r = g->table->rules;
+
+		while ((r = broken(g, r, &l, true)))
+			log_warn("%s", r++->sentence);
 	}
 	return 0;
 }
@@ -85,7 +108,9 @@ static int check_group(const struct vm_conf *vm, const struct group *g, struct e
 		.what = (what_), .first = (object), .count = (object) ? 1 : 0, .table = &(table_)  \
 	}
 
-static int check_groups(const struct vm_conf *c, struct err *e)
+static int each_group(const struct vm_conf *c,
+		      int (*fn)(const struct vm_conf *, const struct group *, struct err *),
+		      struct err *e)
 {
 	const struct group groups[] = {
 		GROUP_ONE(NULL, c, rules_vm),
@@ -107,9 +132,14 @@ static int check_groups(const struct vm_conf *c, struct err *e)
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(groups); i++)
-		if (check_group(c, &groups[i], e))
+		if (fn(c, &groups[i], e))
 			return -1;
 	return 0;
+}
+
+static int check_groups(const struct vm_conf *c, struct err *e)
+{
+	return each_group(c, check_group, e);
 }
 
 static int check_reserved(const char *kind, const char *id, struct err *e)
@@ -245,7 +275,12 @@ int conf_check_vmm(const struct vmm_conf *c, struct err *e)
 	return 0;
 }
 
-int conf_check(const struct vm_conf *c, struct err *e)
+int conf_check_again(const struct vm_conf *c, struct err *e)
 {
 	return desc_check_built(&vm_desc, c, e) || conf_check_rules(c, e) ? -1 : 0;
+}
+
+int conf_check(const struct vm_conf *c, struct err *e)
+{
+	return conf_check_again(c, e) ? -1 : each_group(c, warn_group, e);
 }

@@ -12,6 +12,8 @@
 /* May this VM be built and booted? Refuses what is not in this build (ERR_UNBUILT), then what
  * breaks a rule (ERR_BAD, ERR_TAKEN); warns in the log of what will be ignored. */
 MUST int conf_check(const struct vm_conf *c, struct err *e);
+/* The same of one that was checked, and of which a little has changed since: without the warnings. */
+MUST int conf_check_again(const struct vm_conf *c, struct err *e);
 /* Refuses what the program itself was told and is not in this build. */
 MUST int conf_check_vmm(const struct vmm_conf *c, struct err *e);
 /* Only the rules, for what is not in this build too. */

@@ -286,8 +286,16 @@ struct kind {
 static struct conf_dev dev_of(const struct kind *k, uint32_t i)
 {
 	char *at = k->first + i * k->size;
-	struct conf_dev d = { k->name, k->prefix, i,	at, (char **)(void *)(at + k->id_off),
-			      0,       -1,	  false };
+	struct conf_dev d = {
+		.kind = k->name,
+		.prefix = k->prefix,
+		.index = i,
+		.conf = at,
+		.id = (char **)(void *)(at + k->id_off),
+		.slot = -1,
+		.slot_at = (uint8_t *)at + k->slot_off,
+		.slot_row = k->slot_row,
+	};
 	uint64_t set;
 
 	memcpy(&set, at, sizeof(set)); /* the first member of each */
@@ -297,6 +305,14 @@ static struct conf_dev dev_of(const struct kind *k, uint32_t i)
 	if (set >> k->slot_row & 1)
 		d.slot = *(uint8_t *)(at + k->slot_off);
 	return d;
+}
+
+void conf_keep_slot(const struct conf_dev *d, uint8_t slot)
+{
+	uint64_t *set = (uint64_t *)(uintptr_t)d->conf; /* the first member of each */
+
+	*set |= 1ull << d->slot_row;
+	*d->slot_at = slot;
 }
 
 uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c)

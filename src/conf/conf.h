@@ -107,12 +107,17 @@ struct conf_dev {
 	const void *conf;   /* its struct, borrowed */
 	char **id;	    /* borrowed; *id is NULL without a name */
 	uint16_t segment;
-	int slot;   /* -1 = any */
-	bool iommu; /* behind the virtual IOMMU */
+	int slot;	  /* -1 = any */
+	bool iommu;	  /* behind the virtual IOMMU */
+	uint8_t *slot_at; /* where the slot is said, and the row that says it */
+	unsigned int slot_row;
 };
 /* All PCI devices in the order in which slots are given out; returns the count, the caller frees
  * *out. */
 uint32_t conf_devs(struct conf_dev **out, const struct vm_conf *c);
+
+/* From now on the device asks for that slot. */
+void conf_keep_slot(const struct conf_dev *d, uint8_t slot);
 
 /* Names each device that has none: _disk0, _net1, … by one counter over all kinds, from *next
  * on. A name that is taken already is passed over. */

@@ -66,6 +66,12 @@ static void dev_undo(struct dev *d, enum dev_step from)
 		c->plug->unclaim(d);
 	if (c->state)
 		desc_free(c->state, (char *)d + c->state_off);
+	if (c->conf && d->conf) {
+		void *own = (void *)(uintptr_t)d->conf;
+
+		desc_free(c->conf, own);
+		free(own);
+	}
 	free(d->id);
 	free(d);
 }
@@ -92,6 +98,18 @@ static int dev_enter(struct dev *d, const struct dev_args *a, enum dev_step *ste
 	return 0;
 }
 
+/* A device's configuration stays as it was, whatever becomes of the list that it came from. */
+static const void *conf_copy_of(const struct dev_class *c, const void *conf)
+{
+	void *own;
+
+	if (!c->conf || !conf)
+		return conf;
+	own = mem_new(c->conf->size);
+	desc_copy(c->conf, own, conf);
+	return own;
+}
+
 int dev_add(struct dev **out, struct board *b, const struct dev_class *c, const struct dev_args *a,
 	    struct err *e)
 {
@@ -107,7 +125,7 @@ int dev_add(struct dev **out, struct board *b, const struct dev_class *c, const 
 	d->id = mem_str(a->id);
 	d->board = b;
 	d->dma = b->dma;
-	d->conf = a->conf;
+	d->conf = conf_copy_of(c, a->conf);
 	list_init(&d->link);
 	if (dev_enter(d, a, &step, e)) {
 		dev_undo(d, step);

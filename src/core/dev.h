@@ -112,7 +112,7 @@ struct dev {
 	char *id;
 	struct board *board;
 	struct dma dma;	  /* its way to memory: the board's, until the plug says other */
-	const void *conf; /* borrowed from the VM's config, outlives the device */
+	const void *conf; /* a copy of the args' by class->conf; without that, theirs */
 	void *plug;	  /* what the plug made */
 	bool restored;
 	struct link link;

@@ -38,7 +38,7 @@ struct pcihp_state {
 
 /* What has passed so far. */
 struct pcihp_counters {
-	uint64_t arrivals, requests, ejects, refusals;
+	uint64_t looks, requests, ejects, refusals;
 };
 
 struct pcihp {
@@ -141,13 +141,13 @@ static void tell(struct pcihp *p)
 		ged_raise(ged, GED_PCI);
 }
 
-void pcihp_come(struct dev *hp, uint16_t segment, uint8_t slot)
+void pcihp_look(struct dev *hp, uint16_t segment, uint8_t slot)
 {
 	struct pcihp *p = pcihp_of(hp);
 
 	pthread_mutex_lock(&p->lock);
 	p->s.segments.items[segment].up |= 1u << slot;
-	counter_add(&p->n.arrivals, 1);
+	counter_add(&p->n.looks, 1);
 	pthread_mutex_unlock(&p->lock);
 	tell(p);
 }
@@ -399,7 +399,7 @@ static const struct field state_f[] = {
 static const struct desc state_desc = DESC_OF(struct pcihp_state, state_f, "PciHotplugState");
 
 static const struct field counter_fields[] = {
-	S(struct pcihp_counters, arrivals, .doc = "devices that came while the guest ran"),
+	S(struct pcihp_counters, looks, .doc = "times that the guest was told to look at a slot"),
 	S(struct pcihp_counters, requests,
 	  .doc = "times that the guest was asked to let go of one"),
 	S(struct pcihp_counters, ejects, .doc = "devices that the guest has let go of"),

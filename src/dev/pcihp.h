@@ -6,7 +6,7 @@
  * pcihp_describe_slots(). It moves no device: who asks for a removal carries it out when the guest
  * has let go. ACPI 6.5 §6.3 (_EJ0, _SUN).
  *
- *	0  u32  slots that have come, cleared by reading	PCIU
+ *	0  u32  slots to look at, cleared by reading	PCIU
  *	4  u32  slots that are to go, cleared by reading	PCID
  *	8  u32  slots that the guest lets go of, reads as 0	B0EJ
  *	12 u32  the segment that the others are about		PSEG
@@ -29,8 +29,9 @@ struct pcihp_conf {
 
 extern const struct fixed_class pcihp_class;
 
-/* Tells the guest, through the event device if there is one, of a device that has come. */
-void pcihp_come(struct dev *hp, uint16_t segment, uint8_t slot);
+/* Lets the guest look at a slot, through the event device if there is one: a device has come there, or
+ * has gone unasked. */
+void pcihp_look(struct dev *hp, uint16_t segment, uint8_t slot);
 /* Asks it to let go of one; again is fine, it is told once more. */
 void pcihp_ask(struct dev *hp, uint16_t segment, uint8_t slot);
 bool pcihp_is_asked(const struct dev *hp, uint16_t segment, uint8_t slot);

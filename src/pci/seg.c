@@ -342,8 +342,10 @@ static int slot_choose(struct pci_host *h, uint16_t segment, int slot, int *out,
 	for (n = slot >= 0 ? slot : 0; n < SLOTS && s->slot[n].fn; n++)
 		;
 	if (n == SLOTS)
-		return err_set(e, ERR_TAKEN, "all %d PCI slots of segment %u are in use", SLOTS,
-			       segment);
+		return err_set(
+			e, ERR_IO,
+			"all %d PCI slots of segment %u are in use: say pci_segment=<another>",
+			segment ? SLOTS : SLOTS - 1, segment);
 	*out = n;
 	return 0;
 }

@@ -100,6 +100,13 @@ static void on_cpu_left(void *arg, uint32_t cpu)
 	pthread_mutex_unlock(&m->leaving);
 }
 
+static void on_let_go(void *arg)
+{
+	struct machine *m = arg;
+
+	m->args.up.let_go(m->args.up.arg);
+}
+
 static int build_memory(struct machine *m, struct work *w, struct err *e)
 {
 	if (ram_new(&m->mem, m->args.conf, hv_phys_bits(m->args.hv), w, e) < 0)
@@ -152,6 +159,7 @@ static int build_board(struct machine *m, struct err *e)
 		.pause = on_pause,
 		.panic = on_panic,
 		.cpu_left = on_cpu_left,
+		.let_go = on_let_go,
 		.arg = m,
 	};
 	if (bus_new(&b->pio, "pio", e) < 0 || bus_new(&b->mmio, "mmio", e) < 0 ||

@@ -21,6 +21,8 @@
 #include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "pci/pci.h"
+#include "pci/pcidev.h"
+#include "virtio/vpci.h"
 
 #define SLOTS 32
 
@@ -32,6 +34,12 @@ struct plug_from {
 	struct vcon_conf console;
 };
 
+enum {
+	LOW = 1 << 0,	/* at boot, on segment 0, its BAR lies below 4 GiB, where firmware looks */
+	HOT = 1 << 1,	/* comes and goes while the machine runs */
+	FIRST = 1 << 2, /* added before all others, and removed after them, in whatever slot */
+};
+
 struct plan;
 struct plug_row {
 	const char *section; /* as conf_devs calls it; what its devices are called in messages */
@@ -39,8 +47,7 @@ struct plug_row {
 	const char *id; /* of a device that nobody named, and that has no name made for it */
 	/* Adds a line to the plan for each device. */
 	void (*plan)(struct plan *p, const struct plug_row *r, const struct plug_from *from);
-	bool low;   /* on segment 0 its BAR lies below 4 GiB, where firmware looks */
-	bool first; /* added before all others, and removed after them, in whatever slot */
+	unsigned int flags;
 };
 
 struct plan {
@@ -78,7 +85,7 @@ static void plan_section(struct plan *p, const struct plug_row *r, const struct 
 		a->segment = d->segment;
 		a->slot = d->slot;
 		a->iommu = d->iommu;
-		a->bar32 = r->low && !d->segment;
+		a->bar32 = r->flags & LOW && !d->segment;
 	}
 }
 
@@ -114,25 +121,19 @@ static void plan_watchdog(struct plan *p, const struct plug_row *r, const struct
 
 /* In the order in which slots are given out. */
 static const struct plug_row rows[] = {
-	{ "console", &vcon_class.dev, "__console", plan_console, false },
-	{ "disk", &blk_class.dev, NULL, plan_section, true },
-	{ "net", &net_class.dev, NULL, plan_section, false },
-	{ "rng", &rng_class.dev, "__rng", plan_section, false },
-	{ "pmem", &pmem_class.dev, NULL, plan_section, false },
-	{ "vsock", &vsock_class.dev, NULL, plan_section, false },
-	{ "balloon", &balloon_class.dev, "__balloon", plan_section, false },
-	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, false },
-	{ "rtc", &rtc_class.dev, "__rtc", plan_section, false },
-	{ "iommu", &viommu_class.dev, VIOMMU_ID, plan_iommu, .first = true },
-	{ "pvpanic", &pvpanic_class.dev, "__pvpanic", plan_pvpanic, false },
-	{ "ivshmem", &ivshmem_class.dev, "__ivshmem", plan_section, false },
+	{ "console", &vcon_class.dev, "__console", plan_console, 0 },
+	{ "disk", &blk_class.dev, NULL, plan_section, LOW | HOT },
+	{ "net", &net_class.dev, NULL, plan_section, HOT },
+	{ "rng", &rng_class.dev, "__rng", plan_section, 0 },
+	{ "pmem", &pmem_class.dev, NULL, plan_section, HOT },
+	{ "vsock", &vsock_class.dev, NULL, plan_section, HOT },
+	{ "balloon", &balloon_class.dev, "__balloon", plan_section, 0 },
+	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, 0 },
+	{ "rtc", &rtc_class.dev, "__rtc", plan_section, 0 },
+	{ "iommu", &viommu_class.dev, VIOMMU_ID, plan_iommu, FIRST },
+	{ "pvpanic", &pvpanic_class.dev, "__pvpanic", plan_pvpanic, 0 },
+	{ "ivshmem", &ivshmem_class.dev, "__ivshmem", plan_section, 0 },
 };
-
-static void plan_make(struct plan *p, const struct plug_from *from)
-{
-	for (const struct plug_row *r = rows; r < rows + ARRAY_LEN(rows); r++)
-		r->plan(p, r, from);
-}
 
 /* Gives those without a wish the lowest slots of their segment that nobody wished for. */
 static int plan_slots(struct plan *p, uint16_t segments, struct err *e)
@@ -160,30 +161,88 @@ static int plan_slots(struct plan *p, uint16_t segments, struct err *e)
 }
 
 /* Those that come first, or the others. */
-static int plan_carry_out(struct plan *p, struct board *b, bool first, struct err *e)
+static int plan_carry_out(struct plan *p, struct board *b, unsigned int first, struct err *e)
 {
 	for (uint32_t i = 0; i < p->count; i++) {
 		const struct plan_line *l = &p->lines[i];
 
-		if (l->row->first == first && dev_add(NULL, b, l->row->class, &l->args, e))
+		if ((l->row->flags & FIRST) == first &&
+		    dev_add(NULL, b, l->row->class, &l->args, e))
 			return -1;
 	}
 	return 0;
 }
 
+/* The whole plan of a config; the caller frees its lines. devs and from are what it borrows from. */
+static void plan_all(struct plan *p, struct plug_from *from, struct conf_dev **devs)
+{
+	from->count = conf_devs(devs, from->c);
+	from->devs = *devs;
+	for (const struct plug_row *r = rows; r < rows + ARRAY_LEN(rows); r++)
+		r->plan(p, r, from);
+}
+
 int plug_all(struct board *b, const struct vm_conf *c, const struct chars *ch, struct err *e)
 {
-	AUTO_FREE struct conf_dev *devs = NULL;
 	struct plug_from from = { .c = c, .console = { .chr = ch->console } };
+	AUTO_FREE struct conf_dev *devs = NULL;
 	struct plan p = { 0 };
 	int r;
 
-	from.count = conf_devs(&devs, c);
-	from.devs = devs;
-	plan_make(&p, &from);
+	plan_all(&p, &from, &devs);
 	r = plan_slots(&p, pci_segments(b->pci), e);
 	if (!r)
-		r = plan_carry_out(&p, b, true, e) || plan_carry_out(&p, b, false, e) ? -1 : 0;
+		r = plan_carry_out(&p, b, FIRST, e) || plan_carry_out(&p, b, 0, e) ? -1 : 0;
 	free(p.lines);
 	return r;
+}
+
+int plug_one(struct dev **out, struct board *b, const struct vm_conf *c, const char *id,
+	     struct err *e)
+{
+	struct plug_from from = { .c = c };
+	AUTO_FREE struct conf_dev *devs = NULL;
+	struct plan p = { 0 };
+	int r = err_set(e, ERR_ABSENT, "the config has no device %s", id);
+
+	plan_all(&p, &from, &devs);
+	for (uint32_t i = 0; i < p.count; i++) {
+		struct dev_args *a = &p.lines[i].args;
+
+		if (strcmp(a->id, id) != 0)
+			continue;
+		a->bar32 = false;
+		err_clear(e);
+		r = dev_add(out, b, p.lines[i].row->class, a, e);
+		break;
+	}
+	free(p.lines);
+	return r;
+}
+
+bool plug_is_hot(const char *section)
+{
+	for (const struct plug_row *r = rows; r < rows + ARRAY_LEN(rows); r++)
+		if (!strcmp(r->section, section))
+			return r->flags & HOT;
+	return false;
+}
+
+struct pci_fn *plug_fn(struct dev *d)
+{
+	if (d->class->plug == &vpci_plug)
+		return vpci_fn(d);
+	return d->class->plug == &pcidev_plug ? pcidev_fn(d) : NULL;
+}
+
+struct dev *plug_at(struct board *b, uint16_t segment, uint8_t slot)
+{
+	list_each (l, &b->devs) {
+		struct dev *d = container_of(l, struct dev, link);
+		const struct pci_fn *f = plug_fn(d);
+
+		if (f && f->segment == segment && f->slot == slot)
+			return d;
+	}
+	return NULL;
 }

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "conf/edit.h"
 #include "hv/hv.h"
 #include "vm/change.h"
 #include "vm/chars.h"
@@ -32,6 +33,7 @@ struct vm {
 	struct machine *machine;
 	struct link kept; /* listeners, from a machine that ends to the next */
 	_Atomic int asks; /* enum vm_asks; the first that is asked counts */
+	atomic_bool has_let_go;
 	struct loop_msg msg, pause_msg;
 	/* of a debugger */
 	struct loop_msg stop_msg;
@@ -44,7 +46,7 @@ static void tell(void *arg)
 {
 	struct vm *v = arg;
 
-	if (vm_asks(v) != VM_ASKS_NOTHING)
+	if (vm_asks(v) != VM_ASKS_NOTHING || vm_has_let_go(v))
 		v->up.asked(v->up.arg);
 }
 
@@ -60,6 +62,14 @@ static void ask(struct vm *v, enum vm_asks what)
 static void on_wish(void *arg, enum board_wish w)
 {
 	ask(arg, w == WISH_RESET ? VM_ASKS_RESET : VM_ASKS_SHUTDOWN);
+}
+
+static void on_let_go(void *arg)
+{
+	struct vm *v = arg;
+
+	atomic_store(&v->has_let_go, true);
+	loop_post(v->ctl, &v->msg, tell, v);
 }
 
 static void on_cpu_ended(void *arg, enum vcpu_end how, const char *why)
@@ -125,6 +135,7 @@ static void end(struct vm *v)
 {
 	machine_free(take(&v->machine));
 	atomic_store(&v->asks, VM_ASKS_NOTHING);
+	atomic_store(&v->has_let_go, false);
 	v->at_break = false;
 }
 
@@ -140,6 +151,7 @@ static int start(struct vm *v, bool stops, struct work *w, struct err *e)
 			.event = on_event,
 			.pause = on_pause,
 			.panic = on_panic,
+			.let_go = on_let_go,
 			.arg = v },
 		.cpu_ended = on_cpu_ended,
 		.cpu_stopped = on_cpu_stopped,
@@ -273,9 +285,68 @@ void vm_free(struct vm *v)
 	loop_unpost(v->ctl, &v->msg);
 	loop_unpost(v->ctl, &v->stop_msg);
 	loop_unpost(v->ctl, &v->pause_msg);
+	for (uint32_t i = 0; i < v->conf.net.count; i++)
+		conf_close(&net_desc, &v->conf.net.items[i]);
 	conf_free(&v->conf);
 	free(v);
 	event("vm", "deleted", NULL);
+}
+
+/* --- devices that come and go --- */
+
+static void on_gone(void *arg, const char *id)
+{
+	struct vm *v = arg;
+
+	v->up.gone(v->up.arg, id);
+}
+
+static struct hotplug hotplug_of(struct vm *v)
+{
+	return (struct hotplug){
+		.conf = &v->conf,
+		.next_id = &v->next_id,
+		.machine = v->machine,
+		.stands_still = v->state == VM_PAUSED,
+		.gone = on_gone,
+		.arg = v,
+	};
+}
+
+int vm_add(struct vm *v, struct hotplug_new *n, struct err *e)
+{
+	const struct hotplug h = hotplug_of(v);
+
+	return hotplug_add(&h, n, e);
+}
+
+int vm_remove(struct vm *v, const char *id, enum hotplug_how how, bool *gone, struct err *e)
+{
+	const struct hotplug h = hotplug_of(v);
+
+	return hotplug_remove(&h, id, how, gone, e);
+}
+
+bool vm_has_let_go(const struct vm *v)
+{
+	return v->has_let_go;
+}
+
+void vm_carry_out(struct vm *v)
+{
+	const struct hotplug h = hotplug_of(v);
+
+	atomic_store(&v->has_let_go, false);
+	if (v->machine)
+		hotplug_carry_out(&h);
+}
+
+void vm_settle(struct vm *v)
+{
+	const struct hotplug h = hotplug_of(v);
+
+	if (v->machine)
+		hotplug_settle(&h);
 }
 
 int vm_coredump(struct vm *v, const char *url, struct work *w, struct err *e)

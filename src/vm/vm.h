@@ -24,6 +24,7 @@
 #include "base/err.h"
 #include "base/work.h"
 #include "conf/conf.h"
+#include "vm/hotplug.h"
 
 struct loop;
 struct machine;
@@ -34,13 +35,15 @@ enum vm_asks { VM_ASKS_NOTHING, VM_ASKS_RESET, VM_ASKS_SHUTDOWN, VM_ASKS_FAIL };
 
 /* Upward talk. */
 struct vm_up {
-	/* in the control loop: vm_asks says what for */
+	/* in the control loop: vm_asks says what for; or vm_has_let_go */
 	void (*asked)(void *arg);
 	/* in the control loop: a device wants the guest to be paused */
 	void (*wants_pause)(void *arg);
 	/* in the control loop: a vCPU has met what a debugger waits for; who has the VM does not
 	 * matter */
 	void (*stopped)(void *arg);
+	/* in the control loop: a device has left */
+	void (*gone)(void *arg, const char *id);
 	void *arg;
 	/* paths where the program listens, ended by NULL, for vm/confine; or NULL */
 	const char *const *sockets;
@@ -69,6 +72,15 @@ MUST int vm_resize(struct vm *v, const struct resize_conf *r, struct err *e);
 MUST int vm_power_button(struct vm *v, struct err *e);
 /* As if the guest had powered itself off. There is a machine. */
 void vm_power_off(struct vm *v);
+
+/* Devices that come and go, see vm/hotplug.h. Control thread. */
+MUST int vm_add(struct vm *v, struct hotplug_new *n, struct err *e);
+MUST int vm_remove(struct vm *v, const char *id, enum hotplug_how how, bool *gone, struct err *e);
+/* The guest has let go of devices; they are taken out. */
+bool vm_has_let_go(const struct vm *v);
+void vm_carry_out(struct vm *v);
+/* Before the machine ends: devices that the guest was asked for leave. */
+void vm_settle(struct vm *v);
 
 /* For a debugger, who has the VM, and holds vCPUs by himself (vm/debugger.h). While one is there a
  * reboot stops before the guest's first instruction, as a boot does whose config says gdb. */

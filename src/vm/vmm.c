@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "conf/routes.h"
+#include "vm/removals.h"
 
 struct verb {
 	const char *name;
@@ -18,6 +19,7 @@ struct verb {
 	bool is_long;
 	bool cancellable;
 	bool cancels; /* what can be cancelled */
+	bool settles; /* the machine ends: what the guest was asked to let go of leaves before */
 	bool quiets; /* when it has cancelled something, and there is nothing left to do, all is well */
 	/* who has the VM */
 	int (*run)(struct vmm *m, void *args, struct work *w, struct err *e);
@@ -52,6 +54,7 @@ struct vmm {
 	bool winched; /* while a job had the VM */
 	struct report report;
 	const struct vmm_watch *watch; /* or NULL */
+	struct removals removals;
 };
 
 static void take_turn(void *arg);
@@ -94,6 +97,13 @@ static void on_wants_pause(void *arg)
 		on_paused(NULL, &e);
 }
 
+static void on_gone(void *arg, const char *id)
+{
+	struct vmm *m = arg;
+
+	removals_gone(&m->removals, id);
+}
+
 static void turned(struct vmm *m)
 {
 	if (m->watch)
@@ -102,11 +112,14 @@ static void turned(struct vmm *m)
 
 static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
 {
-	const struct vm_up up = { .asked = on_asked,
-				  .wants_pause = on_wants_pause,
-				  .stopped = on_stopped,
-				  .arg = m,
-				  .sockets = m->up.sockets };
+	const struct vm_up up = {
+		.asked = on_asked,
+		.wants_pause = on_wants_pause,
+		.stopped = on_stopped,
+		.gone = on_gone,
+		.arg = m,
+		.sockets = m->up.sockets,
+	};
 	const struct vm_conf *c = args;
 
 	(void)w;
@@ -150,6 +163,7 @@ static void forget_vm(struct vmm *m, int result)
 {
 	(void)result;
 	vm_free(take(&m->vm));
+	removals_end(&m->removals);
 }
 
 static void end_program(struct vmm *m, int result)
@@ -217,17 +231,44 @@ static int do_resize(struct vmm *m, void *args, struct work *w, struct err *e)
 	return vm_resize(m->vm, args, e);
 }
 
+static int do_add(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)w;
+	return vm_add(m->vm, args, e);
+}
+
+static int do_remove(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	struct vmm_removal *r = args;
+
+	(void)w;
+	if (vm_remove(m->vm, r->id, r->how, &r->gone, e) < 0)
+		return -1;
+	if (!r->gone)
+		removals_asked(&m->removals, r->id, r->patience_ns);
+	return 0;
+}
+
+static int do_carry_out(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	(void)w;
+	(void)e;
+	vm_carry_out(m->vm);
+	return 0;
+}
+
 #define VERB(name_, route_) .name = name_, .route = &route_table[ROUTE_##route_]
 static const struct verb verbs[VMM_VERBS] = {
 	[VMM_CREATE] = { VERB("create", vm_create), .run = do_create },
 	[VMM_BOOT] = { VERB("boot", vm_boot), .is_long = true, .cancellable = true,
 		       .run = do_boot },
 	[VMM_SHUTDOWN] = { VERB("shutdown", vm_shutdown), .is_long = true, .cancels = true,
-			   .quiets = true, .run = do_shutdown },
+			   .settles = true, .quiets = true, .run = do_shutdown },
 	[VMM_DELETE] = { VERB("delete", vm_delete), .is_long = true, .cancels = true,
 			 .run = do_close, .after = forget_vm },
 	[VMM_REBOOT] = { VERB("reboot", vm_reboot), .is_long = true, .cancellable = true,
-			 .run = do_reboot },
+			 .settles = true, .run = do_reboot },
 	[VMM_PAUSE] = { VERB("pause", vm_pause), .is_long = true, .run = do_pause },
 	[VMM_RESUME] = { VERB("resume", vm_resume), .is_long = true, .run = do_resume },
 	[VMM_POWER_BUTTON] = { VERB("power-button", vm_power_button), .run = do_power_button },
@@ -239,6 +280,8 @@ static const struct verb verbs[VMM_VERBS] = {
 	[VMM_CHANGE_DISK] = { VERB("change-disk", vm_change_disk), .run = do_change_disk },
 	[VMM_CHANGE_NET] = { VERB("change-net", vm_change_net), .run = do_change_net },
 	[VMM_RESIZE] = { VERB("resize", vm_resize), .run = do_resize },
+	[VMM_ADD] = { VERB("add", vm_add_disk), .run = do_add },
+	[VMM_REMOVE] = { VERB("remove-device", vm_remove_device), .run = do_remove },
 	[VMM_END] = { VERB("end", vmm_shutdown), .is_long = true, .cancels = true, .run = do_close,
 		      .after = forget_vm, .finally = end_program },
 };
@@ -266,11 +309,13 @@ static void tell_end(struct vmm *m, int result)
 static const struct verb guests_verbs[] = {
 	[VM_ASKS_RESET] = { .name = "reset",
 			    .is_long = true,
+			    .settles = true,
 			    .cancellable = true,
 			    .run = do_reboot,
 			    .finally = tell_failure },
 	[VM_ASKS_SHUTDOWN] = { .name = "power-off",
 			       .is_long = true,
+			       .settles = true,
 			       .run = do_shutdown,
 			       .finally = tell_rest },
 	[VM_ASKS_FAIL] = { .name = "failure",
@@ -278,6 +323,8 @@ static const struct verb guests_verbs[] = {
 			   .run = do_shutdown,
 			   .finally = tell_end },
 };
+
+static const struct verb let_go_verb = { .name = "let-go", .run = do_carry_out };
 
 /* --- judging --- */
 
@@ -350,6 +397,12 @@ static void on_job_ended(void *arg, struct job *j)
 	schedule(m);
 }
 
+static void settle(struct vmm *m, const struct verb *v)
+{
+	if (v->settles && m->vm)
+		vm_settle(m->vm);
+}
+
 static int run_here(struct vmm *m, const struct order *o, struct err *e)
 {
 	struct work *w = o->job ? &o->job->work : NULL;
@@ -387,8 +440,10 @@ static void order_begin(struct order *o)
 		else
 			order_refuse(o, &e);
 	} else if (!o->job || !m->use_jobs) {
+		settle(m, o->verb);
 		order_finish(o, run_here(m, o, &e), &e);
 	} else {
+		settle(m, o->verb);
 		remember(m);
 		m->now = o;
 		if (job_start(o->job, run_job, on_job_ended, o, &e) == 0)
@@ -405,6 +460,8 @@ static struct order *next_order(struct vmm *m)
 
 	if (m->vm && vm_asks(m->vm) != VM_ASKS_NOTHING)
 		return order_new(m, &guests_verbs[vm_asks(m->vm)]);
+	if (m->vm && vm_has_let_go(m->vm))
+		return order_new(m, &let_go_verb);
 	at = list_take_first(&m->orders);
 	if (!at)
 		return NULL;
@@ -474,6 +531,7 @@ int vmm_do_now(struct vmm *m, enum vmm_verb v, void *args, struct err *e)
 
 	if (judge(m, &verbs[v], e) < 0)
 		return -1;
+	settle(m, &verbs[v]);
 	result = verbs[v].run(m, args, &w, e);
 	if (verbs[v].after)
 		verbs[v].after(m, result);
@@ -508,6 +566,11 @@ int vmm_cancel(struct vmm *m, uint64_t id, struct err *e)
 	else if (!cancel(o))
 		return err_set(e, ERR_STATE, "%s cannot be broken off", j->verb);
 	return 0;
+}
+
+void vmm_wait_gone(struct vmm *m, const char *id, uint64_t ns, vmm_done_fn *done, void *arg)
+{
+	removals_wait(&m->removals, id, ns, done, arg);
 }
 
 /* --- reading --- */
@@ -589,6 +652,7 @@ void vmm_new(struct vmm **out, struct loop *ctl, const struct vmm_up *up)
 	m->up = *up;
 	list_init(&m->orders);
 	jobs_init(&m->jobs, ctl);
+	removals_init(&m->removals, ctl);
 	*out = m;
 }
 
@@ -617,6 +681,7 @@ void vmm_free(struct vmm *m)
 		order_refuse(container_of(at, struct order, link), &e);
 	loop_unpost(m->ctl, &m->turn);
 	vm_free(m->vm);
+	removals_end(&m->removals);
 	report_fini(&m->report);
 	jobs_fini(&m->jobs);
 	free(m);

@@ -49,8 +49,19 @@ enum vmm_verb {
 	VMM_CHANGE_DISK, /* args: struct change_disk_conf * */
 	VMM_CHANGE_NET,	 /* args: struct change_net_conf * */
 	VMM_RESIZE,	 /* args: struct resize_conf * */
+	VMM_ADD,	 /* args: struct hotplug_new * */
+	VMM_REMOVE,	 /* args: struct vmm_removal * */
 	VMM_END,
 	VMM_VERBS
+};
+
+/* A device that is to leave. */
+struct vmm_removal {
+	const char *id;
+	enum hotplug_how how;
+	uint64_t
+		patience_ns; /* what the guest may take until it is said to ignore it; 0 = as usual */
+	bool gone;	     /* the answer; else the guest was asked */
 };
 
 /* Upward talk to main. */
@@ -97,6 +108,10 @@ MUST int vmm_do(struct vmm *m, enum vmm_verb v, void *args, vmm_done_fn *done, v
 		struct job **job, struct err *e);
 /* Carries a verb out now, in the control thread: nothing waits or runs. For the start. */
 MUST int vmm_do_now(struct vmm *m, enum vmm_verb v, void *args, struct err *e);
+
+/* Calls done once, in the control loop: when the device of that name has left, or with ERR_BUSY when
+ * that long has passed, or with ERR_STATE when the VM is deleted before. */
+void vmm_wait_gone(struct vmm *m, const char *id, uint64_t ns, vmm_done_fn *done, void *arg);
 
 /* Breaks off a job: one that waits is taken out, one that runs ends as soon as it can. ERR_ABSENT
  * for an unknown number, ERR_STATE when it has ended or cannot be broken off. */

@@ -192,17 +192,22 @@ def test_kata_finds_the_names_and_words_that_it_knows_and_no_others(virga, work,
 
 
 def test_kata_passes_the_taps_of_a_card_with_the_request(virga, work):
-    """Not in this build: the descriptors are taken off the wire and closed, and the connection goes on."""
+    """They are kept for the machine that is to come, and go with the card; those of one refused go at once."""
+    card = {"id": "eth0", "mac": "02:00:ca:fe:00:04", "num_queues": 4, "queue_size": 256, "fds": [10, 11]}
     vm = virga("--api-socket", f"path={work}/api", overhead=False)
     with Api(f"{work}/api") as api:
-        api.put("vm.create", small_config())
+        api.put("vm.create", small_config(cpus={"boot_vcpus": 2, "max_vcpus": 2}))
         before = descriptors_of(vm.pid)
         taps = [os.open("/dev/null", os.O_RDWR) for _ in range(4)]
-        for _ in range(300):
-            answer = api.ask("PUT", "vm.add-net", {"id": "eth0", "mac": "02:00:ca:fe:00:04", "num_queues": 4,
-                                                   "queue_size": 256, "fds": [10, 11]}, headers=GO, fds=taps)
-            assert answer.code == 501 and "vm.add-net" in answer.error
-        assert descriptors_of(vm.pid) == before
+        for _ in range(100):
+            assert api.ask("PUT", "vm.add-net", card, headers=GO, fds=taps[:2]).code == 204
+            assert len(descriptors_of(vm.pid)) == len(before) + 2
+            answer = api.ask("PUT", "vm.add-net", card, headers=GO, fds=taps[:2])
+            assert answer.code == 409 and "the id 'eth0' is taken" in answer.error
+            assert api.ask("PUT", "vm.remove-device", {"id": "eth0"}).code == 204
+            answer = api.ask("PUT", "vm.add-net", card, headers=GO, fds=taps)
+            assert answer.code == 400 and "a descriptor is needed for each pair" in answer.error
+            assert descriptors_of(vm.pid) == before
         for fd in taps:
             os.close(fd)
 
@@ -295,11 +300,10 @@ def test_every_route_that_is_not_built_says_so(api):
     """After the body and the state have been judged, as for any other."""
     api.put("vm.create", small_config())
     for path, body in [("vm.resize", {"desired_vcpus": 2}), ("vm.resize-zone", {"id": "z", "desired_ram": 1}),
-                       ("vm.add-disk", {"path": "x"}), ("vm.add-fs", {"tag": "t", "socket": "s", "num_queues": 1,
-                                                                      "queue_size": 8}),
+                       ("vm.add-fs", {"tag": "t", "socket": "s", "num_queues": 1, "queue_size": 8}),
                        ("vm.add-device", {"path": "x"}), ("vm.add-user-device", {"socket": "x"}),
                        ("vm.add-pmem", {"file": "x"}), ("vm.add-vdpa", {"path": "x", "num_queues": 1}),
-                       ("vm.add-vsock", {"cid": 3, "socket": "x"}), ("vm.remove-device", {"id": "x"}),
+                       ("vm.add-vsock", {"cid": 3, "socket": "x"}),
                        ("vm.add-generic-vhost-user", {"socket": "x", "queue_sizes": [8], "device_type": 1})]:
         answer = api.ask("PUT", path, body)
         assert answer.code == 501 and "can not" in answer.error, f"{path}: {answer}"

@@ -268,7 +268,7 @@ def test_a_hundred_thousand_requests_leave_memory_and_descriptors_flat(served):
     config = json.dumps(small_config()).encode()
     kinds = [("GET", "vmm.ping", None, ()), ("GET", "vm.info", None, ()), ("PUT", "vm.create", config, ()),
              ("PUT", "vm.create", b"{", (fd,)), ("GET", "nothing", None, ()), ("PUT", "vm.boot", b"{}", (fd, fd)),
-             ("GET", "jobs", None, ()), ("PUT", "vm.add-disk", b'{"path": "/x"}', ()), ("PUT", "vm.pause", None, ()),
+             ("GET", "jobs", None, ()), ("PUT", "vm.remove-device", b'{"id": "x"}', ()), ("PUT", "vm.pause", None, ()),
              ("PUT", "vm.create", b'{"cpus": {"boot_vcpus": "many"}}', ())]
 
     def storm(rounds):

@@ -122,6 +122,11 @@ class Judge:
 
     def restore(self):
         self.api.bring(self.state, self.config)
+        config = self.api.get("vm.info")["config"] if self.state else {}
+        for section in ("disks", "net", "pmem", "vsock"):
+            there = config.get(section) or []
+            for device in there if isinstance(there, list) else [there]:
+                self.api.put("vm.remove-device", {"id": device["id"], "force": True})
 
     def rule(self, schema):
         key = json.dumps(schema)

@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (p.kind < ACCESS)
 			poke_do(fake.board.mmio, AT - 2, 20, &p);
 		else if (p.kind == ACCESS)
-			pcihp_come(hp, segment, slot);
+			pcihp_look(hp, segment, slot);
 		else if (p.kind == ACCESS + 1)
 			pcihp_ask(hp, segment, slot);
 		else if (p.kind == ACCESS + 2)

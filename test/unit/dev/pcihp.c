@@ -77,8 +77,8 @@ TEST(arrivals_are_told_once_and_for_their_segment)
 {
 	fake_begin();
 	begin();
-	pcihp_come(hp, 0, 6);
-	pcihp_come(hp, 1, 0);
+	pcihp_look(hp, 0, 6);
+	pcihp_look(hp, 1, 0);
 	assert_int_equal(fake_rises, 2);
 	assert_int_equal(rd(UP), 1u << 6);
 	assert_int_equal(rd(UP), 0);
@@ -167,7 +167,7 @@ TEST(only_whole_registers_are_accessed)
 
 	fake_begin();
 	begin();
-	pcihp_come(hp, 0, 3);
+	pcihp_look(hp, 0, 3);
 	bus_read(fake.board.mmio, AT, b, 1);
 	bus_read(fake.board.mmio, AT, b, 8);
 	bus_read(fake.board.mmio, AT + 2, b, 4);

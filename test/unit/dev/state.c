@@ -189,7 +189,7 @@ static void ged_use(struct rig *r)
 }
 static void pcihp_use(struct rig *r)
 {
-	pcihp_come(r->d, 0, 3);
+	pcihp_look(r->d, 0, 3);
 	pcihp_ask(r->d, 0, 4);
 	pcihp_ask(r->d, 0, 5);
 	set32(r->b.mmio, AT_MMIO + 8, 1u << 5);

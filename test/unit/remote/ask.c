@@ -84,7 +84,11 @@ TEST(a_word_becomes_the_first_key)
 	asks("snapshot file:///tmp/a\"b", "/api/v1/vm.snapshot",
 	     "{\"destination_url\":\"file:///tmp/a\\\"b\"}");
 	asks("remove-device _disk0", "/api/v1/vm.remove-device", "{\"id\":\"_disk0\"}");
-	refuses("remove-device", "remove-device needs <text>");
+	asks("remove-device _disk0,wait=5,force=on", "/api/v1/vm.remove-device",
+	     "{\"id\":\"_disk0\",\"wait\":5,\"force\":true}");
+	asks("remove-device id=_disk0", "/api/v1/vm.remove-device", "{\"id\":\"_disk0\"}");
+	refuses("remove-device", "remove-device needs one key=value");
+	refuses("snapshot", "snapshot needs file://<directory>");
 	refuses("snapshot a b", "'b' stands behind it");
 }
 

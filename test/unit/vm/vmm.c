@@ -6,8 +6,12 @@
 #include "vm/vmm.h"
 
 #include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/bits.h"
+#include "base/json.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "conf/routes.h"
@@ -30,6 +34,11 @@ struct bench {
 	unsigned int asked, answered;
 	bool in_do; /* a verb is being asked for */
 	unsigned int rests, failures, ends;
+	/* of VMM_ADD and VMM_REMOVE */
+	char disk_path[32];
+	struct disk_conf disk;
+	struct hotplug_new added;
+	struct vmm_removal removal;
 };
 
 struct asked {
@@ -55,6 +64,13 @@ static void on_end(void *arg)
 	loop_stop(b->ctl);
 }
 
+static void close_disk(int fd)
+{
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, MIB(1)), 0);
+	close(fd);
+}
+
 static void begin(struct bench *b, const uint8_t *code, size_t len)
 {
 	const struct vmm_up up = { .rest = on_rest, .end = on_end, .arg = b };
@@ -66,6 +82,8 @@ static void begin(struct bench *b, const uint8_t *code, size_t len)
 	vmm_new(&b->m, b->ctl, &up);
 	vmm_use_jobs(b->m);
 	tiny_conf(&b->tiny, &b->conf, code, len);
+	strcpy(b->disk_path, "/tmp/virga-vmm-XXXXXX");
+	close_disk(mkstemp(b->disk_path));
 }
 
 static void finish(struct bench *b)
@@ -74,6 +92,9 @@ static void finish(struct bench *b)
 	assert_int_equal(b->answered, b->asked);
 	loop_free(b->ctl);
 	conf_free(&b->conf);
+	desc_free(&disk_desc, &b->disk);
+	free(b->added.id);
+	unlink(b->disk_path);
 	tiny_fini(&b->tiny);
 }
 
@@ -88,6 +109,17 @@ static void on_done(void *arg, const struct err *e)
 	free(a);
 	if (b->answered == b->asked)
 		loop_stop(b->ctl);
+}
+
+/* A disk that is to come. */
+static struct hotplug_new *new_disk(struct bench *b)
+{
+	desc_free(&disk_desc, &b->disk);
+	desc_default(&disk_desc, &b->disk);
+	b->disk.path = mem_str(b->disk_path);
+	free(b->added.id);
+	b->added = (struct hotplug_new){ .kind = &disk_desc, .conf = &b->disk };
+	return &b->added;
 }
 
 /* What a verb is about: of a device, one that is not there. */
@@ -107,6 +139,10 @@ static void *args_of(struct bench *b, enum vmm_verb v)
 		return &disk;
 	case VMM_CHANGE_NET:
 		return &net;
+	case VMM_ADD:
+		return new_disk(b);
+	case VMM_REMOVE:
+		return &b->removal;
 	default:
 		return &b->conf;
 	}
@@ -266,6 +302,8 @@ static const int leads[][ARRAY_LEN(ways)] = {
 	[VMM_CHANGE_DISK] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_CHANGE_NET] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_RESIZE] = { ABSENT, VM_CREATED, VM_RUNNING, NO, VM_SHUTDOWN },
+	[VMM_ADD] = { ABSENT, VM_CREATED, VM_RUNNING, VM_PAUSED, VM_SHUTDOWN },
+	[VMM_REMOVE] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_END] = { ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM },
 };
 
@@ -293,6 +331,7 @@ TEST(a_verb_does_what_its_state_allows_and_nothing_else)
 	struct bench b;
 
 	begin(&b, tiny_counts, sizeof(tiny_counts));
+	b.removal = (struct vmm_removal){ .id = "nothing" };
 	conf_copy(&conf, &b.conf);
 	for (size_t w = 0; w < ARRAY_LEN(ways); w++) {
 		for (enum vmm_verb v = 0; v < VMM_VERBS; v++) {
@@ -477,6 +516,96 @@ TEST(the_end_is_told_when_it_has_been_answered)
 	finish(&b);
 }
 
+static void take_out(struct bench *b, enum hotplug_how how)
+{
+	b->removal = (struct vmm_removal){ .id = b->added.id, .how = how };
+	must(b, VMM_REMOVE);
+}
+
+TEST(devices_come_and_go_in_every_state_and_leave_nothing)
+{
+	unsigned int fds, threads;
+	struct bench b;
+
+	begin(&b, tiny_counts, sizeof(tiny_counts));
+	for (size_t w = 1; w < ARRAY_LEN(ways); w++) {
+		bool has_machine = ways[w].state == VM_RUNNING || ways[w].state == VM_PAUSED;
+		struct vm_conf again;
+
+		conf_copy(&again, &b.conf);
+		for (unsigned int i = 0; i < ways[w].count; i++)
+			must(&b, ways[w].verb[i]);
+		for (int i = 0; i < 20; i++) {
+			must(&b, VMM_ADD);
+			assert_int_equal(b.added.plugged, has_machine);
+			assert_int_equal(vmm_conf(b.m)->disks.count, 1);
+			take_out(&b, HOTPLUG_FORCE);
+			assert_true(b.removal.gone);
+			assert_int_equal(vmm_conf(b.m)->disks.count, 0);
+			fds = i ? fds : entries("/proc/self/fd");
+			threads = i ? threads : entries("/proc/self/task");
+			assert_int_equal(entries("/proc/self/fd"), fds);
+			assert_int_equal(entries("/proc/self/task"), threads);
+		}
+		must(&b, VMM_DELETE);
+		conf_free(&b.conf);
+		b.conf = again;
+	}
+	finish(&b);
+}
+
+TEST(a_device_that_came_is_there_after_a_reboot_at_its_place)
+{
+	char bdf[13];
+	struct bench b;
+
+	begin(&b, tiny_counts, sizeof(tiny_counts));
+	must(&b, VMM_CREATE);
+	must(&b, VMM_BOOT);
+	must(&b, VMM_ADD);
+	memcpy(bdf, b.added.bdf, sizeof(bdf));
+	must(&b, VMM_REBOOT);
+	assert_non_null(dev_find(machine_board(vmm_machine(b.m)), b.added.id));
+	assert_non_null(json_get(vmm_tree(b.m), b.added.id));
+	assert_int_equal(conf_slot(disk, &vmm_conf(b.m)->disks.items[0]),
+			 strtol(bdf + 8, NULL, 16));
+	finish(&b);
+}
+
+TEST(a_device_that_is_refused_leaves_the_config_as_it_was)
+{
+	struct bench b;
+
+	begin(&b, tiny_counts, sizeof(tiny_counts));
+	must(&b, VMM_CREATE);
+	must(&b, VMM_BOOT);
+	must(&b, VMM_ADD);
+	assert_int_equal(get(&b, VMM_ADD), ERR_TAKEN); /* the image is locked */
+	assert_int_equal(vmm_conf(b.m)->disks.count, 1);
+	finish(&b);
+}
+
+TEST(what_the_guest_was_asked_for_and_kept_goes_when_it_ends)
+{
+	static const enum vmm_verb ends[] = { VMM_REBOOT, VMM_SHUTDOWN };
+	struct bench b;
+
+	begin(&b, tiny_counts, sizeof(tiny_counts));
+	must(&b, VMM_CREATE);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		if (vmm_state(b.m) != VM_RUNNING)
+			must(&b, VMM_BOOT);
+		must(&b, VMM_ADD);
+		take_out(&b, HOTPLUG_ASK);
+		take_out(&b, HOTPLUG_ASK);
+		assert_false(b.removal.gone);
+		assert_int_equal(vmm_conf(b.m)->disks.count, 1);
+		must(&b, ends[i]);
+		assert_int_equal(vmm_conf(b.m)->disks.count, 0);
+	}
+	finish(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -489,6 +618,10 @@ int main(void)
 		T(too_many_that_wait_are_sent_away),
 		T(the_guests_power_off_is_told_and_the_config_stays),
 		T(a_guest_that_resets_is_paused_at_any_moment),
+		T(devices_come_and_go_in_every_state_and_leave_nothing),
+		T(a_device_that_came_is_there_after_a_reboot_at_its_place),
+		T(a_device_that_is_refused_leaves_the_config_as_it_was),
+		T(what_the_guest_was_asked_for_and_kept_goes_when_it_ends),
 		T(the_end_is_told_when_it_has_been_answered),
 	};
 
