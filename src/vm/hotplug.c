@@ -5,8 +5,6 @@
  */
 #include "vm/hotplug.h"
 
-#include <errno.h>
-
 #include "base/event.h"
 #include "base/mem.h"
 #include "conf/check.h"
@@ -22,7 +20,7 @@
 /* Says why a path that is there cannot be opened. */
 static int explain(const struct hotplug *h, struct err *e)
 {
-	if (h->conf->landlock_enable && e->os == EACCES)
+	if (h->conf->landlock_enable && e->kind == ERR_DENIED)
 		err_in(e, "landlock is on, and lets the program open no other paths than at its "
 			  "start: name this one in --landlock-rules");
 	return -1;

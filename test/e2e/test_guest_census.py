@@ -113,7 +113,8 @@ SCENES = {
     "api": ("park", ["--api-socket", "path={work}/api", "--disk", DISK, "--event-monitor", "path={work}/events",
                      "--memory", "size=128M,shared=on"],
             {"quiet": True, "asks": ["GET vmm.ping", "GET vm.info", "GET vm.counters", "GET metrics", "PUT vm.add-net",
-                                     "PUT vm.pause", "PUT vm.resume", "GET metrics",
+                                     "PUT vm.add-disk", "PUT vm.remove-device", "PUT vm.pause",
+                                     "PUT vm.resume", "GET metrics",
                                      "PUT vm.resize-disk", "PUT vm.change-disk",
                                      "PUT vm.coredump", "PUT vm.reboot", "PUT vm.power-button",
                                      "PUT vm.shutdown", "PUT vm.boot", "PUT vm.delete", "GET jobs", "PUT vmm.shutdown"]}),
@@ -282,18 +283,26 @@ def ask(path, requests):
         for request in requests:
             passed = [null.fileno()] if request.endswith("add-net") else []
             method, what, *vcpus = request.split()
-            body = {"vm.add-net": {"tap": "x"}, "vm.coredump": {"destination_url": f"file://{path}.core"},
+            body = {"vm.add-net": {"id": "card"}, "vm.coredump": {"destination_url": f"file://{path}.core"},
                     "vm.resize-disk": {"id": "_disk0", "desired_size": 1 << 20}, "vm.change-disk": {"id": "_disk0"},
-                    "vm.resize": {"desired_vcpus": int(vcpus[0])} if vcpus else {}}
+                    "vm.resize": {"desired_vcpus": int(vcpus[0])} if vcpus else {},
+                    "vm.add-disk": {"id": "hot", "path": f"{path}.disk"},
+                    "vm.remove-device": {"id": "hot", "wait": 1, "force": True}}
+            if what == "vm.add-disk":
+                with open(f"{path}.disk", "wb") as disk:
+                    disk.truncate(1 << 20)
             answer = api.ask(method, what, body=body.get(what), fds=passed)
             for _ in range(200):
                 if answer.code != 429:  # the guest takes its time
                     break
                 time.sleep(0.05)
                 answer = api.ask(method, what, body=body.get(what))
-            assert answer.code in (200, 204, 501), f"{request}: {answer}"
-            if request.endswith("coredump"):
-                os.unlink(f"{path}.core")
+            if passed:
+                assert answer.code == 400 and "is not an open tap" in answer.error, answer
+            else:
+                assert answer.code in (200, 204), f"{request}: {answer}"
+            if what in ("vm.coredump", "vm.remove-device"):
+                os.unlink(f"{path}.{'core' if what == 'vm.coredump' else 'disk'}")
 
 
 def debug(path):

@@ -253,3 +253,4 @@ void segments_run(void);
 void moves_run(void);
 void pvpanic_run(void);
 void marks_run(void);
+void hotplug_run(void);

@@ -62,6 +62,7 @@ static const struct verb verbs[] = {
 	{ "moves", moves_run },
 	{ "pvpanic", pvpanic_run },
 	{ "marks", marks_run },
+	{ "hotplug", hotplug_run },
 	{ "netudp", net_udp },
 	{ "netlink", net_link },
 	{ "netbench", net_bench },
