@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "conf/check.h"
 #include "conf/edit.h"
+#include "conf/segments.h"
 #include "core/dev.h"
 #include "dev/pcihp.h"
 #include "pci/pci.h"
@@ -35,6 +36,12 @@ static int put_on_board(const struct hotplug *h, struct hotplug_new *n, const st
 
 	if (!hp)
 		return err_set(e, ERR_UNBUILT, "this machine has no controller for hot-plug");
+	if (c->iommu && !segments_has_iommu(h->conf, c->segment))
+		return err_set(e, ERR_BAD,
+			       "--%s: behind the virtual IOMMU a device comes to a running machine "
+			       "only on one of the iommu_segments of --platform: say pci_segment, "
+			       "or leave out iommu",
+			       c->kind);
 	if (plug_one(&d, b, h->conf, *c->id, e))
 		return explain(h, e);
 	if (h->stands_still && d->class->quiesce && d->class->quiesce(d, e)) {
@@ -52,15 +59,18 @@ static int put_on_board(const struct hotplug *h, struct hotplug_new *n, const st
 int hotplug_add(const struct hotplug *h, struct hotplug_new *n, struct err *e)
 {
 	uint32_t next = *h->next_id;
+	bool iommu = h->conf->iommu;
 	struct conf_dev d = { 0 };
 
 	if (conf_put(h->conf, n->kind, n->conf, e))
 		return -1;
 	conf_make_ids(h->conf, h->next_id);
+	conf_make_iommu(h->conf);
 	conf_find_last(&d, h->conf, n->kind);
 	if (conf_make_macs(h->conf, e) || conf_check_again(h->conf, e) ||
 	    (h->machine && put_on_board(h, n, &d, e))) {
 		conf_drop(h->conf, &d);
+		h->conf->iommu = iommu;
 		*h->next_id = next;
 		return -1;
 	}

@@ -124,11 +124,11 @@ def test_a_guest_that_does_not_listen_is_told_of_and_then_left_without(run, work
     assert code(api, "vm.remove-device", {"id": "hot"}) == (204, "")  # asked, no more
     assert code(api, "vm.remove-device", {"id": "hot", "wait": 1}) == (
         429, "vm.remove-device: the guest has not let go of hot yet, and is asked still")
-    assert '"device-removal-ignored","properties":{"id":"hot"}' in events(work)
+    vm.wait_for_in(f"{work}/events", '"device-removal-ignored","properties":{"id":"hot"}')
     assert "hot" in api.get("vm.info")["device_tree"]
     assert code(api, "vm.remove-device", {"id": "hot", "wait": 1, "force": True}) == (204, "")
     assert "hot" not in api.get("vm.info")["device_tree"]
-    assert '"device-removed","properties":{"id":"hot"}' in events(work)
+    vm.wait_for_in(f"{work}/events", '"device-removed","properties":{"id":"hot"}')
     vm.stop()
 
 
@@ -168,7 +168,7 @@ def test_a_disk_is_torn_out_while_it_is_read(run, work, disk):
         api.put("vm.remove-device", {"id": "hot", "force": True})
     api.put("vm.remove-device", {"id": "first", "force": True})
     assert vm.wait() == 0  # the guest misses it, and powers off
-    assert report_of(vm).failed == ["the first disk works all the time"]
+    assert "the first disk works all the time" in report_of(vm).failed
 
 
 def test_what_cannot_come_is_refused_and_leaves_nothing(run, work, disk):
@@ -187,7 +187,7 @@ def test_what_cannot_come_is_refused_and_leaves_nothing(run, work, disk):
             ("vm.add-disk", {"path": hot, "pci_device_id": 1}, 409, "Valid PCI device identifier but already used: 1"),
             ("vm.add-disk", {"path": hot, "num_queues": 2}, 400, "more queues than vCPUs"),
             ("vm.add-disk", {"path": hot, "queue_size": 100}, 400, "not a power of two"),
-            ("vm.add-disk", {"path": hot, "iommu": True}, 501, "iommu"),
+            ("vm.add-disk", {"path": hot, "iommu": True}, 400, "iommu_segments of --platform"),
             ("vm.add-net", {"tap": "a" * 20}, 400, "at most 15 bytes"),
             ("vm.remove-device", {"id": "nothing"}, 404, "there is no device nothing"),
             ("vm.remove-device", {"id": "__rng"}, 500, "stays as long as the machine"),
