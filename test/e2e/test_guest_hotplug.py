@@ -76,8 +76,9 @@ def come_and_go(vm, api, route, config, rounds=ROUNDS):
         if 10 < i < rounds - 1:  # behind the last the guest powers off
             assert threads_of(vm.pid) == before[0]
             assert len(descriptors_of(vm.pid)) == before[1]
+            rss = rss_kib(vm.pid)
     print(f"{route} was answered in {sorted(took)[rounds // 2] * 1000:.2f} ms usually, {max(took) * 1000:.2f} ms at most")
-    assert rss_kib(vm.pid) <= before[2] + 200
+    assert rss <= before[2] + 200, f"{before[2]} KiB before, {rss} after"
 
 
 @pytest.mark.parametrize("how, rounds", [("", ROUNDS), ("hold", 40)])
