@@ -302,7 +302,7 @@ def test_every_route_that_is_not_built_says_so(api):
     for path, body in [("vm.resize", {"desired_vcpus": 2}), ("vm.resize-zone", {"id": "z", "desired_ram": 1}),
                        ("vm.add-fs", {"tag": "t", "socket": "s", "num_queues": 1, "queue_size": 8}),
                        ("vm.add-device", {"path": "x"}), ("vm.add-user-device", {"socket": "x"}),
-                       ("vm.add-pmem", {"file": "x"}), ("vm.add-vdpa", {"path": "x", "num_queues": 1}),
+                       ("vm.add-vdpa", {"path": "x", "num_queues": 1}),
                        ("vm.add-generic-vhost-user", {"socket": "x", "queue_sizes": [8], "device_type": 1})]:
         answer = api.ask("PUT", path, body)
         assert answer.code == 501 and "can not" in answer.error, f"{path}: {answer}"
