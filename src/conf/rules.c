@@ -15,6 +15,8 @@
 
 #define PAGE KIB(4)
 #define PMEM_ALIGN MIB(2)
+#define PLUG_ALIGN MIB(128)
+#define PLUG_BLOCK MIB(2)
 
 /* The machine. */
 
@@ -137,6 +139,32 @@ static bool hotplugged_by_acpi(const struct look *l)
 	return conf_said(memory, m, hotplugged_size) && m->hotplug_method == HOTPLUG_ACPI;
 }
 
+/* What virtio-mem adds comes in regions of a guest's memory blocks, and of these in blocks of its
+ * own. */
+static bool hotplug_is_odd(const struct look *l)
+{
+	const struct memory_conf *m = &l->vm->memory;
+
+	return m->hotplug_method == HOTPLUG_VIRTIO_MEM && m->hotplug_size % PLUG_ALIGN;
+}
+
+static bool is_no_blocks(uint64_t size, bool hugepages, uint64_t hugepage_size)
+{
+	return size % (hugepages && hugepage_size > PLUG_BLOCK ? hugepage_size : PLUG_BLOCK);
+}
+
+static bool hotplugged_is_odd(const struct look *l)
+{
+	const struct memory_conf *m = &l->vm->memory;
+
+	return is_no_blocks(m->hotplugged_size, m->hugepages, m->hugepage_size);
+}
+
+static bool hotplug_is_nobodys(const struct look *l)
+{
+	return l->vm->memory.hotplug_size && l->vm->memory.zones.count;
+}
+
 static bool huge_pages_never_merge(const struct look *l)
 {
 	return l->vm->memory.hugepages && l->vm->memory.mergeable;
@@ -192,6 +220,11 @@ static const struct rule vm_rules[] = {
 	  "--memory: hotplugged_size is above hotplug_size: lower it" },
 	{ hotplugged_by_acpi, false,
 	  "--memory: hotplugged_size is for virtio-mem: say hotplug_method=virtio-mem" },
+	{ hotplug_is_odd, false, "--memory: hotplug_size is not a multiple of 128M: round it" },
+	{ hotplugged_is_odd, false,
+	  "--memory: hotplugged_size is not a multiple of 2M, or of the huge page: round it" },
+	{ hotplug_is_nobodys, false,
+	  "--memory: with memory zones hotplug_size is said of each of them" },
 	{ huge_pages_never_merge, true, "--memory: mergeable has no effect on huge pages" },
 	{ landlock_rules_are_idle, true,
 	  "--landlock-rules: without --landlock they have no effect" },
@@ -260,6 +293,20 @@ static bool zone_hotplugged_without_room(const struct look *l)
 	return z->hotplugged_size > z->hotplug_size;
 }
 
+static bool zone_hotplug_is_odd(const struct look *l)
+{
+	const struct memory_zone_conf *z = l->thing;
+
+	return z->hotplug_size % PLUG_ALIGN;
+}
+
+static bool zone_hotplugged_is_odd(const struct look *l)
+{
+	const struct memory_zone_conf *z = l->thing;
+
+	return is_no_blocks(z->hotplugged_size, z->hugepages, z->hugepage_size);
+}
+
 static bool zone_never_merges(const struct look *l)
 {
 	const struct memory_zone_conf *z = l->thing;
@@ -280,6 +327,9 @@ static const struct rule zone_rules[] = {
 	{ zone_grows_by_acpi, false,
 	  "a zone grows by virtio-mem only: say --memory size=0,hotplug_method=virtio-mem" },
 	{ zone_hotplugged_without_room, false, "hotplugged_size is above hotplug_size: lower it" },
+	{ zone_hotplug_is_odd, false, "hotplug_size is not a multiple of 128M: round it" },
+	{ zone_hotplugged_is_odd, false,
+	  "hotplugged_size is not a multiple of 2M, or of the huge page: round it" },
 	{ zone_never_merges, true, "--memory-zone: mergeable has no effect on huge pages" },
 };
 

@@ -229,6 +229,19 @@ static int in_zone(const struct backing *b, struct err *e)
 	return b->how.zone ? err_in(e, "memory zone %s", b->how.zone) : err_in(e, "memory");
 }
 
+/* Only what is missing on a disk or in a pool is SIGBUS; a tmpfs is the host's memory. */
+static bool is_scarce(const struct backing *b)
+{
+	struct statfs fs;
+
+	if (b->fd < 0 || b->how.reserve == BACKING_RESERVE_NOTHING)
+		return false;
+	if (b->page > PAGE)
+		return true;
+	return b->how.file && b->how.shared && !fstatfs(b->fd, &fs) && fs.f_type != TMPFS_MAGIC &&
+	       fs.f_type != RAMFS_MAGIC;
+}
+
 int backing_open(struct backing *b, uint64_t size, const struct backing_args *a, struct err *e)
 {
 	int r = 0;
@@ -245,6 +258,7 @@ int backing_open(struct backing *b, uint64_t size, const struct backing_args *a,
 			    "a size of %" PRIu64 " bytes is no multiple of the page size, %" PRIu64
 			    " KiB: round it",
 			    size, b->page >> 10);
+	b->scarce = r == 0 && a->later && is_scarce(b);
 	if (r == 0 && promise(b, e) < 0)
 		r = a->file ? err_in(e, "%s", a->file) : -1;
 	if (r == 0)
@@ -353,17 +367,9 @@ int backing_map(const struct backing *b, void *host, uint64_t off, uint64_t size
 	return 0;
 }
 
-/* Only what is missing on a disk or in a pool is SIGBUS; a tmpfs is the host's memory. */
 int backing_take(const struct backing *b, uint64_t off, uint64_t size, struct err *e)
 {
-	bool pool = b->page > PAGE, disk = b->how.file && b->how.shared;
-	struct statfs fs;
-
-	if (b->how.reserve == BACKING_RESERVE_NOTHING || (!pool && !disk))
-		return 0;
-	if (!pool && !fstatfs(b->fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC))
-		return 0;
-	if (!fallocate(b->fd, 0, (off_t)off, (off_t)size) || errno == EOPNOTSUPP)
+	if (!b->scarce || !fallocate(b->fd, 0, (off_t)off, (off_t)size) || errno == EOPNOTSUPP)
 		return 0;
 	err_os(e, ERR_IO, "take %" PRIu64 " MiB", size >> 20);
 	return in_zone(b, e);

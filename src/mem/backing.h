@@ -43,6 +43,7 @@ struct backing {
 	uint64_t page; /* parts begin and end at multiples of this: 4 KiB, or a huge page */
 	int fd;	       /* or -1 */
 	bool has_past; /* a file that may hold something: its pages are not zeros */
+	bool scarce; /* what is not taken of the host beforehand may be lacking: see backing_take */
 };
 
 /* Opens what a zone of this size is made of. Sentences: no such file, too small, no huge pages of

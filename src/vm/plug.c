@@ -18,6 +18,7 @@
 #include "dev/rtc.h"
 #include "dev/vcon.h"
 #include "dev/viommu.h"
+#include "dev/vmem.h"
 #include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "pci/pci.h"
@@ -32,6 +33,8 @@ struct plug_from {
 	const struct conf_dev *devs; /* those of c that have a place on PCI */
 	uint32_t count;
 	struct vcon_conf console;
+	const struct gmem *mem; /* NULL: what comes and goes there is left out */
+	struct vmem_conf *vmem; /* room for those of all zones, by their number */
 };
 
 enum {
@@ -107,6 +110,43 @@ static void plan_iommu(struct plan *p, const struct plug_row *r, const struct pl
 		plan_add(p, r, NULL, NULL);
 }
 
+/* The guest's node of a zone, if it has one. */
+static void find_node(struct vmem_conf *m, const struct vm_conf *c, const char *zone)
+{
+	for (uint32_t i = 0; i < c->numa.count; i++) {
+		const struct numa_conf *n = &c->numa.items[i];
+
+		for (uint32_t k = 0; k < n->memory_zones.count; k++) {
+			if (strcmp(n->memory_zones.items[k], zone) != 0)
+				continue;
+			m->has_node = true;
+			m->node = n->guest_numa_id;
+		}
+	}
+}
+
+/* One for each zone of which something may be plugged, called as the zone. */
+static void plan_vmem(struct plan *p, const struct plug_row *r, const struct plug_from *from)
+{
+	const struct memory_conf *c = &from->c->memory;
+
+	for (unsigned int i = 0; from->mem && i < gmem_regions(from->mem); i++) {
+		const struct gmem_region *g = gmem_region(from->mem, i);
+		const struct memory_zone_conf *z = c->zones.count ? &c->zones.items[g->zone] : NULL;
+		struct vmem_conf *m = &from->vmem[g->zone];
+
+		if (!g->block || c->hotplug_method != HOTPLUG_VIRTIO_MEM)
+			continue;
+		*m = (struct vmem_conf){
+			.base = g->base.v,
+			.requested = z ? z->hotplugged_size : c->hotplugged_size,
+		};
+		if (z)
+			find_node(m, from->c, z->id);
+		plan_add(p, r, z ? z->id : NULL, m);
+	}
+}
+
 static void plan_pvpanic(struct plan *p, const struct plug_row *r, const struct plug_from *from)
 {
 	if (from->c->pvpanic)
@@ -127,6 +167,7 @@ static const struct plug_row rows[] = {
 	{ "rng", &rng_class.dev, "__rng", plan_section, 0 },
 	{ "pmem", &pmem_class.dev, NULL, plan_section, HOT },
 	{ "vsock", &vsock_class.dev, NULL, plan_section, HOT },
+	{ "memory", &vmem_class.dev, "mem0", plan_vmem, 0 },
 	{ "balloon", &balloon_class.dev, "__balloon", plan_section, 0 },
 	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, 0 },
 	{ "rtc", &rtc_class.dev, "__rtc", plan_section, 0 },
@@ -184,7 +225,13 @@ static void plan_all(struct plan *p, struct plug_from *from, struct conf_dev **d
 
 int plug_all(struct board *b, const struct vm_conf *c, const struct chars *ch, struct err *e)
 {
-	struct plug_from from = { .c = c, .console = { .chr = ch->console } };
+	struct vmem_conf vmem[GMEM_ZONES_MAX];
+	struct plug_from from = {
+		.c = c,
+		.console = { .chr = ch->console },
+		.mem = b->mem,
+		.vmem = vmem,
+	};
 	AUTO_FREE struct conf_dev *devs = NULL;
 	struct plan p = { 0 };
 	int r;

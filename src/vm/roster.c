@@ -27,6 +27,7 @@
 #include "dev/tpm.h"
 #include "dev/vcon.h"
 #include "dev/viommu.h"
+#include "dev/vmem.h"
 #include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "pci/root.h"
@@ -49,6 +50,7 @@ const struct dev_class *const roster[] = {
 	&net_class.dev,
 	&rng_class.dev,
 	&vcon_class.dev,
+	&vmem_class.dev,
 	&balloon_class.dev,
 	&viommu_class.dev,
 	&vsock_class.dev,

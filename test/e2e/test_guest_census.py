@@ -82,7 +82,7 @@ SCENES = {
     "sockets": ("conecho", ["--serial", "socket={work}/serial.socket", "--console", "socket={work}/console.socket"],
                 {"quiet": True, "client": "console.socket"}),
     "debug terminal": ("debug", ["--debug-console", "tty", "--serial", "null"], {"quiet": True}),
-    "memory": ("ram", ["--memory", "size=128M,mergeable=on,shared=off,reserve=on,thp=off,prefault=on,hugepages=off"],
+    "memory": ("ram", ["--memory", "size=128M,hotplug_method=acpi,mergeable=on,shared=off,reserve=on,thp=off,prefault=on,hugepages=off"],
                {}),
     "shared memory": ("ram", ["--memory", "size=128M,shared=on,thp=on"], {}),
     "zones": ("ram", ["--memory", "size=0", "--memory-zone",
@@ -95,6 +95,13 @@ SCENES = {
     "huge pages": ("ram", ["--memory", "size=128M,hugepages=on,hugepage_size=2M"], {"huge": 64}),
     "huge zone": ("ram", ["--memory", "size=0", "--memory-zone", "id=h,size=128M,hugepages=on,hugepage_size=2M"],
                   {"huge": 64}),
+    "virtio-mem": ("vmem", ["--memory", "size=64M,hotplug_method=virtio-mem,hotplug_size=128M,hotplugged_size=64M"],
+                   {}),
+    "virtio-mem of a zone": ("vmem", ["--memory", "size=0,hotplug_method=virtio-mem", "--memory-zone",
+                                      "id=z,size=64M,shared=on,hotplug_size=128M,hotplugged_size=64M"], {}),
+    "virtio-mem in a file": ("vmem", ["--memory", "size=0,hotplug_method=virtio-mem", "--memory-zone",
+                                      "id=z,size=64M,file={tmp}/zone,shared=on,hotplug_size=128M,hotplugged_size=4M"],
+                             {}),
     "balloon": ("balloon", ["--memory", "size=128M,shared=on", "--balloon",
                             "size=16M,deflate_on_oom=on,free_page_reporting=on,id=b,pci_segment=0,pci_device_id=10"],
                 {}),
@@ -379,8 +386,9 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
         pytest.skip("there are no loop devices to be had here")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(f"{work}/serial.socket")  # as one that was killed leaves it
-    with open(f"{work}/zone", "wb") as f:
-        f.truncate(64 << 20)
+    for path, mib in ((f"{work}/zone", 64), (tmp_path / "zone", 192)):
+        with open(path, "wb") as f:
+            f.truncate(mib << 20)
     if more.get("zero"):
         with open(f"{work}/disk", "r+b") as f:
             f.write(bytes(8))

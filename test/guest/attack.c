@@ -35,6 +35,7 @@ static const struct target targets[] = {
 	{ "watchdog", VIRTIO_WATCHDOG, 0, false, watchdog_chain, watchdog_works, 0, 0, NULL },
 	{ "pmem", VIRTIO_PMEM, 0, false, pmem_chain, pmem_works, 0x100, 0, NULL },
 	{ "rtc", VIRTIO_RTC, 0, false, vrtc_chain, vrtc_works, 0x100, 0, NULL },
+	{ "vmem", VIRTIO_MEM, 0, false, vmem_chain, vmem_works, 0x100, 0, vmem_attacks },
 	{ "balloon-inflate", VIRTIO_BALLOON, 0, false, balloon_chain, balloon_works, 0, BALLOON,
 	  balloon_attacks },
 	{ "balloon-deflate", VIRTIO_BALLOON, 1, false, balloon_chain, balloon_works, 0, BALLOON,

@@ -71,6 +71,7 @@ extern const struct attack vsock_rx_attacks[];
 extern const struct attack vsock_tx_attacks[];
 extern const struct attack balloon_attacks[];
 extern const struct attack viommu_attacks[];
+extern const struct attack vmem_attacks[];
 
 /* Where the RAM that holds our buffers ends. */
 uint64_t ram_end(void);

@@ -243,6 +243,7 @@ void ivshmem_run(void);
 void pmem_run(void);
 void fwcfg_run(void);
 void balloon_run(void);
+void vmem_run(void);
 void attack_run(void);
 void race_run(void);
 void storm_run(void);

@@ -50,6 +50,7 @@ static const struct verb verbs[] = {
 	{ "balloon", balloon_run },
 	{ "viommu", viommu_run },
 	{ "tpm", tpm_run },
+	{ "vmem", vmem_run },
 	{ "attack", attack_run },
 	{ "race", race_run },
 	{ "storm", storm_run },

@@ -554,3 +554,111 @@ const struct attack balloon_attacks[] = {
 	{ "too-many-pages", LIVE, O_BROKEN, balloon_too_many },
 	{ 0 },
 };
+
+/* ---- memory in blocks ---- */
+
+/* Address and count are of a block that is there, which these change. */
+static uint32_t vmem_send(struct bout *b, uint16_t type, uint64_t add, uint16_t blocks)
+{
+	vmem_chain(b->q);
+	wr16(b->q->buf, type);
+	wr64(b->q->buf + 8, rd64(b->q->buf + 8) + add);
+	wr16(b->q->buf + 16, blocks);
+	return send(b->q);
+}
+
+static uint32_t vmem_type(struct bout *b)
+{
+	return vmem_send(b, 4, 0, 1);
+}
+
+static uint32_t vmem_type_max(struct bout *b)
+{
+	return vmem_send(b, 0xffff, 0, 1);
+}
+
+static uint32_t vmem_odd(struct bout *b)
+{
+	return vmem_send(b, 0, 1, 1);
+}
+
+static uint32_t vmem_before(struct bout *b)
+{
+	return vmem_send(b, 0, -(uint64_t)0x200000, 1);
+}
+
+static uint32_t vmem_behind(struct bout *b)
+{
+	return vmem_send(b, 3, rd64(b->d->config + 24), 1);
+}
+
+static uint32_t vmem_wraps(struct bout *b)
+{
+	return vmem_send(b, 0, ~0x1ffffful - rd64(b->d->config + 16), 0xffff);
+}
+
+static uint32_t vmem_too_long(struct bout *b)
+{
+	return vmem_send(b, 0, 0, 0xffff);
+}
+
+static uint32_t vmem_none(struct bout *b)
+{
+	return vmem_send(b, 0, 0, 0);
+}
+
+static uint32_t vmem_not_asked_for(struct bout *b)
+{
+	return vmem_send(b, 0, 0, (uint16_t)(rd64(b->d->config + 48) / rd64(b->d->config) + 1));
+}
+
+static uint32_t vmem_not_there(struct bout *b)
+{
+	return vmem_send(b, 1, 0, 1);
+}
+
+static uint32_t vmem_short(struct bout *b)
+{
+	vmem_chain(b->q);
+	b->q->desc[0].len = 23;
+	return send(b->q);
+}
+
+static uint32_t vmem_short_answer(struct bout *b)
+{
+	vmem_chain(b->q);
+	b->q->desc[1].len = 9;
+	return send(b->q);
+}
+
+static uint32_t vmem_no_answer(struct bout *b)
+{
+	vmem_chain(b->q);
+	b->q->desc[1].flags = 0;
+	return send(b->q);
+}
+
+static uint32_t vmem_answer_in_the_region(struct bout *b)
+{
+	vmem_chain(b->q);
+	b->q->desc[1].addr = rd64(b->d->config + 16);
+	return send(b->q);
+}
+
+const struct attack vmem_attacks[] = {
+	{ "type-unknown", LIVE, O_ERROR, vmem_type },
+	{ "type-max", LIVE, O_ERROR, vmem_type_max },
+	{ "half-a-block", LIVE, O_ERROR, vmem_odd },
+	{ "before-the-region", LIVE, O_ERROR, vmem_before },
+	{ "behind-the-region", LIVE, O_ERROR, vmem_behind },
+	{ "address-wraps", LIVE, O_ERROR, vmem_wraps },
+	{ "too-many-blocks", LIVE, O_ERROR, vmem_too_long },
+	{ "no-blocks", LIVE, O_ERROR, vmem_none },
+	{ "more-than-asked-for", LIVE, O_ERROR, vmem_not_asked_for },
+	{ "unplug-what-is-not-there", LIVE, O_ERROR, vmem_not_there },
+	{ "short-request", LIVE, O_BROKEN, vmem_short },
+	{ "short-answer", LIVE, O_BROKEN, vmem_short_answer },
+	{ "no-answer", LIVE, O_BROKEN, vmem_no_answer },
+	{ "answer-where-nothing-is-plugged", LIVE, O_BROKEN, vmem_answer_in_the_region },
+	{ 0 },
+};

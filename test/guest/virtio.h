@@ -19,6 +19,7 @@
 #define VIRTIO_PMEM 27
 #define VIRTIO_WATCHDOG 35
 #define VIRTIO_BALLOON 5
+#define VIRTIO_MEM 24
 
 #define F_INDIRECT (1ul << 28)
 #define F_EVENT_IDX (1ul << 29)

@@ -248,9 +248,6 @@ static const struct a_case unbuilt[] = {
 	{ "--kernel k --disk path=/a path=/b,image_type=qcow2", "--disk image_type=qcow2" },
 	{ "--kernel k --disk path=/a,backing_files=on", "--disk backing_files" },
 	{ "--kernel k --net vhost_mode=server", "--net vhost_mode" },
-	{ "--kernel k --memory hotplug_method=virtio-mem", "--memory hotplug_method=virtio-mem" },
-	{ "--kernel k --memory size=0 --memory-zone id=a,hotplug_size=1G",
-	  "--memory-zone hotplug_size" },
 	{ "--igvm g", "--igvm" },
 };
 

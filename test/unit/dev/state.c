@@ -35,6 +35,7 @@
 #include "dev/tpm.h"
 #include "dev/vcon.h"
 #include "dev/viommu.h"
+#include "dev/vmem.h"
 #include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "fakeboard.h"
@@ -146,6 +147,7 @@ static struct disk_conf disk;
 static struct net_conf net;
 static struct rng_conf rng;
 static struct rtc_conf rtc;
+static const struct vmem_conf vmem = { .base = BLOCKS_AT, .requested = MIB(8) };
 static struct balloon_conf balloon = { .size = MIB(1), .free_page_reporting = true };
 static struct pmem_conf pmem;
 static struct ivshmem_conf ivshmem;
@@ -263,6 +265,20 @@ static void watchdog_use(struct rig *r)
 	usleep(2000);
 }
 
+/* Two blocks of four that were asked for. */
+static void vmem_use(struct rig *r)
+{
+	virtio_use(r);
+	mem_wr(r, BUF + 8, 8, BLOCKS_AT + MIB(2));
+	mem_wr(r, BUF + 16, 2, 2);
+	drv_desc(r, 0, 0, BUF, 24, F_NEXT, 1);
+	drv_desc(r, 0, 1, BUF + 64, 10, F_WRITE, 0);
+	drv_offer(r, 0, 0);
+	drv_kick(r, 0);
+	rig_turn(r, 2);
+	assert_int_equal(vmem_plugged(r->d), MIB(4));
+}
+
 static void balloon_use(struct rig *r)
 {
 	virtio_use(r);
@@ -328,6 +344,7 @@ static const struct kind {
 	{ &pvpanic_class.dev, NULL, pvpanic_use },
 	{ &watchdog_class.dev, NULL, watchdog_use },
 	{ &rtc_class.dev, &rtc, virtio_use },
+	{ &vmem_class.dev, &vmem, vmem_use },
 	{ &balloon_class.dev, &balloon, balloon_use },
 	{ &pmem_class.dev, &pmem, virtio_use },
 	{ &ivshmem_class.dev, &ivshmem, ivshmem_use },

@@ -20,6 +20,8 @@
 #include "virtio/vpci.h"
 
 #define RAM_SIZE MIB(4)
+#define BLOCKS_AT MIB(16) /* what may be plugged, in blocks of 2 MiB */
+#define BLOCKS_SIZE MIB(16)
 #define RIG_ECAM 0xe0000000ull
 #define RIG_MEM32 0xc0000000ull
 #define RIG_MEM64 GIB(8)
@@ -85,7 +87,13 @@ static inline void rig_ok(int rc)
 
 static inline void rig_init(struct rig *r)
 {
-	const struct backing_args how = { 0 };
+	const struct backing_args how = { .later = BLOCKS_SIZE };
+	struct gmem_plan plan = {
+		.zones = 1,
+		.parts = 2,
+		.part = { { .size = RAM_SIZE },
+			  { GPA(BLOCKS_AT), BLOCKS_SIZE, 0, RAM_SIZE, MIB(2) } },
+	};
 	struct pci_host_args pci = {
 		.segments = 1,
 		.ecam = RIG_ECAM,
@@ -100,7 +108,8 @@ static inline void rig_init(struct rig *r)
 	board_init(&r->b);
 	r->b.iommu = iommu_new(&iommu);
 	rig_ok(gmem_new(&r->mem, &e));
-	rig_ok(gmem_add(r->mem, GPA(0), RAM_SIZE, &how, &e));
+	rig_ok(backing_open(&plan.zone[0], RAM_SIZE, &how, &e));
+	rig_ok(gmem_lay(r->mem, &plan, &e));
 	r->b.mem = r->mem;
 	r->b.dma.mem = r->mem;
 	r->b.up = (struct board_up){ .event = rig_event, .arg = r };
