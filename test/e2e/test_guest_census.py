@@ -139,7 +139,7 @@ SCENES = {
     "watchdog and clock": ("watchdog vrtc", ["--watchdog", "--rtc", "id=clock,pci_segment=0,pci_device_id=20"], {}),
     "iommu": ("viommu rng", ["--disk", DISK + ",iommu=on", "--rng", "src=/dev/urandom,iommu=on", "--console",
                              "null,iommu=on", "--net", "stream={work}/net.socket,iommu=on", "--rtc", "iommu=on",
-                             "--pmem", "file={work}/zone,iommu=on",
+                             "--pmem", "file={work}/zone,iommu=on", "--balloon", "size=0,iommu=on",
                              "--vsock", "cid=3,socket={work}/vsock,iommu=on",
                              "--platform", "num_pci_segments=2,iommu_segments=[1],iommu_address_width=48"],
               {"stream": True}),
