@@ -103,6 +103,20 @@ def test_cards_come_and_go_with_their_taps(run, work, disk):
     report_of(vm).check()
 
 
+@pytest.mark.parametrize("route, config", [
+    ("add-vsock", {"id": "hot", "cid": 3, "socket": "{work}/vsock"}),
+    ("add-pmem", {"id": "hot", "file": "{work}/hot", "discard_writes": True})])
+def test_sockets_and_memory_come_and_go(run, disk, work, route, config):
+    with open(disk("hot"), "wb") as f:
+        f.truncate(4 << 20)
+    vm, api = run("hotplug=30")
+    wait_ready(vm)
+    come_and_go(vm, api, route, {k: v.format(work=work) if isinstance(v, str) else v for k, v in config.items()}, 30)
+    assert not os.path.exists(f"{work}/vsock")
+    assert vm.wait() == 0
+    report_of(vm).check()
+
+
 def test_a_slot_is_empty_at_once_and_let_go_of_once(run, work, disk):
     vm, api = run("hotplug=1 alone")
     wait_ready(vm)
