@@ -172,9 +172,7 @@ static int build_board(struct machine *m, struct err *e)
 	pci.irqs = b->irqs;
 	if (pci_host_new(&b->pci, &pci, e) < 0)
 		return -1;
-	if (loop_new(&b->io, "io", e) < 0)
-		return -1;
-	return loop_start(b->io, "io", e);
+	return loop_new(&b->io, "io", e);
 }
 
 static void load(void *arg)
@@ -341,7 +339,10 @@ static int start_vcpu(struct machine *m, uint32_t i, struct err *e)
  * INIT which comes before one has its thread waits there. */
 int machine_start(struct machine *m, struct err *e)
 {
+	/* nobody need be called to attach what does not run yet */
 	tty_attach(m->args.chars->tty, m->board.io);
+	if (loop_start(m->board.io, "io", e) < 0)
+		return -1;
 	for (uint32_t i = 0; i < m->vcpus && !vcpus_halted(&m->team); i++) {
 		if (start_vcpu(m, i, e) < 0)
 			return -1;
