@@ -88,7 +88,7 @@ def test_methods_of_hot_plug_can_be_carried_out(guest, tmp_path):
     if not shutil.which("acpiexec"):
         pytest.skip("acpiexec is not installed (package acpica-tools)")
     dsdt = b""
-    for _number, _offset, data in guest("acpihex").all("HEX"):
+    for _number, _offset, data in guest("acpihex", cpus="boot=1,max=3", memory="128M,hotplug_size=1G").all("HEX"):
         table = bytes.fromhex(data)
         if table[:4] == b"DSDT":
             dsdt = table
@@ -97,9 +97,14 @@ def test_methods_of_hot_plug_can_be_carried_out(guest, tmp_path):
     (tmp_path / "dsdt.dat").write_bytes(dsdt)
     # Memory is simulated and reads as zeros, but for what was written.
     done = subprocess.run(["acpiexec", "-b", "execute \\_SB.PHPR.PSCN; execute \\_SB.PC00.S006._EJ0 1;"
-                           "execute \\_SB.PC00.DVNT 0x42 1;execute \\_SB.GED_._EVT 13", "dsdt.dat"],
+                           "execute \\_SB.PC00.DVNT 0x42 1;execute \\_SB.GED_._EVT 13;"
+                           "execute \\_SB.CPUS.CSCN;execute \\_SB.CPUS.CTFY 2 3;execute \\_SB.CPUS.C002._EJ0 1;"
+                           "execute \\_SB.CPUS.C001._STA;execute \\_SB.CPUS.C001._MAT;"
+                           "execute \\_SB.MHPC.MSCN;execute \\_SB.MHPC.MTFY 7 1;execute \\_SB.MHPC.M001._CRS;"
+                           "execute \\_SB.MHPC.M000._STA", "dsdt.dat"],
                           cwd=tmp_path, text=True, timeout=60, input="",
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert "AE_" not in done.stdout, done.stdout[-3000:]
     told = [line for line in done.stdout.splitlines() if "Notify" in line]
+    assert any("C002" in line for line in told) and any("M007" in line for line in told), done.stdout[-3000:]
     assert any("S001" in line for line in told) and any("S006" in line for line in told), done.stdout[-3000:]
