@@ -50,6 +50,7 @@ bool balloon_stats_works(struct vdev *d, struct vq *q);
 bool viommu_works(struct vdev *d, struct vq *q);
 bool viommu_event_works(struct vdev *d, struct vq *q);
 bool pmem_works(struct vdev *d, struct vq *q);
+bool pmem_is_memory(const struct vdev *d);
 
 /* Send descriptors 0.. of q as a chain and wait for the answer: its length, or -1. */
 int64_t vq_once(struct vq *q, uint64_t us);

@@ -59,6 +59,8 @@ static bool drive(uint32_t slot)
 		return blk_works(&hot, &hot.q[0]);
 	case VIRTIO_NET:
 		return net_tx_works(&hot, &hot.q[1]);
+	case VIRTIO_PMEM:
+		return pmem_is_memory(&hot) && pmem_works(&hot, &hot.q[0]);
 	default:
 		return true;
 	}
