@@ -435,6 +435,7 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_vm_change_disk] = { do_verb, VMM_CHANGE_DISK },
 	[ROUTE_vm_change_net] = { do_verb, VMM_CHANGE_NET },
 	[ROUTE_vm_resize] = { do_verb, VMM_RESIZE },
+	[ROUTE_vm_resize_zone] = { do_verb, VMM_RESIZE_ZONE },
 	[ROUTE_vm_add_disk] = { do_verb, VMM_ADD, NULL },
 	[ROUTE_vm_add_net] = { do_verb, VMM_ADD, NULL },
 	[ROUTE_vm_add_pmem] = { do_verb, VMM_ADD, NULL },

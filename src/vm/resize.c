@@ -6,10 +6,12 @@
 #include "vm/resize.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "conf/check.h"
 #include "core/dev.h"
 #include "dev/balloon.h"
+#include "dev/vmem.h"
 #include "mem/gmem.h"
 #include "vm/machine.h"
 
@@ -50,7 +52,25 @@ static int put_memory(struct vm_conf *c, uint64_t want, struct err *e)
 		c->memory.size = want;
 		return 0;
 	}
-	return err_set(e, ERR_UNBUILT, "this build can not resize memory by virtio-mem");
+	if (want < c->memory.size)
+		return err_set(e, ERR_BAD,
+			       "%" PRIu64 " MiB are less than the memory of the start, %" PRIu64
+			       " MiB, which stays",
+			       want >> 20, c->memory.size >> 20);
+	c->memory.hotplugged_size = want - c->memory.size;
+	c->memory.set |= 1ull << ROW_memory_hotplugged_size;
+	return 0;
+}
+
+/* Tells the device that plugs memory of this zone. */
+static int ask_for(struct machine *m, const char *zone, uint64_t bytes, struct err *e)
+{
+	struct dev *d = dev_find(machine_board(m), zone);
+
+	if (!d || d->class != &vmem_class.dev)
+		return err_set(e, ERR_BAD,
+			       "this machine has no room for more memory: say hotplug_size");
+	return vmem_resize(d, bytes, e);
 }
 
 /* What the guest has is what it booted with, and what has come since. */
@@ -58,7 +78,8 @@ static int do_memory(struct vm_conf *c, struct machine *m, uint64_t want, struct
 {
 	uint64_t now = gmem_total(machine_board(m)->mem);
 
-	(void)c;
+	if (c->memory.hotplug_method == HOTPLUG_VIRTIO_MEM)
+		return ask_for(m, "mem0", c->memory.hotplugged_size, e);
 	return want > now ? machine_add_memory(m, want - now, e) : 0;
 }
 
@@ -117,9 +138,33 @@ int resize_vm(struct vm_conf *c, struct machine *m, const struct resize_conf *r,
 		if (undone && a[i].put == put_vcpus)
 			c->cpus.boot_vcpus = cpus.boot_vcpus;
 		else if (undone && a[i].put == put_memory)
-			c->memory.size = memory.size;
+			c->memory = memory;
 		else if (undone && c->balloon)
 			c->balloon->size = balloon;
 	}
+	return -1;
+}
+
+int resize_zone(struct vm_conf *c, struct machine *m, const struct resize_zone_conf *r,
+		struct err *e)
+{
+	struct memory_zone_conf *z = NULL, was;
+
+	for (uint32_t i = 0; i < c->memory.zones.count; i++)
+		if (!strcmp(c->memory.zones.items[i].id, r->id))
+			z = &c->memory.zones.items[i];
+	if (!z)
+		return err_set(e, ERR_ABSENT, "there is no memory zone %s", r->id);
+	if (r->desired_ram < z->size)
+		return err_set(e, ERR_BAD,
+			       "%" PRIu64 " MiB are less than zone %s had at the start, %" PRIu64
+			       " MiB, which stay",
+			       r->desired_ram >> 20, z->id, z->size >> 20);
+	was = *z;
+	z->hotplugged_size = r->desired_ram - z->size;
+	z->set |= 1ull << ROW_memory_zone_hotplugged_size;
+	if (conf_check(c, e) == 0 && (!m || ask_for(m, z->id, z->hotplugged_size, e) == 0))
+		return 0;
+	*z = was;
 	return -1;
 }

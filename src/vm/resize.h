@@ -20,3 +20,7 @@ struct machine;
  * not be, ERR_BUSY while the guest has not let go of vCPUs that it was asked for before. */
 MUST int resize_vm(struct vm_conf *c, struct machine *m, const struct resize_conf *r,
 		   struct err *e);
+/* The same for one memory zone, which the guest plugs and unplugs by virtio-mem; ERR_ABSENT when
+ * there is none of this id. */
+MUST int resize_zone(struct vm_conf *c, struct machine *m, const struct resize_zone_conf *r,
+		     struct err *e);

@@ -375,6 +375,15 @@ int vm_resize(struct vm *v, const struct resize_conf *r, struct err *e)
 	return 0;
 }
 
+int vm_resize_zone(struct vm *v, const struct resize_zone_conf *r, struct err *e)
+{
+	event("vm", "resizing", NULL);
+	if (resize_zone(&v->conf, v->machine, r, e) < 0)
+		return err_in(e, "resize a memory zone");
+	event("vm", "resized", NULL);
+	return 0;
+}
+
 void vm_power_off(struct vm *v)
 {
 	vcpus_halt(machine_vcpu(v->machine, 0)->team);

@@ -68,6 +68,7 @@ MUST int vm_coredump(struct vm *v, const char *url, struct work *w, struct err *
 MUST int vm_nmi(struct vm *v, struct err *e);
 /* Other amounts of vCPUs and memory, as vm/resize.h says; with or without a machine. */
 MUST int vm_resize(struct vm *v, const struct resize_conf *r, struct err *e);
+MUST int vm_resize_zone(struct vm *v, const struct resize_zone_conf *r, struct err *e);
 /* The button that asks a guest to power off. There is a machine. */
 MUST int vm_power_button(struct vm *v, struct err *e);
 /* As if the guest had powered itself off. There is a machine. */

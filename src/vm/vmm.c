@@ -231,6 +231,12 @@ static int do_resize(struct vmm *m, void *args, struct work *w, struct err *e)
 	return vm_resize(m->vm, args, e);
 }
 
+static int do_resize_zone(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)w;
+	return vm_resize_zone(m->vm, args, e);
+}
+
 static int do_add(struct vmm *m, void *args, struct work *w, struct err *e)
 {
 	(void)w;
@@ -280,6 +286,7 @@ static const struct verb verbs[VMM_VERBS] = {
 	[VMM_CHANGE_DISK] = { VERB("change-disk", vm_change_disk), .run = do_change_disk },
 	[VMM_CHANGE_NET] = { VERB("change-net", vm_change_net), .run = do_change_net },
 	[VMM_RESIZE] = { VERB("resize", vm_resize), .run = do_resize },
+	[VMM_RESIZE_ZONE] = { VERB("resize-zone", vm_resize_zone), .run = do_resize_zone },
 	[VMM_ADD] = { VERB("add", vm_add_disk), .run = do_add },
 	[VMM_REMOVE] = { VERB("remove-device", vm_remove_device), .run = do_remove },
 	[VMM_END] = { VERB("end", vmm_shutdown), .is_long = true, .cancels = true, .run = do_close,

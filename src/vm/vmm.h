@@ -49,6 +49,7 @@ enum vmm_verb {
 	VMM_CHANGE_DISK, /* args: struct change_disk_conf * */
 	VMM_CHANGE_NET,	 /* args: struct change_net_conf * */
 	VMM_RESIZE,	 /* args: struct resize_conf * */
+	VMM_RESIZE_ZONE, /* args: struct resize_zone_conf * */
 	VMM_ADD,	 /* args: struct hotplug_new * */
 	VMM_REMOVE,	 /* args: struct vmm_removal * */
 	VMM_END,

@@ -299,8 +299,7 @@ def test_more_descriptors_than_belong_are_refused(api):
 def test_every_route_that_is_not_built_says_so(api):
     """After the body and the state have been judged, as for any other."""
     api.put("vm.create", small_config())
-    for path, body in [("vm.resize", {"desired_vcpus": 2}), ("vm.resize-zone", {"id": "z", "desired_ram": 1}),
-                       ("vm.add-fs", {"tag": "t", "socket": "s", "num_queues": 1, "queue_size": 8}),
+    for path, body in [("vm.add-fs", {"tag": "t", "socket": "s", "num_queues": 1, "queue_size": 8}),
                        ("vm.add-device", {"path": "x"}), ("vm.add-user-device", {"socket": "x"}),
                        ("vm.add-vdpa", {"path": "x", "num_queues": 1}),
                        ("vm.add-generic-vhost-user", {"socket": "x", "queue_sizes": [8], "device_type": 1})]:

@@ -94,6 +94,44 @@ def test_counters_and_memory_follow_the_guest(start_guest, work):
     report_of(vm).check()
 
 
+def test_a_new_size_is_asked_for_and_stays(start_guest, work):
+    memory = "0,hotplug_method=virtio-mem"
+    vm = start_guest("vmem look", "--memory-zone", "id=z,size=64M," + PLUG, "--api-socket", f"path={work}/api",
+                     memory=memory, serial="tty", overhead=False)
+    paused(vm, 1)
+    with Api(f"{work}/api") as api:
+        api.put("vm.resize-zone", {"id": "z", "desired_ram": 64 * MIB + REGION})
+        assert api.get("vm.counters")["z"]["requested_bytes"] == REGION
+        api.put("vm.resize-zone", {"id": "z", "desired_ram": 64 * MIB + WANTED})
+        for size, said in ((1 << 30, "hotplugged_size is above hotplug_size"), (32 * MIB, "less than zone z had"),
+                           (65 * MIB, "not a multiple of 2M")):
+            answer = api.ask("PUT", "vm.resize-zone", body={"id": "z", "desired_ram": size})
+            assert answer.code == 400 and said in answer.error, answer
+        assert api.ask("PUT", "vm.resize-zone", body={"id": "y", "desired_ram": 1 << 30}).code == 404
+        assert api.ask("PUT", "vm.resize", body={"desired_ram": 1 << 30}).code == 400
+        [zone] = api.get("vm.info")["config"]["memory"]["zones"]
+        assert zone["hotplugged_size"] == WANTED
+        for count in range(2, 6):
+            vm.type("x")
+            paused(vm, count)
+        vm.type("x")
+    assert vm.wait() == 0
+    report_of(vm).check()
+
+
+def test_all_of_the_memory_is_resized_by_virtio_mem_too(start_guest, work):
+    vm = start_guest("vmem look", "--api-socket", f"path={work}/api", serial="tty", overhead=False,
+                     memory=f"64M,hotplug_method=virtio-mem,{PLUG}")
+    paused(vm, 1)
+    with Api(f"{work}/api") as api:
+        api.put("vm.resize", {"desired_ram": 64 * MIB + 128 * MIB})
+        assert api.get("vm.counters")["mem0"]["requested_bytes"] == 128 * MIB
+        assert api.get("vm.info")["memory_actual_size"] == 64 * MIB
+        answer = api.ask("PUT", "vm.resize", body={"desired_ram": 32 * MIB})
+        assert answer.code == 400 and "less than the memory of the start" in answer.error, answer
+        assert api.get("vm.info")["config"]["memory"]["hotplugged_size"] == 128 * MIB
+
+
 def test_a_host_without_huge_pages_puts_the_guest_off(start_guest):
     """The pool holds what the guest starts with, and no more: the guest hears that later may be better."""
     with pool(2048, 32):
