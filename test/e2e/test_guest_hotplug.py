@@ -124,6 +124,13 @@ def test_persistent_memory_comes_and_goes(run, work):
     assert vm.wait() == 0
     report_of(vm).check()
     os.unlink(f"{work}/pmem")
+def test_sockets_come_and_go_with_their_files(run, work, disk):
+    vm, api = run(f"hotplug={ROUNDS}")
+    wait_ready(vm)
+    come_and_go(vm, api, "add-vsock", {"id": "hot", "cid": 3, "socket": f"{work}/hot"})
+    assert not os.path.exists(f"{work}/hot")
+    assert vm.wait() == 0
+    report_of(vm).check()
 
 
 def test_a_slot_is_empty_at_once_and_let_go_of_once(run, work, disk):

@@ -293,3 +293,39 @@ def test_a_socket_that_somebody_serves_is_left_alone(virga, path):
         assert vm.wait(20) not in (0, None) and "in use" in vm.text, vm.text
         assert os.path.exists(path)
     os.unlink(path)
+
+
+def test_a_second_one_is_refused_and_a_removed_one_takes_its_socket_along(virga, path, work):
+    vm = virga("--api-socket", f"path={work}/api")
+    end = time.monotonic() + 20
+    while not os.path.exists(f"{work}/api"):
+        assert time.monotonic() < end, vm.tail()
+        time.sleep(0.02)
+    config = {"cpus": {"boot_vcpus": 1, "max_vcpus": 1}, "memory": {"size": 128 << 20},
+              "payload": {"kernel": guest_file("guest.elf"), "cmdline": "vsecho"},
+              "serial": {"mode": "File", "file": f"{work}/serial"}, "console": {"mode": "Off"}}
+    with Api(f"{work}/api") as api:
+        assert api.ask("PUT", "vm.create", config).code == 204
+        assert api.ask("PUT", "vm.add-vsock", {"cid": 3, "socket": path}).code == 204
+        assert api.ask("PUT", "vm.add-vsock", {"cid": 4, "socket": f"{path}2"}).code >= 400
+        assert api.ask("PUT", "vm.boot").code == 204
+        exchange(dial(path, ECHO)[0], b"plugged before the boot")
+        answer = api.ask("PUT", "vm.add-vsock", {"cid": 4, "socket": f"{path}2"})
+        assert answer.code >= 400 and not os.path.exists(f"{path}2"), answer
+        assert api.ask("PUT", "vm.remove-device", {"id": "_vsock0", "force": True}).code == 204
+        assert not os.path.exists(path)
+        assert "vsock" not in api.get("vm.info")["config"]
+        answer = api.ask("PUT", "vm.add-vsock", {"cid": 4, "socket": path, "id": "v"})
+        assert answer.code == 200 and answer.json["id"] == "v", answer
+        assert os.path.exists(path)
+        assert api.ask("PUT", "vmm.shutdown").code == 204
+    assert vm.wait(20) == 0 and not os.path.exists(path)
+    os.unlink(f"{work}/serial")
+
+
+def test_a_confined_program_makes_and_removes_its_socket(guest, path):
+    listener = Listener(path, 1024)
+    report = guest("vsock", "--vsock", f"cid=3,socket={path},seqpacket=on", "--landlock")
+    assert report.one("VSOCK")["cid"] == "3"
+    assert not os.path.exists(path) and not os.path.exists(f"{path}_seqpacket")
+    listener.close()
