@@ -6,6 +6,7 @@ import time
 import pytest
 
 from lib.api import Api, small_config
+from lib.gdbremote import GdbRemote
 from lib.virga import PATIENCE
 
 
@@ -196,3 +197,27 @@ def test_the_balloon_is_resized_and_remembered(served, work):
     assert resize(api, desired_balloon=(16 << 20) + 1).code == 400
     assert resize(api, desired_balloon=128 << 20).code == 400
     assert api.get("vm.info")["config"]["balloon"]["size"] == 16 << 20
+
+
+def test_a_debugger_sees_vcpus_that_came_while_it_was_there(virga, work):
+    virga("--api-socket", f"path={work}/api", "--gdb", f"path={work}/gdb", overhead=False)
+    with Api(f"{work}/api") as api:
+        api.put("vm.create", small_config("park", cpus={"boot_vcpus": 1, "max_vcpus": 3}))
+        api.put("vm.boot")
+        g = GdbRemote(f"{work}/gdb")
+        assert g.ask("?") == "T05thread:1;" and g.ask("qfThreadInfo") == "m1"
+        assert resize(api, desired_vcpus=2).code == 405  # it stands for the debugger
+        g.send("vCont;c")
+        until(lambda: api.state() == "Running")
+        assert resize(api, desired_vcpus=3).code == 204
+        g.interrupt()
+        assert g.reply().startswith("T02")
+        assert g.ask("qfThreadInfo") == "m1,2,3" and g.ask("Hg3") == "OK"
+        assert g.register("rip") == 0xfff0  # it waits for its start
+        g.send("vCont;c")
+        until(lambda: api.state() == "Running")
+        g.interrupt()
+        g.reply()
+        assert g.ask("D") == "OK" and g.is_over()
+        until(lambda: api.state() == "Running")
+        api.put("vm.delete")

@@ -124,6 +124,41 @@ TEST(one_that_is_held_twice_stands_until_it_is_released_twice)
 	finish(&p);
 }
 
+static void *leave(void *arg)
+{
+	vcpu_leave(arg);
+	return NULL;
+}
+
+/* It left by somebody's word, while others held it and let it go. */
+TEST(one_that_left_comes_again_and_waits_until_it_is_started)
+{
+	struct err e = { 0 };
+	struct pair p;
+	pthread_t t;
+
+	begin(&p);
+	for (int i = 0; i < 20; i++) {
+		uint32_t before;
+
+		assert_int_equal(pthread_create(&t, NULL, leave, p.vcpu[1]), 0);
+		vcpu_hold(p.vcpu[1]);
+		assert_int_equal(vcpu_wait(p.vcpu[1], loop_now_ns() + 10 * SECOND_NS, &e), 0);
+		pthread_join(t, NULL);
+		vcpu_release(p.vcpu[1]);
+		vcpu_gather(p.vcpu[1]);
+		assert_false(p.vcpu[1]->started);
+		assert_int_equal(machine_park(p.m, &e), 0);
+		machine_unpark(p.m);
+		before = count(&p, 1);
+		assert_int_equal(hv_vcpu_reset(p.vcpu[1]->hv, &e), 0);
+		assert_int_equal(vcpu_start(p.vcpu[1], &vm_conf(p.vm)->cpus, &e), 0);
+		counts(&p, 0);
+		assert_int_equal(count(&p, 1), before);
+	}
+	finish(&p);
+}
+
 TEST(a_parked_machine_stands_and_its_registers_can_be_read)
 {
 	struct hv_x86_regs a, b;
@@ -212,6 +247,7 @@ int main(void)
 	const struct CMUnitTest t[] = {
 		T(one_that_is_held_stands_while_the_others_run),
 		T(one_that_is_held_twice_stands_until_it_is_released_twice),
+		T(one_that_left_comes_again_and_waits_until_it_is_started),
 		T(a_parked_machine_stands_and_its_registers_can_be_read),
 		T(a_machine_ends_while_it_is_held),
 		T(any_number_may_hold_it_at_any_moment),
