@@ -211,6 +211,22 @@ def test_a_full_host_is_waited_for(start, work, full):
     assert all("failed=0" in line and "bad=0" in line for line in report.all("VERIFIED"))
 
 
+def test_a_block_device_that_fails_is_waited_for(start, work, full):
+    made = run(f"losetup --find --show {sparse(full / 'backing', 16)}")
+    if made.returncode:
+        pytest.skip(f"there is no loop device here: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        vm, _ = start("blkverify rounds=20", "--disk", f"path={device},id=d,direct=on,on_error=retry")
+        assert wait_event(work, "error")[0]["properties"]["error"] in ("EIO", "ENOSPC")
+        run(f"mount -o remount,size=64m {full}")
+        wait_event(work, "recovered")
+        report = ended(vm)
+        assert all("failed=0" in line and "bad=0" in line for line in report.all("VERIFIED"))
+    finally:
+        run(f"losetup --detach {device}")
+
+
 def test_a_full_host_pauses_the_guest_until_somebody_lets_it_go_on(start, work, full):
     vm, api = start("blkverify rounds=20", "--disk", f"path={sparse(full / 'disk', 16)},id=d,on_error=stop")
     wait_event(work, "paused")

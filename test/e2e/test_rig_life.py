@@ -2,6 +2,7 @@
 """Lives of stock Linux over the REST API, while it works on a disk and others read without end: created, booted, paused,
 resumed, rebooted, shut down, booted again, deleted. What tiny guests show natively is in test_guest_life.py."""
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from lib.virga import PATIENCE
 
 HERE = Path(__file__).parent
-LIVES = 25
+LIVES = int(os.environ.get("VIRGA_TEST_LIVES", "25"))
 # Two at a time: as many as the nested host has processors.
 VMS = 2
 KERNEL = "6.12-cloud"
