@@ -424,6 +424,7 @@ static int vcpu_counter(struct hv_vcpu *c, uint64_t *ticks, struct err *e)
 static int vcpu_counter_back(struct hv_vcpu *c, uint64_t ticks, struct err *e)
 {
 	uint64_t offset;
+	bool shown; /* perhaps it is the host's own */
 	struct kvm_device_attr a = {
 		.group = KVM_VCPU_TSC_CTRL,
 		.attr = KVM_VCPU_TSC_OFFSET,
@@ -433,9 +434,12 @@ static int vcpu_counter_back(struct hv_vcpu *c, uint64_t ticks, struct err *e)
 
 	if (ioctl(fd, KVM_GET_DEVICE_ATTR, &a) < 0)
 		return err_set(e, ERR_UNBUILT, "this host's KVM does not say a counter's offset");
+	shown = offset == 0;
 	offset -= ticks;
 	if (ioctl(fd, KVM_SET_DEVICE_ATTR, &a) < 0)
 		return err_os(e, ERR_IO, "set the offset of a vCPU's counter");
+	if (shown && ticks && ioctl(fd, KVM_GET_DEVICE_ATTR, &a) == 0 && !offset)
+		return err_set(e, ERR_UNBUILT, "this host's KVM shows guests the host's counter");
 	return 0;
 }
 

@@ -168,6 +168,25 @@ TEST(msrs_that_are_not_known_are_stepped_over)
 	end(&g);
 }
 
+TEST(a_counter_steps_back_for_what_it_is_to_have_stood)
+{
+	uint64_t before, after;
+	struct err e = { 0 };
+	struct guest g;
+
+	start(&g, "", 0);
+	ok(hv_vcpu_counter(g.cpu, &before, &e), &e);
+	if (hv_vcpu_counter_back(g.cpu, before / 2, &e) < 0) {
+		assert_int_equal(e.kind, ERR_UNBUILT);
+		end(&g);
+		print_message("this host's KVM lets no counter stand\n");
+		skip();
+	}
+	ok(hv_vcpu_counter(g.cpu, &after, &e), &e);
+	assert_true(after < before);
+	end(&g);
+}
+
 TEST(an_interrupt_makes_run_return_until_it_is_cleared)
 {
 	static const uint8_t code[] = {
@@ -457,6 +476,7 @@ int main(void)
 		T(a_triple_fault_is_a_reset),
 		T(doorbells_ring_without_an_exit),
 		T(msrs_that_are_not_known_are_stepped_over),
+		T(a_counter_steps_back_for_what_it_is_to_have_stood),
 		T(an_interrupt_makes_run_return_until_it_is_cleared),
 		T(a_message_reaches_the_guest_directly_and_by_a_routed_eventfd),
 		T(the_end_of_a_level_interrupt_comes_out_with_its_vector),
