@@ -34,6 +34,9 @@
 #define LOAD_AT_ONCE KIB(256)
 #define ASK_NS 10000000ull
 
+#define CLOCK_TRIES 8
+#define GUESSED_KHZ 3000000u
+
 struct machine {
 	struct machine_args args;
 	struct hv_vm *hv;
@@ -577,40 +580,78 @@ static int quiesce_devices(struct board *b, struct err *e)
 	return 0;
 }
 
+/* Ticks of a millisecond. Clock and counter are read, and set, within less of each other: a guest that
+ * compares them would find one wrong. */
+static uint64_t tick_ms(struct machine *m)
+{
+	uint32_t khz = hv_vcpu_tsc_khz(m->vcpu[0].hv);
+
+	return khz ? khz : GUESSED_KHZ;
+}
+
+/* False where there is no counter to be read. */
+static bool read_clock(struct machine *m)
+{
+	struct hv_vcpu *c = m->vcpu[0].hv;
+	uint64_t before, ms = tick_ms(m);
+	struct err e = { 0 };
+
+	for (int i = 0; i < CLOCK_TRIES; i++) {
+		if (hv_vcpu_counter(c, &before, &e) < 0)
+			return false;
+		m->has_clock = hv_clock(m->hv, &m->clock_ns, &e) == 0;
+		if (hv_vcpu_counter(c, &m->counter, &e) < 0)
+			return false;
+		if (m->counter - before < ms)
+			break;
+	}
+	return true;
+}
+
 /* Guests with a clock of the hypervisor's are told, so that their watchdogs do not bite. That clock
  * and the processor's counter stand meanwhile, as the PM timer does: a guest compares them with each
  * other. */
 static void stop_clock(struct machine *m)
 {
-	struct err e = { 0 };
-
-	m->has_clock = hv_clock(m->hv, &m->clock_ns, &e) == 0;
-	m->has_counter = hv_vcpu_counter(m->vcpu[0].hv, &m->counter, &e) == 0;
+	m->has_counter = read_clock(m);
 	for (uint32_t i = 0; i < m->vcpus; i++)
 		hv_vcpu_paused(m->vcpu[i].hv);
 }
 
-/* The counters of hosts that cannot do that go on. */
-static void start_counters(struct machine *m)
+/* All counters to where the first one stood. The counters of hosts that cannot do that go on. */
+static void set_counters(struct machine *m)
 {
 	struct err e = { 0 };
 	uint64_t now;
 
 	if (!m->has_counter || hv_vcpu_counter(m->vcpu[0].hv, &now, &e) < 0)
 		return;
-	for (uint32_t i = 0; i < m->vcpus; i++)
-		if (hv_vcpu_counter_back(m->vcpu[i].hv, now - m->counter, &e) < 0)
-			return;
+	for (uint32_t i = 0; i < m->vcpus && m->has_counter; i++)
+		m->has_counter = hv_vcpu_counter_back(m->vcpu[i].hv, now - m->counter, &e) == 0;
 }
 
-static void start_clock(struct machine *m)
+static void set_clock(struct machine *m)
 {
 	char line[ERR_TEXT];
 	struct err e = { 0 };
 
-	start_counters(m);
 	if (m->has_clock && hv_set_clock(m->hv, m->clock_ns, &e) < 0)
 		log_warn("the guest's clock has gone on: %s", err_line(&e, line, sizeof(line)));
+}
+
+/* Again when we were kept from the processor in between. */
+static void start_clock(struct machine *m)
+{
+	uint64_t now, ms = tick_ms(m);
+	struct err e = { 0 };
+
+	for (int i = 0; i < CLOCK_TRIES; i++) {
+		set_counters(m);
+		set_clock(m);
+		if (!m->has_counter || hv_vcpu_counter(m->vcpu[0].hv, &now, &e) < 0 ||
+		    now - m->counter < ms)
+			break;
+	}
 }
 
 int machine_pause(struct machine *m, struct err *e)
