@@ -82,7 +82,8 @@ def test_ring_that_changes_under_the_device(guest, disk, build):
 
 
 def test_storm_on_ports_addresses_and_registers(guest, disk, build):
-    report = guest("storm", "--disk", f"path={disk}", "--pvpanic", "--platform", "num_pci_segments=3",
+    report = guest("storm", "--disk", f"path={disk}", "--pvpanic", "--ivshmem", f"path={disk},size=1M",
+                   "--fw-cfg-config", "e820=on", "--platform", "num_pci_segments=3",
                    console="null", timeout=300, **build)
     assert report.vm.text.count("\n") < 300, "the log is flooded"
 

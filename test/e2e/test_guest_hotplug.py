@@ -105,6 +105,7 @@ def test_cards_come_and_go_with_their_taps(run, work, disk):
 
 @pytest.mark.parametrize("route, config", [
     ("add-vsock", {"id": "hot", "cid": 3, "socket": "{work}/vsock"}),
+    ("add-pmem", {"id": "hot", "file": "{work}/hot"}),
     ("add-pmem", {"id": "hot", "file": "{work}/hot", "discard_writes": True})])
 def test_sockets_and_memory_come_and_go(run, disk, work, route, config):
     with open(disk("hot"), "wb") as f:
