@@ -282,11 +282,9 @@ static bool settle(struct blkq *q, struct blk_io *io, int64_t res)
 }
 
 /* Reads of the page cache's are not: the disk's answer ends them without a worker. */
-static bool takes_long(const struct blkq *q, const struct blk_io *io)
+static bool takes_long(const struct blkq *q, const struct blk_step *s)
 {
-	enum blk_op op = io->step.op;
-
-	return !op_moves(op) || (op == BLK_WRITE && (io->keep || !q->img->direct));
+	return !op_moves(s->op) || (s->op == BLK_WRITE && !q->img->direct);
 }
 
 static void run(struct blkq *q, struct blk_io *io)
@@ -298,7 +296,7 @@ static void run(struct blkq *q, struct blk_io *io)
 			return;
 		res = q->eng->start(q, io);
 		if (res == STEP_LATER) {
-			io->lengthy = takes_long(q, io);
+			io->lengthy = takes_long(q, &io->step);
 			q->lengthy += io->lengthy;
 			q->begun = true;
 			return;
@@ -425,11 +423,6 @@ bool blkq_busy(const struct blkq *q)
 bool blkq_soon(const struct blkq *q)
 {
 	return !q->lengthy && list_empty(&q->flush_wait);
-}
-
-bool blkq_keeps(const struct blkq *q)
-{
-	return q->img->direct && !q->flying;
 }
 
 bool blkq_ready(const struct blkq *q)

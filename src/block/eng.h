@@ -101,8 +101,6 @@ void blkq_stepped(struct blkq *q, struct blk_io *io, int64_t res);
 
 /* One step done by plain system calls in this thread; rwf: RWF_NOWAIT or 0. Bytes, 0 or -errno. */
 int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf);
-/* RWF_DSYNC for the writes of a request that is to be kept, else 0. */
-int step_rwf(const struct blk_io *io);
 /* fallocate(2) mode of a discard or zero request. */
 int step_hole_mode(const struct blk_io *io);
 /* Pieces that one system call takes; the rest goes on as after a short transfer. */

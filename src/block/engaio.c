@@ -149,7 +149,6 @@ static void fill(struct blkq *q, struct blk_io *io)
 		s->cb.aio_buf = (uintptr_t)&io->step.iov->v;
 		s->cb.aio_nbytes = step_pieces(io);
 		s->cb.aio_offset = (int64_t)io->step.off;
-		s->cb.aio_rw_flags = step_rwf(io);
 	}
 	a->batch[a->fresh++] = &s->cb;
 }

@@ -49,11 +49,6 @@ static int64_t discard(const struct img *i, const struct blk_io *io)
 	return fallocate(i->fd, step_hole_mode(io), (off_t)range[0], (off_t)range[1]);
 }
 
-int step_rwf(const struct blk_io *io)
-{
-	return io->keep && io->step.op == BLK_WRITE ? RWF_DSYNC : 0;
-}
-
 int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf)
 {
 	const struct iovec *v = io->step.iov ? &io->step.iov->v : NULL;
@@ -66,7 +61,7 @@ int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf)
 		r = preadv2(i->fd, v, n, off, rwf);
 		break;
 	case BLK_WRITE:
-		r = pwritev2(i->fd, v, n, off, rwf | step_rwf(io));
+		r = pwritev2(i->fd, v, n, off, rwf);
 		break;
 	case BLK_FLUSH:
 		r = fdatasync(i->fd);

@@ -167,7 +167,7 @@ static void fill(struct uring *u, struct blk_io *io)
 		io_uring_prep_readv(s, 0, v, n, io->step.off);
 		break;
 	case BLK_WRITE:
-		io_uring_prep_writev2(s, 0, v, n, io->step.off, step_rwf(io));
+		io_uring_prep_writev(s, 0, v, n, io->step.off);
 		break;
 	case BLK_FLUSH:
 		io_uring_prep_fsync(s, 0, IORING_FSYNC_DATASYNC);

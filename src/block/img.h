@@ -62,7 +62,6 @@ struct blk_io {
 	struct kiov *iov;  /* stays valid until done; used up on the way */
 	unsigned int iovs;
 	bool unmap; /* BLK_ZERO: the host may take the space back, if the image gives any */
-	bool keep;  /* BLK_WRITE: once it has ended well it is kept, as if flushed */
 	void (*done)(struct blk_io *io, enum blk_status s);
 	void *priv;
 	/* The queue's, from submit until done. */
@@ -105,9 +104,6 @@ bool blkq_busy(const struct blkq *q);
 /* May what is in flight end very soon? Not when one of them is a flush, say: whoever looks for its
  * end may keep the processor from the kernel's worker that does it. */
 bool blkq_soon(const struct blkq *q);
-/* Is it quicker to have the next write kept (blk_io.keep) than to flush after it? It is when it is
- * alone: several share a flush. */
-bool blkq_keeps(const struct blkq *q);
 /* Would blkq_turn get on with something now? A glance at memory: for who looks before he sleeps. */
 bool blkq_ready(const struct blkq *q);
 const char *blkq_engine_name(const struct blkq *q);

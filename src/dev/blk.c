@@ -173,8 +173,7 @@ static void blk_done(struct blk_io *io, enum blk_status s)
 	struct blk_req *r = container_of(io, struct blk_req, io);
 	bool read = r->asked == BLK_READ;
 
-	if (s == BLK_OK && io->op != BLK_READ && io->op != BLK_FLUSH && !io->keep &&
-	    write_through(r->q->b)) {
+	if (s == BLK_OK && io->op != BLK_READ && io->op != BLK_FLUSH && write_through(r->q->b)) {
 		io->op = BLK_FLUSH;
 		blkq_submit(r->q->io, io);
 		return;
@@ -202,7 +201,6 @@ static void go(struct blk_req *r, enum blk_op op, uint64_t sector, uint64_t len)
 
 	io->op = r->asked = op;
 	io->len = len;
-	io->keep = op == BLK_WRITE && blkq_keeps(r->q->io) && write_through(r->q->b);
 	/* what does not fit lies behind the end of any disk */
 	if (mul_overflows(&io->off, sector, (uint64_t)SECTOR))
 		io->off = UINT64_MAX;

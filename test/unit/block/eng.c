@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "base/bits.h"
 #include "base/mem.h"
@@ -432,37 +431,10 @@ TEST(all_that_one_flush_serves_hear_that_it_failed)
 		ask_go(w.q[0], &f[3], BLK_FLUSH, 0, 0);
 		blkq_drain(w.q[0]);
 		assert_int_equal(flushes_ended(f, 4, BLK_IOERR), 3);
+		assert_int_equal(f[2].io.os, EIO);
 		assert_int_equal(f[3].status, BLK_OK);
 		world_end(&w);
 	}
-}
-
-/* RWF_DSYNC makes one step of two, but each would be a flush of its own where several can share one. */
-TEST(a_write_is_kept_at_once_when_it_is_alone_and_direct)
-{
-	uint8_t *buf = aligned_alloc(4096, SIZE);
-	struct ask write, read;
-	struct world w;
-
-	for (uint32_t unit = 0; unit <= 512; unit += 512) {
-		world_begin(&w, unit);
-		w.later = true;
-		assert_int_equal(blkq_keeps(w.q[0]), unit != 0);
-		ask_cut(&write, buf, 0, 0, 512);
-		write.io.keep = true;
-		ask_go(w.q[0], &write, BLK_WRITE, 0, 512);
-		assert_int_equal(step_rwf(&write.io), RWF_DSYNC);
-		assert_false(blkq_soon(w.q[0]));
-		assert_false(blkq_keeps(w.q[0]));
-		ask_cut(&read, buf, 0, 0, 512);
-		read.io.keep = true;
-		ask_go(w.q[0], &read, BLK_READ, 0, 512);
-		assert_int_equal(step_rwf(&read.io), 0);
-		blkq_drain(w.q[0]);
-		assert_int_equal(write.ended + read.ended, 2);
-		world_end(&w);
-	}
-	free(buf);
 }
 
 TEST(whatever_reaches_past_the_disk_never_reaches_the_engine)
@@ -746,7 +718,6 @@ int main(void)
 		T(what_a_done_function_begins_is_not_slept_over),
 		T(nothing_ends_soon_while_a_flush_is_in_flight),
 		T(one_flush_serves_all_that_were_asked_for_before_it),
-		T(a_write_is_kept_at_once_when_it_is_alone_and_direct),
 		T(all_that_one_flush_serves_hear_that_it_failed),
 		T(whatever_reaches_past_the_disk_never_reaches_the_engine),
 		T(payload_that_is_not_as_long_as_the_request_is_refused),

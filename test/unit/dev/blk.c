@@ -45,8 +45,7 @@ int fdatasync(int fd)
 static _Atomic int broken;
 ssize_t pwritev2(int fd, const struct iovec *v, int n, off_t off, int flags)
 {
-	if (flags & RWF_DSYNC)
-		__atomic_add_fetch(&syncs, 1, __ATOMIC_RELAXED);
+	(void)flags;
 	if (!broken)
 		return pwritev(fd, v, n, off);
 	errno = broken;
@@ -393,8 +392,8 @@ TEST(the_driver_may_turn_write_through_on_and_a_reset_turns_it_off)
 	bench_end(&b);
 }
 
-/* Each change is made safe once, before its end is told; no read is; none is when cached. */
-static void write_through(bool direct)
+/* One fdatasync after each change, before its end is told; none for reads; none when cached. */
+TEST(with_write_through_each_change_is_made_safe_before_it_is_told)
 {
 	static const uint32_t changes[] = { VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_DISCARD,
 					    VIRTIO_BLK_T_WRITE_ZEROES };
@@ -403,7 +402,6 @@ static void write_through(bool direct)
 
 	bench_conf(&b);
 	b.conf.disable_io_uring = b.conf.disable_aio = true;
-	b.conf.direct = direct;
 	bench_start(&b, ALL);
 	for (int through = 0; through < 3; through++) {
 		if (through == 1)
@@ -414,7 +412,7 @@ static void write_through(bool direct)
 			int before = syncs;
 
 			segment(r, 8, 8, 0);
-			assert_int_equal(ask(r, 0, changes[i], 0, i ? 16 : 4096, false),
+			assert_int_equal(ask(r, 0, changes[i], 0, i ? 16 : 512, false),
 					 VIRTIO_BLK_S_OK);
 			assert_int_equal(syncs - before, through ? 1 : 0);
 			assert_int_equal(ask(r, 0, VIRTIO_BLK_T_IN, 0, 512, true), VIRTIO_BLK_S_OK);
@@ -422,12 +420,6 @@ static void write_through(bool direct)
 		}
 	}
 	bench_end(&b);
-}
-
-TEST(with_write_through_each_change_is_made_safe_before_it_is_told)
-{
-	write_through(false);
-	write_through(true);
 }
 
 TEST(sparse_off_takes_all_space_and_gives_none_back)
