@@ -221,23 +221,30 @@ static bool has_payload(const struct vm_conf *c)
 /* Can and must somebody bring a VM later? */
 static bool begins_empty(const struct program *p)
 {
-	return has_api(p) && !has_payload(&p->cli.vm);
+	return has_api(p) && !p->cli.vmm.restore && !has_payload(&p->cli.vm);
 }
 
-/* The VM of the command line. With nobody to talk to meanwhile it is booted at once, which is
- * quicker than a job. */
+/* With nobody to talk to meanwhile it is done at once, which is quicker than a job. */
+static int do_long(struct program *p, enum vmm_verb v, void *args, struct err *e)
+{
+	if (has_doors(p))
+		return vmm_do(p->vmm, v, args, on_booted, p, NULL, e);
+	return vmm_do_now(p->vmm, v, args, e);
+}
+
+/* The VM of the command line. */
 static int make_vm(struct program *p, struct err *e)
 {
 	if (has_doors(p))
 		vmm_use_jobs(p->vmm);
 	if (begins_empty(p))
 		return 0;
+	if (p->cli.vmm.restore)
+		return do_long(p, VMM_RESTORE, p->cli.vmm.restore, e);
 	p->cli.vm.gdb = p->cli.vmm.gdb != NULL;
 	if (vmm_do_now(p->vmm, VMM_CREATE, &p->cli.vm, e) < 0)
 		return -1;
-	if (has_doors(p))
-		return vmm_do(p->vmm, VMM_BOOT, NULL, on_booted, p, NULL, e);
-	return vmm_do_now(p->vmm, VMM_BOOT, NULL, e);
+	return do_long(p, VMM_BOOT, NULL, e);
 }
 
 static void list_sockets(struct program *p)
@@ -253,7 +260,7 @@ static void list_sockets(struct program *p)
 
 static int check(const struct program *p, struct err *e)
 {
-	if (begins_empty(p))
+	if (begins_empty(p) || p->cli.vmm.restore)
 		return 0;
 	return conf_check(&p->cli.vm, e);
 }

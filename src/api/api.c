@@ -383,6 +383,8 @@ static void *verb_args(struct call *c)
 		return removal_args(c);
 	if (c->route->body == &coredump_desc)
 		return ((struct coredump_conf *)c->body)->destination_url;
+	if (c->route->body == &snapshot_desc)
+		return ((struct snapshot_conf *)c->body)->destination_url;
 	return c->body;
 }
 
@@ -430,6 +432,8 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_vm_resume] = { do_verb, VMM_RESUME },
 	[ROUTE_vm_power_button] = { do_verb, VMM_POWER_BUTTON },
 	[ROUTE_vm_nmi] = { do_verb, VMM_NMI },
+	[ROUTE_vm_snapshot] = { do_verb, VMM_SNAPSHOT },
+	[ROUTE_vm_restore] = { do_verb, VMM_RESTORE },
 	[ROUTE_vm_coredump] = { do_verb, VMM_COREDUMP },
 	[ROUTE_vm_resize_disk] = { do_verb, VMM_RESIZE_DISK },
 	[ROUTE_vm_change_disk] = { do_verb, VMM_CHANGE_DISK },

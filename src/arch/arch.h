@@ -16,6 +16,9 @@
 #include "mem/gmem.h"
 #include "pci/pci.h"
 
+/* The register set, as saved state names it. */
+#define ARCH_NAME "x86_64"
+
 /* Gives the zones of the plan, which are open, their places. Fails when they do not fit into the
  * physical address width. */
 MUST int arch_ram(struct gmem_plan *p, const struct vm_conf *c, uint8_t phys_bits, struct err *e);
@@ -59,6 +62,16 @@ struct arch_cpus;
 MUST int arch_cpus_new(struct arch_cpus **out, struct hv *h, const struct vm_conf *c,
 		       struct err *e);
 void arch_cpus_free(struct arch_cpus *a);
+/* What CPUID has told the guest, for the caller to put. */
+struct json *arch_cpus_save(const struct arch_cpus *a);
+/* Makes the guest see that again, and not what this host would show by itself; refused, with all
+ * that is missing, where this host's processors lack any of it. Before arch_vcpu_load. */
+MUST int arch_cpus_load(struct arch_cpus *a, const struct json *saved, struct err *e);
 uint32_t arch_apic_id(const struct arch_cpus *a, uint32_t index);
+/* A parked vCPU, for the caller to put; and into a fresh one, in place of arch_vcpu: its time-stamp
+ * counter has gone on by so many nanoseconds then. */
+MUST int arch_vcpu_save(struct json **out, struct hv_vcpu *v, struct err *e);
+MUST int arch_vcpu_load(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
+			const struct json *saved, uint64_t passed_ns, struct err *e);
 MUST int arch_vcpu(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
 		   const struct arch_payload *boot, struct err *e);

@@ -76,21 +76,34 @@ static void dev_undo(struct dev *d, enum dev_step from)
 	free(d);
 }
 
+/* What is known of a device that goes on. */
+static int find_saved(const struct json **out, const struct dev *d, const struct dev_args *a,
+		      struct err *e)
+{
+	const struct board *b = d->board;
+
+	*out = a->saved || !b->saved ? a->saved : board_saved_find(b->saved, d->id);
+	if (b->saved && !*out)
+		return err_set(e, ERR_BAD, "nothing of it was saved");
+	return 0;
+}
+
 /* Goes as far as it can; *step tells how far. */
 static int dev_enter(struct dev *d, const struct dev_args *a, enum dev_step *step, struct err *e)
 {
 	const struct dev_class *c = d->class;
+	const struct json *saved;
 
 	*step = DEV_MADE;
-	if (c->plug && c->plug->claim(d, a, e))
+	if (find_saved(&saved, d, a, e) || (c->plug && c->plug->claim(d, a, e)))
 		return -1;
 	*step = DEV_CLAIMED;
-	if (dev_load(d, a->saved, e))
+	if (dev_load(d, saved, e))
 		return -1;
 	if (c->init && c->init(d, e))
 		return -1;
 	*step = DEV_READY;
-	if (dev_load_plug(d, a->saved, e))
+	if (dev_load_plug(d, saved, e))
 		return -1;
 	if (c->plug && c->plug->in(d, e))
 		return -1;

@@ -61,6 +61,9 @@ struct board {
 	struct link
 		*kept; /* listeners from the machine before and for the next; NULL: none is kept */
 	bool ends;     /* all devices go: what serves a listener leaves it in `kept` */
+	/* while a saved machine is made: the list of its devices, where dev_add finds each its own
+	 * (core/snap.h), borrowed; else NULL */
+	const struct json *saved;
 };
 void board_init(struct board *b);
 
@@ -123,7 +126,8 @@ struct dev_args {
 	const char *id; /* required, unique */
 	const void *
 		conf; /* described by class->conf, or a platform struct the class names in its header */
-	const struct json *saved; /* {"state":…,"plug":…} or NULL */
+	const struct json
+		*saved; /* {"state":…,"plug":…}; NULL: what the board has of it, if that is saved */
 	uint16_t segment;
 	int slot;   /* PCI slot, -1 = next free */
 	bool bar32; /* put the BAR below 4 GiB */

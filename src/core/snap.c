@@ -71,6 +71,27 @@ static int saved_version(uint32_t *out, const struct json *j, const char *key, u
 	return 0;
 }
 
+struct json *snap_save(const struct desc *d, const void *obj)
+{
+	struct json *j = json_obj();
+
+	json_set_int(j, K_VERSION, d->version);
+	json_set(j, K_STATE, desc_to_json(d, obj));
+	return j;
+}
+
+int snap_load(const struct desc *d, void *obj, const struct json *j, struct err *e)
+{
+	const struct json *state = json_get(j, K_STATE);
+	uint32_t v;
+
+	if (!state)
+		return err_set(e, ERR_BAD, "%s is missing", d->name);
+	if (saved_version(&v, j, K_VERSION, d->version, e) || desc_from_saved(d, obj, state, v, e))
+		return err_in(e, "%s", d->name);
+	return 0;
+}
+
 static int dev_load_class(struct dev *d, const struct json *j, struct err *e)
 {
 	const struct dev_class *c = d->class;

@@ -23,6 +23,11 @@ MUST int dev_load(struct dev *d, const struct json *j, struct err *e);
 /* For dev_add, after init: the plug's half. */
 MUST int dev_load_plug(struct dev *d, const struct json *j, struct err *e);
 
+/* Any state with its version, {"v":…,"state":{…}}, for the caller to put; and back into obj, which is
+ * zeroed or holds values that are freed. j may be foreign, or NULL: then it is missing. */
+struct json *snap_save(const struct desc *d, const void *obj);
+MUST int snap_load(const struct desc *d, void *obj, const struct json *j, struct err *e);
+
 /* The whole board; the caller puts it. arch names the register set, e.g. "x86_64". */
 struct json *board_save(struct board *b, const char *arch);
 /* The list of devices in a saved board, borrowed; refuses other versions and other architectures by

@@ -212,6 +212,16 @@ int hv_vcpu_set_fpu(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e
 	return c->ops->set_fpu(c, f, e);
 }
 
+int hv_vcpu_save(struct hv_vcpu *c, struct hv_x86_saved *s, struct err *e)
+{
+	return c->ops->save(c, s, e);
+}
+
+int hv_vcpu_load(struct hv_vcpu *c, const struct hv_x86_saved *s, struct err *e)
+{
+	return c->ops->load(c, s, e);
+}
+
 int hv_vcpu_debug(struct hv_vcpu *c, const struct hv_debug *d, struct err *e)
 {
 	return c->ops->debug(c, d, e);

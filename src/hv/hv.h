@@ -73,6 +73,7 @@ struct hv_segment {
 	uint32_t limit;
 	uint16_t selector;
 	uint8_t type, present, dpl, db, s, l, g, avl;
+	uint8_t pad[2];
 };
 struct hv_x86_start {
 	uint64_t rip, rsp, rbp, rbx, rsi, rflags;
@@ -95,6 +96,7 @@ struct hv_x86_regs {
 	struct hv_segment seg[HV_X86_SEGS], ldt, tss;
 	uint64_t gdt_base, idt_base;
 	uint16_t gdt_limit, idt_limit;
+	uint8_t pad[4];
 	uint64_t cr0, cr2, cr3, cr4, cr8, efer;
 	uint64_t kernel_gs_base;
 };

@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "hv/hv.h"
+#include "hv/saved.h"
 
 struct hv_ops {
 	const char *name;
@@ -53,6 +54,8 @@ struct hv_vcpu_ops {
 	int (*set_regs)(struct hv_vcpu *c, const struct hv_x86_regs *r, struct err *e);
 	int (*get_fpu)(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e);
 	int (*set_fpu)(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e);
+	int (*save)(struct hv_vcpu *c, struct hv_x86_saved *s, struct err *e);
+	int (*load)(struct hv_vcpu *c, const struct hv_x86_saved *s, struct err *e);
 	int (*debug)(struct hv_vcpu *c, const struct hv_debug *d, struct err *e);
 	int (*debug_pass)(struct hv_vcpu *c, enum hv_debug_cause cause, struct err *e);
 	int (*lint)(struct hv_vcpu *c, struct err *e);

@@ -367,6 +367,20 @@ int backing_map(const struct backing *b, void *host, uint64_t off, uint64_t size
 	return 0;
 }
 
+int backing_show(const struct backing *b, void *host, uint64_t size, int fd, uint64_t off,
+		 struct err *e)
+{
+	if (mmap(host, size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_NORESERVE, fd,
+		 (off_t)off) == MAP_FAILED) {
+		err_os(e, ERR_IO, "show guest memory from a file");
+		return in_zone(b, e);
+	}
+	if (b->how.has_host_node && bind_to_node(b, host, size, e) < 0)
+		return in_zone(b, e);
+	madvise(host, size, MADV_DONTDUMP); /* a core dump of ours is not one of the guest */
+	return 0;
+}
+
 int backing_take(const struct backing *b, uint64_t off, uint64_t size, struct err *e)
 {
 	if (!b->scarce || !fallocate(b->fd, 0, (off_t)off, (off_t)size) || errno == EOPNOTSUPP)

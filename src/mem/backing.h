@@ -62,6 +62,9 @@ MUST int backing_take(const struct backing *b, uint64_t off, uint64_t size, stru
  * file holds. Any thread. */
 MUST int backing_discard(const struct backing *b, void *host, uint64_t off, uint64_t size,
 			 struct err *e);
+/* In place of what is mapped at host: a private view of [off, off+size) of a file. */
+MUST int backing_show(const struct backing *b, void *host, uint64_t size, int fd, uint64_t off,
+		      struct err *e);
 /* What is mapped stays mapped. A zeroed backing is fine. */
 void backing_close(struct backing *b);
 

@@ -1047,3 +1047,43 @@ struct kiov kiov_of(void *buf, size_t len)
 {
 	return (struct kiov){ .v = { .iov_base = buf, .iov_len = len } };
 }
+
+/* --- shown from a file --- */
+
+int gmem_may_map(const struct gmem *m, gpa_t a, uint64_t len, struct err *e)
+{
+	for (unsigned int i = 0; i < m->regions; i++) {
+		const struct gmem_region *r = &m->region[i];
+		const struct backing_args *how = &m->zone[r->zone].how;
+
+		if (!ranges_meet(a.v, len, r->base.v, r->size))
+			continue;
+		if (how->hugepages)
+			return err_set(e, ERR_BAD, "huge pages cannot be shown from a file");
+		if (how->file)
+			return err_set(e, ERR_BAD,
+				       "memory that lies in %s cannot be shown from "
+				       "another file",
+				       how->file);
+		if (how->shared)
+			return err_set(e, ERR_BAD,
+				       "memory that other processes share cannot be "
+				       "shown from a file");
+	}
+	return 0;
+}
+
+int gmem_map_file(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off, struct err *e)
+{
+	for (unsigned int i = 0; i < m->regions; i++) {
+		const struct gmem_region *r = &m->region[i];
+		uint64_t from = max_u64(a.v, r->base.v);
+		uint64_t to = min_u64(a.v + len, r->base.v + r->size);
+
+		if (from < to &&
+		    backing_show(&m->zone[r->zone], (unsigned char *)r->host + (from - r->base.v),
+				 to - from, fd, off + (from - a.v), e) < 0)
+			return -1;
+	}
+	return 0;
+}

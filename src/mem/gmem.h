@@ -119,6 +119,14 @@ uint64_t gmem_page(const struct gmem *m, gpa_t a);
 MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
 		   struct err *e);
 
+/* Whether [a, a+len) can be shown from a file: its pages until the guest writes to them, then the
+ * guest's own. Says why not: shared memory, huge pages, a file of the zone's own. */
+MUST int gmem_may_map(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
+/* Shows [off, off+len) of fd so, which stays open as long as it is mapped, whoever closes it. Of RAM
+ * that may, in whole pages, before vCPUs run. */
+MUST int gmem_map_file(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
+		       struct err *e);
+
 /* The next pages of [*a, *a+len) that are not all zeros, in steps of 4 KiB and of one region: where
  * they begin in *a, and how many bytes, at most max; 0 when there are none. All of the range is RAM
  * and begins at a page. Pages that were never there are not made by looking, unless huge. */

@@ -99,6 +99,7 @@ void pci_fn_save(struct pci_fn *f, struct pci_fn_state *s);
 MUST int pci_fn_load(struct pci_fn *f, const struct pci_fn_state *s, struct err *e);
 
 /* seg.c: segments of one bus each; CF8/CFC for segment 0 and ECAM for all */
+#define PCI_SLOTS 32	     /* of a bus */
 #define PCI_SEGMENTS_MAX 256 /* what fits into an ECAM of 256 MiB */
 struct pci_aperture {
 	uint64_t base, size;

@@ -16,7 +16,6 @@
 #include "base/mem.h"
 #include "pci/place.h"
 
-#define SLOTS 32
 #define INTX_PINS 8
 #define PORT_CONFIG 0xcf8
 #define PORT_CONFIG_LEN 8
@@ -34,7 +33,7 @@ struct slot {
 	bool seen;	   /* config accesses find it */
 };
 struct segment {
-	struct slot slot[SLOTS];
+	struct slot slot[PCI_SLOTS];
 	struct pci_aperture mem32, mem64;
 	struct link areas; /* struct pci_area */
 };
@@ -68,7 +67,7 @@ static struct pci_fn *cfg_fn(struct pci_host *h, const struct cfg_at *at)
 {
 	const struct slot *s;
 
-	if (at->segment >= h->count || at->slot >= SLOTS)
+	if (at->segment >= h->count || at->slot >= PCI_SLOTS)
 		return NULL;
 	s = &h->segment[at->segment].slot[at->slot];
 	return s->seen ? s->fn : NULL;
@@ -329,23 +328,23 @@ static int slot_choose(struct pci_host *h, uint16_t segment, int slot, int *out,
 		return err_set(e, ERR_BAD, "PCI segment %u is out of range: this VM has %u",
 			       segment, h->count);
 	s = &h->segment[segment];
-	if (slot >= SLOTS)
+	if (slot >= PCI_SLOTS)
 		return err_set(e, ERR_BAD,
 			       "Given PCI device ID (%d) is out of the supported range of 0..%d",
-			       slot, SLOTS);
+			       slot, PCI_SLOTS);
 	if (slot == 0 && segment == 0)
 		return err_set(e, ERR_BAD,
 			       "Given PCI device ID (0) is reserved for the host bridge");
 	if (slot >= 0 && s->slot[slot].fn)
 		return err_set(e, ERR_TAKEN, "Valid PCI device identifier but already used: %d",
 			       slot);
-	for (n = slot >= 0 ? slot : 0; n < SLOTS && s->slot[n].fn; n++)
+	for (n = slot >= 0 ? slot : 0; n < PCI_SLOTS && s->slot[n].fn; n++)
 		;
-	if (n == SLOTS)
+	if (n == PCI_SLOTS)
 		return err_set(
 			e, ERR_IO,
 			"all %d PCI slots of segment %u are in use: say pci_segment=<another>",
-			segment ? SLOTS : SLOTS - 1, segment);
+			segment ? PCI_SLOTS : PCI_SLOTS - 1, segment);
 	*out = n;
 	return 0;
 }
@@ -423,8 +422,8 @@ static bool fn_waits(const struct pci_fn *f)
 /* In the order of segments and slots. A BAR that gets its place leaves none, so once is enough. */
 static void place_waiting(struct pci_host *h)
 {
-	for (uint32_t i = 0; h->waiting && i < h->count * SLOTS; i++) {
-		const struct slot *s = &h->segment[i / SLOTS].slot[i % SLOTS];
+	for (uint32_t i = 0; h->waiting && i < h->count * PCI_SLOTS; i++) {
+		const struct slot *s = &h->segment[i / PCI_SLOTS].slot[i % PCI_SLOTS];
 
 		if (!s->seen || !fn_waits(s->fn))
 			continue;
@@ -463,7 +462,7 @@ static void extent_add(struct extent *x, uint64_t base, uint64_t size)
 static bool segment_meets(const struct segment *s, uint64_t addr, uint64_t size, struct extent *x)
 {
 	*x = (struct extent){ .from = UINT64_MAX };
-	for (int i = 0; i < SLOTS; i++) {
+	for (int i = 0; i < PCI_SLOTS; i++) {
 		for (int n = 0; s->slot[i].fn && n < PCI_BARS; n++) {
 			const struct pci_bar *b = &s->slot[i].fn->bar[n];
 

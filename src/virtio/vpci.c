@@ -636,10 +636,8 @@ static int vpci_in(struct dev *d, struct err *e)
 {
 	struct vpci *p = vpci_of(d);
 
-	if (make(p, e) || pci_fn_in(&p->fn, e))
-		return -1;
-	vdev_start(p->v);
-	return 0;
+	/* a device that goes on is born quiet: its rings are not there yet */
+	return make(p, e) || pci_fn_in(&p->fn, e) ? -1 : 0;
 }
 
 /* First out of sight, then quiet. */

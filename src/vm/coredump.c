@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "arch/debug.h"
@@ -28,12 +27,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "mem/gmem.h"
+#include "mem/ramfile.h"
+#include "vm/fileurl.h"
 #include "vm/machine.h"
 
-#define SCHEME "file://"
 #define PART ".part" /* behind the name while it is written */
 #define PAGE 4096u
-#define STEP MIB(4)	 /* most that is written in one call */
 #define NOTES_AT_ONCE 16 /* vCPUs */
 
 struct dump {
@@ -157,50 +156,6 @@ static int write_notes(const struct dump *d, struct err *e)
 	return write_at(d, notes, n * ARCH_CORE_NOTES, off, e);
 }
 
-static int write_piece(const struct dump *d, gpa_t a, uint64_t len, uint64_t off, struct err *e)
-{
-	struct kiov k[GMEM_PARTS_MAX];
-	unsigned int n = 0;
-
-	while (len) {
-		ssize_t done;
-
-		n = 0;
-		if (gmem_iov(d->mem, k, &n, GMEM_PARTS_MAX, a, (uint32_t)len) < 0)
-			return err_set(e, ERR_IO, "guest memory at 0x%llx is not there",
-				       (unsigned long long)a.v);
-		done = pwritev(d->fd, &k[0].v, (int)n, (off_t)off);
-		if (done < 0 && errno != EINTR)
-			return err_os(e, ERR_IO, "write %s", d->path);
-		if (done > 0) {
-			a = gpa_add(a, (uint64_t)done);
-			off += (uint64_t)done;
-			len -= (uint64_t)done;
-		}
-	}
-	return 0;
-}
-
-static int write_region(const struct dump *d, const struct gmem_region *r, uint64_t off,
-			struct err *e)
-{
-	/* a part at a time, so that it can be broken off among zeros too */
-	for (uint64_t part = 0, n; part < r->size; part += n) {
-		gpa_t a = gpa_add(r->base, part), end;
-
-		n = min_u64(r->size - part, STEP);
-		end = gpa_add(a, n);
-		for (uint64_t len; (len = gmem_find_data(d->mem, &a, end.v - a.v, STEP));
-		     a = gpa_add(a, len))
-			if (write_piece(d, a, len, off + a.v - r->base.v, e) < 0)
-				return -1;
-		work_did(d->work, n);
-		if (work_ask(d->work))
-			return err_set(e, ERR_STATE, "cancelled");
-	}
-	return 0;
-}
-
 static int write_all(const struct dump *d, struct err *e)
 {
 	uint64_t off = ram_at(d);
@@ -211,23 +166,14 @@ static int write_all(const struct dump *d, struct err *e)
 	for (unsigned int i = 0; i < gmem_regions(d->mem); i++) {
 		const struct gmem_region *r = gmem_region(d->mem, i);
 
-		if (write_region(d, r, off, e) < 0)
-			return -1;
+		if (ramfile_save(d->mem, r->base, r->size, d->fd, off, d->work, e) < 0)
+			return err_in(e, "write %s", d->path);
 		off += r->size;
 	}
 	return 0;
 }
 
 /* --- the file --- */
-
-static int path_of(const char **path, const char *url, struct err *e)
-{
-	if (strncmp(url, SCHEME, strlen(SCHEME)) || !url[strlen(SCHEME)])
-		return err_set(e, ERR_BAD, "destination_url \"%s\" is not of the form file://PATH",
-			       url);
-	*path = url + strlen(SCHEME);
-	return 0;
-}
 
 static int open_part(struct dump *d, struct err *e)
 {
@@ -261,7 +207,7 @@ int coredump_write(struct machine *m, const char *url, struct work *w, struct er
 	struct dump d = { .machine = m, .mem = machine_board(m)->mem, .fd = -1, .work = w };
 	int r;
 
-	if (path_of(&d.path, url, e) < 0)
+	if (fileurl_path(&d.path, url, "destination_url", e) < 0)
 		return -1;
 	d.part = mem_fmt("%s" PART, d.path);
 	if (open_part(&d, e) < 0) {

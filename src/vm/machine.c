@@ -13,6 +13,7 @@
 #include "arch/arch.h"
 #include "base/bits.h"
 #include "base/futex.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -25,6 +26,7 @@
 #include "pci/pci.h"
 #include "vm/plug.h"
 #include "vm/ram.h"
+#include "vm/snapshot.h"
 
 /* A vCPU that waits for a disk's answer in a register access may take so long to stand. */
 #define PARK_NS 10000000000ull
@@ -229,9 +231,28 @@ static int check_vcpus(const struct machine *m, struct err *e)
 	return 0;
 }
 
+/* Of a machine that goes on: all that there were, those that had left too. */
+static int count_first(uint32_t *out, const struct machine *m, struct err *e)
+{
+	const struct cpus_conf *c = &m->args.conf->cpus;
+	size_t saved;
+
+	*out = c->boot_vcpus;
+	if (!m->args.from)
+		return 0;
+	saved = json_count(m->args.from->saved.vcpus);
+	if (saved < c->boot_vcpus || saved > c->max_vcpus)
+		return err_set(e, ERR_BAD,
+			       "%zu vCPUs were saved, and the configuration has %" PRIu32
+			       " and at most %" PRIu32,
+			       saved, c->boot_vcpus, c->max_vcpus);
+	*out = (uint32_t)saved;
+	return 0;
+}
+
 static int build_vcpus(struct machine *m, struct err *e)
 {
-	uint32_t want = m->args.conf->cpus.boot_vcpus;
+	uint32_t want;
 
 	m->team = (struct vcpu_team){
 		.pio = m->board.pio,
@@ -242,7 +263,8 @@ static int build_vcpus(struct machine *m, struct err *e)
 		.arg = m->args.up.arg,
 	};
 	coresched_init(&m->team.cores, m->args.conf->cpus.core_scheduling);
-	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0 || check_vcpus(m, e) < 0)
+	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0 || check_vcpus(m, e) < 0 ||
+	    count_first(&want, m, e) < 0)
 		return -1;
 	m->vcpu = mem_array(m->args.conf->cpus.max_vcpus, sizeof(m->vcpu[0]));
 	for (uint32_t i = 0; i < want; i++) {
@@ -251,6 +273,93 @@ static int build_vcpus(struct machine *m, struct err *e)
 		m->vcpus++;
 	}
 	return 0;
+}
+
+/* The upper half of a machine that goes on: memory comes last, when devices have said which of it is
+ * there. Its clock stands as after machine_pause. */
+static int restore_devices(struct machine *m, struct err *e)
+{
+	const struct json *saved = m->args.from->saved.devices;
+	int r;
+
+	m->board.saved = saved;
+	r = build_devices(m, e);
+	m->board.saved = NULL;
+	for (size_t i = 0; r == 0 && i < json_count(saved); i++) {
+		const char *id = json_str(json_get(json_at(saved, i), "id"));
+
+		if (!dev_find(&m->board, id))
+			r = err_set(
+				e, ERR_BAD,
+				"device %s was saved, and the configuration has none of that name",
+				id);
+	}
+	return r;
+}
+
+/* What may come by ACPI; NULL where nothing may. */
+static const struct gmem_region *later_region(struct machine *m)
+{
+	for (unsigned int i = 0; i < gmem_regions(m->mem); i++)
+		if (gmem_region(m->mem, i)->block)
+			return gmem_region(m->mem, i);
+	return NULL;
+}
+
+/* Behind what has come already. */
+static int plug_memory(struct machine *m, const struct gmem_region *r, uint64_t bytes,
+		       struct err *e)
+{
+	gpa_t at = gpa_add(r->base, m->added);
+	struct err other = { 0 };
+	uint32_t slot;
+
+	if (gmem_plug(m->mem, at, bytes, e) < 0)
+		return -1;
+	if (hv_slot_add(m->hv, &slot, at.v, bytes, r->host + m->added, false, e) < 0) {
+		if (gmem_unplug(m->mem, at, bytes, &other) < 0)
+			log_warn("%s", err_frame(&other, 0));
+		return -1;
+	}
+	m->added += bytes;
+	return 0;
+}
+
+/* Memory that had come by ACPI comes again, before anybody asks for it. */
+static int restore_memory(struct machine *m, struct err *e)
+{
+	const struct saved_machine *s = &m->args.from->saved.machine;
+	const struct gmem_region *r = later_region(m);
+	bool acpi = m->args.conf->memory.hotplug_method == HOTPLUG_ACPI;
+
+	for (uint32_t i = 0; r && acpi && i < s->ranges.count; i++) {
+		const struct saved_range *was = &s->ranges.items[i];
+		uint64_t from = max_u64(was->base, r->base.v);
+		uint64_t to = min_u64(was->base + was->size, r->base.v + r->size);
+
+		if (from >= to)
+			continue;
+		if (from != r->base.v + m->added || (to - from) % max_u64(MEMORY_GRAIN, r->block))
+			return err_set(e, ERR_BAD,
+				       "memory at 0x%" PRIx64 " was saved, and none can come there",
+				       from);
+		if (plug_memory(m, r, to - from, e) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int restore_upper(struct machine *m, struct work *w, struct err *e)
+{
+	const struct saved *s = &m->args.from->saved;
+
+	if (restore_devices(m, e) < 0 || restore_memory(m, e) < 0 || build_vcpus(m, e) < 0)
+		return -1;
+	if (arch_cpus_load(m->cpus, s->cpuid, e) < 0)
+		return -1;
+	m->has_clock = s->machine.has_clock;
+	m->clock_ns = s->machine.guest_ns + m->args.from->passed_ns;
+	return snapshot_fill(m->args.from, m->mem, w, e);
 }
 
 /* Does loading take less than a thread's start? What cannot be looked at is an error of loading. */
@@ -274,6 +383,8 @@ static int build_upper(struct machine *m, struct work *w, struct err *e)
 	bool small = is_small(&m->args.conf->payload);
 	int made;
 
+	if (m->args.from)
+		return restore_upper(m, w, e);
 	gmem_tell(m->mem, w);
 	if (small)
 		load(&l);
@@ -321,11 +432,23 @@ static void take_back(struct vcpu *c)
 	vcpu_gather(c);
 }
 
+/* One that goes on is held until machine_resume; one that had left has no thread. */
+static int restore_vcpu(struct machine *m, uint32_t i, struct err *e)
+{
+	const struct snapshot *from = m->args.from;
+	struct vcpu *c = &m->vcpu[i];
+
+	vcpu_hold(c);
+	if (arch_vcpu_load(m->cpus, c->hv, i, json_at(from->saved.vcpus, i), from->passed_ns, e) <
+	    0)
+		return err_in(e, "vCPU %" PRIu32, i);
+	return machine_has_vcpu(m, i) ? vcpu_start(c, &m->args.conf->cpus, e) : 0;
+}
+
 /* The thread stands until the registers are set, which takes about as long as its own start. */
 static int start_vcpu(struct machine *m, uint32_t i, struct err *e)
 {
 	struct vcpu *c = &m->vcpu[i];
-
 	int r;
 
 	vcpu_hold(c);
@@ -347,9 +470,10 @@ int machine_start(struct machine *m, struct err *e)
 	if (loop_start(m->board.io, "io", e) < 0)
 		return -1;
 	for (uint32_t i = 0; i < m->vcpus && !vcpus_halted(&m->team); i++) {
-		if (start_vcpu(m, i, e) < 0)
+		if ((m->args.from ? restore_vcpu(m, i, e) : start_vcpu(m, i, e)) < 0)
 			return -1;
 	}
+	m->args.from = NULL;
 	return 0;
 }
 
@@ -461,15 +585,6 @@ int machine_set_vcpus(struct machine *m, uint32_t n, struct err *e)
 
 /* --- memory that comes --- */
 
-/* What may come by ACPI; NULL where nothing may. */
-static const struct gmem_region *later_region(struct machine *m)
-{
-	for (unsigned int i = 0; i < gmem_regions(m->mem); i++)
-		if (gmem_region(m->mem, i)->block)
-			return gmem_region(m->mem, i);
-	return NULL;
-}
-
 static int judge_memory(struct machine *m, const struct dev *hp, const struct gmem_region *r,
 			uint64_t bytes, struct err *e)
 {
@@ -500,23 +615,26 @@ int machine_add_memory(struct machine *m, uint64_t bytes, struct err *e)
 {
 	struct dev *hp = dev_find(&m->board, MEMHP_ID);
 	const struct gmem_region *r = later_region(m);
-	struct err other = { 0 };
-	uint32_t slot;
 	gpa_t at;
 
 	if (judge_memory(m, hp, r, bytes, e) < 0)
 		return -1;
 	at = gpa_add(r->base, m->added);
-	if (gmem_plug(m->mem, at, bytes, e) < 0)
+	if (plug_memory(m, r, bytes, e) < 0)
 		return -1;
-	if (hv_slot_add(m->hv, &slot, at.v, bytes, r->host + m->added, false, e) < 0) {
-		if (gmem_unplug(m->mem, at, bytes, &other) < 0)
-			log_warn("%s", err_frame(&other, 0));
-		return -1;
-	}
-	m->added += bytes;
 	memhp_come(hp, at.v, bytes);
 	return 0;
+}
+
+bool machine_clock(const struct machine *m, uint64_t *ns)
+{
+	*ns = m->has_clock ? m->clock_ns : 0;
+	return m->has_clock;
+}
+
+struct arch_cpus *machine_cpus(struct machine *m)
+{
+	return m->cpus;
 }
 
 struct board *machine_board(struct machine *m)

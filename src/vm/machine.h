@@ -18,14 +18,19 @@
 #include "vm/chars.h"
 #include "vm/vcpu.h"
 
+struct arch_cpus;
 struct machine;
 
+struct snapshot; /* vm/snapshot.h */
 struct machine_args {
 	struct hv *hv;
 	const struct vm_conf *conf; /* borrowed */
 	struct chars *chars;	    /* borrowed */
 	struct loop *ctl;	    /* the control loop, borrowed */
 	struct link *kept;	    /* listeners that outlive machines, borrowed */
+	/* go on from there: it is paused then, as by machine_pause; NULL = boot. Borrowed until
+	 * machine_start has returned. */
+	const struct snapshot *from;
 	struct board_up up;
 	void (*cpu_ended)(void *arg, enum vcpu_end how, const char *why); /* arg is up.arg */
 	void (*cpu_stopped)(void *arg); /* the same; see vm/vcpu.h */
@@ -56,6 +61,10 @@ MUST int machine_pause(struct machine *m, struct err *e);
 /* The way back. The guest's clocks go on where they stood, the counter of the processor too where the
  * host can do that; only the time of day has gone on. */
 void machine_resume(struct machine *m);
+/* The clock of a paused machine, false when it has none; and what its processors have told the
+ * guest. */
+bool machine_clock(const struct machine *m, uint64_t *ns);
+struct arch_cpus *machine_cpus(struct machine *m);
 /* For those who look: the board with its devices, and the vCPUs. */
 struct board *machine_board(struct machine *m);
 /* All that were made: one that left stays, and stands. */

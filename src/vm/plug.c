@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "core/snap.h"
 #include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/ivshmem.h"
@@ -24,6 +25,7 @@
 #include "pci/pci.h"
 #include "pci/pcidev.h"
 #include "virtio/vpci.h"
+#include "vm/saved.h"
 
 #define SLOTS 32
 
@@ -176,6 +178,25 @@ static const struct plug_row rows[] = {
 	{ "ivshmem", &ivshmem_class.dev, "__ivshmem", plan_section, 0 },
 };
 
+/* Devices that go on do so where they were. */
+static int plan_places(struct plan *p, const struct board *b, struct err *e)
+{
+	for (uint32_t i = 0; b->saved && i < p->count; i++) {
+		struct dev_args *a = &p->lines[i].args;
+
+		a->saved = board_saved_find(b->saved, a->id);
+		if (!a->saved)
+			continue; /* dev_add says so */
+		if (saved_place(a->saved, &a->segment, &a->slot, e) < 0)
+			return err_in(e, "device %s", a->id);
+		if (a->segment >= pci_segments(b->pci))
+			return err_set(e, ERR_BAD,
+				       "device %s was on PCI segment %u, and there are %u", a->id,
+				       a->segment, pci_segments(b->pci));
+	}
+	return 0;
+}
+
 /* Gives those without a wish the lowest slots of their segment that nobody wished for. */
 static int plan_slots(struct plan *p, uint16_t segments, struct err *e)
 {
@@ -237,7 +258,9 @@ int plug_all(struct board *b, const struct vm_conf *c, const struct chars *ch, s
 	int r;
 
 	plan_all(&p, &from, &devs);
-	r = plan_slots(&p, pci_segments(b->pci), e);
+	r = plan_places(&p, b, e);
+	if (!r)
+		r = plan_slots(&p, pci_segments(b->pci), e);
 	if (!r)
 		r = plan_carry_out(&p, b, FIRST, e) || plan_carry_out(&p, b, 0, e) ? -1 : 0;
 	free(p.lines);

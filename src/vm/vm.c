@@ -21,6 +21,7 @@
 #include "vm/coredump.h"
 #include "vm/machine.h"
 #include "vm/resize.h"
+#include "vm/snapshot.h"
 
 struct vm {
 	struct vm_conf conf;
@@ -139,7 +140,7 @@ static void end(struct vm *v)
 	v->at_break = false;
 }
 
-static int start(struct vm *v, bool stops, struct work *w, struct err *e)
+static int build(struct vm *v, const struct snapshot *from, struct work *w, struct err *e)
 {
 	const struct machine_args a = {
 		.hv = v->hv,
@@ -147,6 +148,7 @@ static int start(struct vm *v, bool stops, struct work *w, struct err *e)
 		.chars = &v->chars,
 		.ctl = v->ctl,
 		.kept = &v->kept,
+		.from = from,
 		.up = { .wish = on_wish,
 			.event = on_event,
 			.pause = on_pause,
@@ -157,7 +159,12 @@ static int start(struct vm *v, bool stops, struct work *w, struct err *e)
 		.cpu_stopped = on_cpu_stopped,
 	};
 
-	if (machine_new(&v->machine, &a, w, e) < 0)
+	return machine_new(&v->machine, &a, w, e);
+}
+
+static int start(struct vm *v, bool stops, struct work *w, struct err *e)
+{
+	if (build(v, NULL, w, e) < 0)
 		return -1;
 	for (uint32_t i = 0; stops && i < machine_vcpus(v->machine); i++)
 		vcpu_hold(machine_vcpu(v->machine, i));
@@ -193,6 +200,30 @@ int vm_reboot(struct vm *v, struct work *w, struct err *e)
 	}
 	listener_drop(&v->kept);
 	event("vm", "rebooted", NULL);
+	return 0;
+}
+
+int vm_restore(struct vm *v, const struct snapshot *from, struct work *w, struct err *e)
+{
+	event("vm", "restoring", NULL);
+	if (build(v, from, w, e) < 0)
+		return err_in(e, "restore the VM");
+	if (machine_start(v->machine, e) < 0) {
+		end(v);
+		return err_in(e, "restore the VM");
+	}
+	v->boots++;
+	v->state = VM_PAUSED;
+	event("vm", "restored", NULL);
+	return 0;
+}
+
+int vm_snapshot(struct vm *v, const char *url, struct work *w, struct err *e)
+{
+	event("vm", "snapshotting", NULL);
+	if (snapshot_write(v->machine, &v->conf, url, w, e) < 0)
+		return -1;
+	event("vm", "snapshotted", NULL);
 	return 0;
 }
 

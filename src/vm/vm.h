@@ -58,6 +58,11 @@ MUST int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const s
 MUST int vm_boot(struct vm *v, struct work *w, struct err *e);
 /* Tears the machine down and boots; after a failure the VM is shut down. */
 MUST int vm_reboot(struct vm *v, struct work *w, struct err *e);
+struct snapshot;
+/* Builds the machine that was saved, and leaves it paused. After a failure the VM is as before. */
+MUST int vm_restore(struct vm *v, const struct snapshot *from, struct work *w, struct err *e);
+/* Writes one, of a paused VM, as vm/snapshot.h says. */
+MUST int vm_snapshot(struct vm *v, const char *url, struct work *w, struct err *e);
 /* Nothing is executed and nothing is in flight until vm_resume; no vm_pause twice. After a failure
  * it runs on. */
 MUST int vm_pause(struct vm *v, struct err *e);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "conf/routes.h"
 #include "vm/removals.h"
+#include "vm/snapshot.h"
 
 struct verb {
 	const char *name;
@@ -21,6 +22,8 @@ struct verb {
 	bool cancels; /* what can be cancelled */
 	bool settles; /* the machine ends: what the guest was asked to let go of leaves before */
 	bool quiets; /* when it has cancelled something, and there is nothing left to do, all is well */
+	/* control thread, before run: a failure ends it; NULL = nothing */
+	int (*begin)(struct vmm *m, void *args, struct err *e);
 	/* who has the VM */
 	int (*run)(struct vmm *m, void *args, struct work *w, struct err *e);
 	/* control thread, before the answer; NULL = nothing */
@@ -46,6 +49,7 @@ struct vmm {
 	struct vmm_up up;
 	bool use_jobs;
 	struct vm *vm;
+	struct snapshot from; /* of a restore under way */
 	struct jobs jobs;
 	struct link orders; /* that wait */
 	unsigned int waiting;
@@ -110,7 +114,8 @@ static void turned(struct vmm *m)
 		m->watch->turned(m->watch->arg);
 }
 
-static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
+/* Takes conf. */
+static int make_vm(struct vmm *m, struct vm_conf *conf, struct err *e)
 {
 	const struct vm_up up = {
 		.asked = on_asked,
@@ -120,12 +125,42 @@ static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
 		.arg = m,
 		.sockets = m->up.sockets,
 	};
-	const struct vm_conf *c = args;
 
-	(void)w;
-	if (c->gdb && !m->watch)
+	if (conf->gdb && !m->watch)
 		return err_set(e, ERR_BAD, "gdb: there is no debugger's socket: start with --gdb");
-	return vm_new(&m->vm, args, m->ctl, &up, e);
+	return vm_new(&m->vm, conf, m->ctl, &up, e);
+}
+
+static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)w;
+	return make_vm(m, args, e);
+}
+
+static int begin_restore(struct vmm *m, void *args, struct err *e)
+{
+	if (snapshot_open(&m->from, args, e) < 0)
+		return -1;
+	if (make_vm(m, &m->from.conf, e) == 0)
+		return 0;
+	snapshot_close(&m->from);
+	return -1;
+}
+
+static int do_restore(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	const struct restore_conf *c = args;
+	int r = vm_restore(m->vm, &m->from, w, e);
+
+	snapshot_close(&m->from);
+	if (r == 0 && c->resume)
+		vm_resume(m->vm);
+	return r;
+}
+
+static int do_snapshot(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	return vm_snapshot(m->vm, args, w, e);
 }
 
 static int do_boot(struct vmm *m, void *args, struct work *w, struct err *e)
@@ -164,6 +199,13 @@ static void forget_vm(struct vmm *m, int result)
 	(void)result;
 	vm_free(take(&m->vm));
 	removals_end(&m->removals);
+}
+
+/* What could not be restored is no VM. */
+static void forget_failed(struct vmm *m, int result)
+{
+	if (result < 0)
+		forget_vm(m, result);
 }
 
 static void end_program(struct vmm *m, int result)
@@ -279,6 +321,10 @@ static const struct verb verbs[VMM_VERBS] = {
 	[VMM_RESUME] = { VERB("resume", vm_resume), .is_long = true, .run = do_resume },
 	[VMM_POWER_BUTTON] = { VERB("power-button", vm_power_button), .run = do_power_button },
 	[VMM_NMI] = { VERB("nmi", vm_nmi), .run = do_nmi },
+	[VMM_SNAPSHOT] = { VERB("snapshot", vm_snapshot), .is_long = true, .cancellable = true,
+			   .run = do_snapshot },
+	[VMM_RESTORE] = { VERB("restore", vm_restore), .is_long = true, .cancellable = true,
+			  .begin = begin_restore, .run = do_restore, .after = forget_failed },
 	[VMM_COREDUMP] = { VERB("coredump", vm_coredump), .is_long = true, .cancellable = true,
 			   .run = do_coredump },
 	[VMM_RESIZE_DISK] = { VERB("resize-disk", vm_resize_disk), .is_long = true,
@@ -421,6 +467,11 @@ static int run_here(struct vmm *m, const struct order *o, struct err *e)
 	return o->verb->run(m, o->args, w, e);
 }
 
+static int begin(struct vmm *m, const struct verb *v, void *args, struct err *e)
+{
+	return v->begin ? v->begin(m, args, e) : 0;
+}
+
 /* For those who look while a job has the machine. */
 static void remember(struct vmm *m)
 {
@@ -446,6 +497,8 @@ static void order_begin(struct order *o)
 			order_finish(o, 0, NULL);
 		else
 			order_refuse(o, &e);
+	} else if (begin(m, o->verb, o->args, &e) < 0) {
+		order_refuse(o, &e);
 	} else if (!o->job || !m->use_jobs) {
 		settle(m, o->verb);
 		order_finish(o, run_here(m, o, &e), &e);
@@ -539,7 +592,9 @@ int vmm_do_now(struct vmm *m, enum vmm_verb v, void *args, struct err *e)
 	if (judge(m, &verbs[v], e) < 0)
 		return -1;
 	settle(m, &verbs[v]);
-	result = verbs[v].run(m, args, &w, e);
+	result = begin(m, &verbs[v], args, e);
+	if (result == 0)
+		result = verbs[v].run(m, args, &w, e);
 	if (verbs[v].after)
 		verbs[v].after(m, result);
 	turned(m);

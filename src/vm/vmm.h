@@ -9,8 +9,9 @@
  * meanwhile. Whether the VM's state is right is judged when a verb's turn comes, by the rows of
  * conf/routes.def.
  *
- *	a job			boot shutdown delete reboot pause resume coredump resize-disk end
- *	can be cancelled	boot reboot coredump
+ *	a job			boot shutdown delete reboot pause resume snapshot restore coredump
+ *				resize-disk end
+ *	can be cancelled	boot reboot snapshot restore coredump
  *	cancels			shutdown delete end: what can be, running or waiting, when they come
  *
  * A shutdown that has cancelled a boot succeeds.
@@ -44,6 +45,8 @@ enum vmm_verb {
 	VMM_RESUME,
 	VMM_POWER_BUTTON,
 	VMM_NMI,
+	VMM_SNAPSHOT,	 /* args: char *, the URL of a directory */
+	VMM_RESTORE,	 /* args: struct restore_conf * */
 	VMM_COREDUMP,	 /* args: char *, the URL of a file to be made */
 	VMM_RESIZE_DISK, /* args: struct resize_disk_conf * */
 	VMM_CHANGE_DISK, /* args: struct change_disk_conf * */

@@ -8,6 +8,7 @@ for which host it is there. See lib/census.py and docs/testing.md.
 """
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -124,12 +125,18 @@ SCENES = {
                                      "PUT vm.resume", "GET metrics",
                                      "PUT vm.resize-disk", "PUT vm.change-disk",
                                      "PUT vm.coredump", "PUT vm.reboot", "PUT vm.power-button",
-                                     "PUT vm.shutdown", "PUT vm.boot", "PUT vm.delete", "GET jobs", "PUT vmm.shutdown"]}),
+                                     "PUT vm.pause", "PUT vm.snapshot", "PUT vm.snapshot",
+                                     "PUT vm.shutdown", "PUT vm.boot", "PUT vm.delete", "PUT vm.restore", "PUT vm.delete",
+                                     "GET jobs", "PUT vmm.shutdown"]}),
     "vcpus come and go": ("cpuhp=1000000 of=3", ["--cpus", "boot=1,max=3", "--api-socket", "path={work}/api"],
                           {"quiet": True, "asks": ["PUT vm.resize 3", "PUT vm.resize 1", "PUT vm.resize 3",
                                              "PUT vmm.shutdown"]}),
     "memory comes": ("memhp=1", ["--memory", "size=128M,hotplug_method=acpi,hotplug_size=256M", "--api-socket",
                                  "path={work}/api"], {"quiet": True, "asks": ["PUT vmm.shutdown"]}),
+    "restored": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=copy,resume=on", "-v"],
+                 {"saved": True, "end": "event: vm resumed", "quiet": True}),
+    "restored cards": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=map,net_fds=[n@[0]]"],
+                       {"saved": True, "status": 1, "quiet": True}),
     "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
     "debugger": ("park", ["--gdb", "path={work}/gdb"], {"quiet": True, "debugger": True}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
@@ -289,8 +296,12 @@ def ask(path, requests):
         assert api.answer().code == 400
         for request in requests:
             passed = [null.fileno()] if request.endswith("add-net") else []
+            if request.endswith("snapshot"):
+                os.makedirs(f"{path}.snap", exist_ok=True)
             method, what, *vcpus = request.split()
-            body = {"vm.add-net": {"id": "card"}, "vm.coredump": {"destination_url": f"file://{path}.core"},
+            body = {"vm.snapshot": {"destination_url": f"file://{path}.snap"},
+                    "vm.restore": {"source_url": f"file://{path}.snap"}, "vm.add-net": {"id": "card"},
+                    "vm.coredump": {"destination_url": f"file://{path}.core"},
                     "vm.resize-disk": {"id": "_disk0", "desired_size": 1 << 20}, "vm.change-disk": {"id": "_disk0"},
                     "vm.resize": {"desired_vcpus": int(vcpus[0])} if vcpus else {},
                     "vm.add-disk": {"id": "hot", "path": f"{path}.disk"},
@@ -310,6 +321,21 @@ def ask(path, requests):
                 assert answer.code in (200, 204), f"{request}: {answer}"
             if what in ("vm.coredump", "vm.remove-device"):
                 os.unlink(f"{path}.{'core' if what == 'vm.coredump' else 'disk'}")
+            if request.endswith("restore"):
+                shutil.rmtree(f"{path}.snap")
+
+
+def save(virga, work):
+    """A snapshot in work/snap, of a guest that goes on to its end."""
+    os.mkdir(f"{work}/snap")
+    vm = virga("--api-socket", f"path={work}/api", "--kernel", guest_file("guest.elf"), "--cmdline", "told park",
+               "--memory", "size=64M", "--serial", f"file={work}/serial", "--console", "off", overhead=False)
+    with Api(f"{work}/api") as api:
+        vm.wait_for_in(f"{work}/serial", "R3 START")
+        api.put("vm.pause")
+        api.put("vm.snapshot", {"destination_url": f"file://{work}/snap"})
+        api.put("vmm.shutdown")
+    assert vm.wait() == 0
 
 
 def debug(path):
@@ -329,6 +355,8 @@ def usual(words, args, more, work):
     base = {"--kernel": guest_file(more.get("kernel", "guest.elf")), "--cmdline": words,
             "--cpus": f"boot={more.get('cpus', 1)}", "--memory": "size=128M", "--serial": f"file={work}/serial",
             "--console": "off"}
+    if "saved" in more:
+        return args
     if words is None:
         del base["--kernel"], base["--cmdline"]
     return [word for option, value in base.items() if option not in args for word in (option, value)] + args
@@ -347,9 +375,11 @@ def play(scene, virga, work, ns, played, files):
         before += ["python3", f"{HERE}/lib/with_taps.py", "vt9", "10.9.9.1/24", str(more["taps"])]
     if "listener" in more:
         before += ["python3", f"{HERE}/lib/with_listener.py", f"{work}/api"]
+    if "saved" in more:
+        save(virga, work)
     vm = virga(*usual(words, args, more, work), program=program, before=[*before, binary()], overhead=False,
                tty=more.get("tty", False))
-    vm.serial_path = None if "--serial" in args else f"{work}/serial"
+    vm.serial_path = None if "--serial" in args or "saved" in more else f"{work}/serial"
     if "client" in more:
         talk(vm, more["client"], work)
     if "asks" in more:
@@ -425,6 +455,8 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
             tpm.wait()
             if os.path.exists(f"{work}/tpm.socket"):
                 os.unlink(f"{work}/tpm.socket")
+        if "saved" in more:
+            shutil.rmtree(f"{work}/snap")
         if server:
             server.close()
             os.unlink(f"{work}/net.socket")

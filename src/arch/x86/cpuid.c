@@ -12,10 +12,13 @@
 
 #include "arch/arch.h"
 #include "arch/x86/boot.h"
+#include "arch/x86/cpuidmatch.h"
 #include "arch/x86/leaves.h"
 #include "arch/x86/plat.h"
+#include "arch/x86/vcpustate.h"
 #include "base/bits.h"
 #include "base/mem.h"
+#include "core/snap.h"
 
 /* leaf 1 */
 #define L1_ECX_VMX (1u << 5)
@@ -268,6 +271,66 @@ uint32_t arch_apic_id(const struct arch_cpus *a, uint32_t index)
 	return x86_apic_id(&a->topo, index);
 }
 
+struct json *arch_cpus_save(const struct arch_cpus *a)
+{
+	const struct x86_cpuid_state s = {
+		.leaves = { .count = a->leaves.count, .items = a->leaves.row },
+	};
+
+	return snap_save(&x86_cpuid_state_desc, &s);
+}
+
+int arch_cpus_load(struct arch_cpus *a, const struct json *saved, struct err *e)
+{
+	struct x86_cpuid_state s = { 0 };
+
+	if (snap_load(&x86_cpuid_state_desc, &s, saved, e) < 0)
+		return -1;
+	if (cpuid_match(s.leaves.items, s.leaves.count, a->leaves.row, a->leaves.count, e) < 0) {
+		desc_free(&x86_cpuid_state_desc, &s);
+		return -1;
+	}
+	free(a->leaves.row);
+	a->leaves = (struct leaves){ .row = s.leaves.items, .count = s.leaves.count };
+	a->wants_khz = false;
+	return 0;
+}
+
+int arch_vcpu_save(struct json **out, struct hv_vcpu *v, struct err *e)
+{
+	struct x86_vcpu_state s;
+
+	if (x86_vcpu_get(&s, v, e) < 0)
+		return -1;
+	*out = snap_save(&x86_vcpu_state_desc, &s);
+	desc_free(&x86_vcpu_state_desc, &s);
+	return 0;
+}
+
+static int show_cpuid(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index, struct err *e)
+{
+	topo_personal(&a->leaves, &a->topo, index);
+	return hv_vcpu_cpuid(v, a->leaves.row, a->leaves.count, e);
+}
+
+int arch_vcpu_load(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index, const struct json *saved,
+		   uint64_t passed_ns, struct err *e)
+{
+	struct x86_vcpu_state s = { 0 };
+	int r;
+
+	if (snap_load(&x86_vcpu_state_desc, &s, saved, e) < 0)
+		return -1;
+	x86_cpu_pass(&s.clock, passed_ns);
+	r = show_cpuid(a, v, index, e);
+	if (r == 0 && a->hyperv)
+		r = hv_vcpu_synic(v, e);
+	if (r == 0)
+		r = x86_vcpu_put(v, &s, e);
+	desc_free(&x86_vcpu_state_desc, &s);
+	return r;
+}
+
 static int first_msrs(struct hv_vcpu *v, struct err *e)
 {
 	static const struct hv_msr msrs[] = {
@@ -286,8 +349,7 @@ int arch_vcpu(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
 	if (a->wants_khz)
 		timing(a, hv_vcpu_tsc_khz(v));
 	a->wants_khz = false;
-	topo_personal(&a->leaves, &a->topo, index);
-	if (hv_vcpu_cpuid(v, a->leaves.row, a->leaves.count, e))
+	if (show_cpuid(a, v, index, e))
 		return -1;
 	if ((a->hyperv && hv_vcpu_synic(v, e)) || (a->x2apic && hv_vcpu_x2apic(v, e)))
 		return -1;

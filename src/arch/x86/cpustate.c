@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "hv/hv.h"
 
+#define SECOND_NS 1000000000ull
 #define MSR_TSC 0x10
 #define MSR_TSC_ADJUST 0x3b
 #define MSR_MTRR_BASE0 0x200 /* pairs of base and mask */
@@ -70,6 +71,12 @@ int x86_cpu_get(struct x86_cpu_state *s, struct hv_vcpu *v, struct err *e)
 	for (uint32_t i = 0; i < ITEMS; i++)
 		*member(s, &item[i]) = msrs[i].value;
 	return 0;
+}
+
+/* Split at seconds, so that no product overflows. */
+void x86_cpu_pass(struct x86_cpu_state *s, uint64_t ns)
+{
+	s->tsc += ns / SECOND_NS * s->tsc_khz * 1000 + ns % SECOND_NS * s->tsc_khz / 1000000;
 }
 
 static int put_khz(struct hv_vcpu *v, uint32_t khz, struct err *e)

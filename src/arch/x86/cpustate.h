@@ -33,4 +33,6 @@ MUST int x86_cpu_get(struct x86_cpu_state *s, struct hv_vcpu *v, struct err *e);
 /* Into a vCPU that has its CPUID. vCPUs that are put one soon after the other, from states taken so,
  * show one time again. Refused where the host's counter cannot run at that frequency, or where a
  * value is none that a guest could have written. */
+/* As it would be so many nanoseconds later. */
+void x86_cpu_pass(struct x86_cpu_state *s, uint64_t ns);
 MUST int x86_cpu_put(struct hv_vcpu *v, const struct x86_cpu_state *s, struct err *e);

@@ -123,14 +123,19 @@ static void fetch_msrs(struct kvm *k)
 		k->msrs->nmsrs = 0;
 }
 
-static bool kvm_has_msr(const struct hv *h, uint32_t index)
+const struct kvm_msr_list *kvm_msrs(struct kvm *k)
 {
-	struct kvm *k = kvm_of(h);
-
 	if (!k->msrs)
 		fetch_msrs(k);
-	for (uint32_t i = 0; i < k->msrs->nmsrs; i++)
-		if (k->msrs->indices[i] == index)
+	return k->msrs;
+}
+
+static bool kvm_has_msr(const struct hv *h, uint32_t index)
+{
+	const struct kvm_msr_list *l = kvm_msrs(kvm_of(h));
+
+	for (uint32_t i = 0; i < l->nmsrs; i++)
+		if (l->indices[i] == index)
 			return true;
 	return false;
 }
@@ -340,6 +345,7 @@ static int kvm_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args 
 	v->vm.ops = &vm_ops;
 	v->fd = fd_take(&fd);
 	v->run_size = (size_t)run_size;
+	v->kvm = k;
 	v->long_ids = a->max_apic_id > HV_XAPIC_MAX;
 	*out = &v->vm;
 	return 0;

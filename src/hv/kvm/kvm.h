@@ -22,6 +22,7 @@ struct kvm {
 
 struct kvm_vm {
 	struct hv_vm vm;
+	struct kvm *kvm;
 	int fd;
 	bool long_ids;	 /* KVM takes APIC ids of 32 bits */
 	size_t run_size; /* of the area shared with the kernel, per vCPU */
@@ -29,6 +30,7 @@ struct kvm_vm {
 
 struct kvm_vcpu {
 	struct hv_vcpu vcpu;
+	struct kvm *kvm;
 	int fd;
 	struct kvm_run *run;
 	size_t run_size;
@@ -48,6 +50,8 @@ uint8_t kvm_phys_bits(const struct hv *h);
 MUST int kvm_supported_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e);
 MUST int kvm_hyperv_cpuid(struct hv *h, struct hv_cpuid **out, uint32_t *count, struct err *e);
 MUST int kvm_allow_amx(struct hv *h, struct err *e);
+/* The MSRs that KVM saves and restores: kvm/kvm.c. Control thread or a job's, one at a time. */
+const struct kvm_msr_list *kvm_msrs(struct kvm *k);
 
 /* The vCPU's half of hv_vm_ops: kvm/x86.c. */
 MUST int kvm_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struct err *e);
@@ -60,4 +64,7 @@ MUST int kvm_get_fpu(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e);
 MUST int kvm_set_fpu(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e);
 MUST int kvm_debug(struct hv_vcpu *c, const struct hv_debug *d, struct err *e);
 MUST int kvm_debug_pass(struct hv_vcpu *c, enum hv_debug_cause cause, struct err *e);
+/* A vCPU as a whole: kvm/saved.c. */
+MUST int kvm_vcpu_save(struct hv_vcpu *c, struct hv_x86_saved *s, struct err *e);
+MUST int kvm_vcpu_load(struct hv_vcpu *c, const struct hv_x86_saved *s, struct err *e);
 void kvm_debug_exit(const struct kvm_vcpu *v, struct hv_exit *x);

@@ -464,6 +464,8 @@ static const struct hv_vcpu_ops vcpu_ops = {
 	.set_regs = kvm_set_regs,
 	.get_fpu = kvm_get_fpu,
 	.set_fpu = kvm_set_fpu,
+	.save = kvm_vcpu_save,
+	.load = kvm_vcpu_load,
 	.debug = kvm_debug,
 	.debug_pass = kvm_debug_pass,
 	.lint = vcpu_lint,
@@ -499,6 +501,7 @@ int kvm_vcpu_new(struct hv_vcpu **out, struct hv_vm *vm, uint32_t apic_id, struc
 	v->run = run;
 	v->run_size = m->run_size;
 	v->vm_fd = m->fd;
+	v->kvm = m->kvm;
 	*out = &v->vcpu;
 	return 0;
 }

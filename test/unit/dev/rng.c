@@ -203,6 +203,7 @@ TEST(saved_and_made_again_it_is_the_same)
 	assert_true(json_equal_to(j, k));
 	json_put(j);
 	json_put(k);
+	vdev_resume(r.d);
 	ask(&r, 0, BUF, 16);
 	drv_kick(&r, 0);
 	rig_turn(&r, 3);

@@ -305,6 +305,9 @@ TEST(saved_in_the_middle_of_a_text_it_goes_on_there)
 	json_put(k);
 	s->room = 100;
 	rig_turn(&s->r, 3);
+	assert_string_equal(s->out, "half"); /* quiet until it is told to go on */
+	vdev_resume(s->r.d);
+	rig_turn(&s->r, 3);
 	assert_string_equal(s->out, "half and half");
 	assert_int_equal(drv_used(&s->r, 1), 1);
 	down(s);

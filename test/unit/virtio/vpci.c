@@ -303,6 +303,7 @@ TEST(a_saved_device_is_the_same_when_made_again_and_goes_on)
 	assert_string_equal(text, again);
 	assert_int_equal(drv_status(&r), 15);
 	assert_int_equal(rd(&r, R_Q_SEL, 2), 1);
+	vdev_resume(r.d); /* until then it is quiet */
 	assert_true(echo_works(&r, 0));
 	assert_true(echo_works(&r, 1));
 	free(text);

@@ -122,17 +122,22 @@ static struct hotplug_new *new_disk(struct bench *b)
 	return &b->added;
 }
 
-/* What a verb is about: of a device, one that is not there. */
+/* What a verb is about: of a device or a file, one that is not there. */
 static void *args_of(struct bench *b, enum vmm_verb v)
 {
 	static struct resize_disk_conf size = { .id = (char *)(uintptr_t) "none" };
 	static struct change_disk_conf disk = { .id = (char *)(uintptr_t) "none" };
 	static struct resize_conf same; /* says nothing */
 	static struct change_net_conf net = { .id = (char *)(uintptr_t) "none" };
+	static struct restore_conf from = { .source_url = (char *)(uintptr_t) "file:///none" };
 
 	switch (v) {
 	case VMM_RESIZE:
 		return &same;
+	case VMM_SNAPSHOT:
+		return from.source_url;
+	case VMM_RESTORE:
+		return &from;
 	case VMM_RESIZE_DISK:
 		return &size;
 	case VMM_CHANGE_DISK:
@@ -298,6 +303,8 @@ static const int leads[][ARRAY_LEN(ways)] = {
 	[VMM_POWER_BUTTON] = { ABSENT, NO, VM_RUNNING, VM_PAUSED, NO },
 	[VMM_NMI] = { ABSENT, NO, VM_RUNNING, VM_PAUSED, NO },
 	[VMM_COREDUMP] = { ABSENT, NO, VM_RUNNING, VM_PAUSED, NO },
+	[VMM_SNAPSHOT] = { ABSENT, NO, NO, ABSENT, NO },
+	[VMM_RESTORE] = { ABSENT, NO, NO, NO, NO },
 	[VMM_RESIZE_DISK] = { ABSENT, NO, ABSENT, ABSENT, NO },
 	[VMM_CHANGE_DISK] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_CHANGE_NET] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing a snapshot. An empty place gets the files one by one, each under another name until it is
+ * whole and on the disk, and state.json last. Where a snapshot is already, the new one is made in a
+ * directory beside it, and the two change places in one step. So at every moment there is the old
+ * one, or none, or the new one. One writer at a time has the directory's lock. See snapshot.h.
+ * renameat2(2), fsync(2), flock(2).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "mem/gmem.h"
+#include "mem/ramfile.h"
+#include "vm/fileurl.h"
+#include "vm/machine.h"
+#include "vm/snapfiles.h"
+#include "vm/snapshot.h"
+
+#define PART ".part" /* behind a name while that is written */
+
+static const char *const names[] = { SNAP_MEMORY, SNAP_CONFIG, SNAP_STATE };
+
+struct writer {
+	struct machine *machine;
+	const struct vm_conf *conf;
+	struct work *work;
+	const char *path;
+	int dir;
+};
+
+/* --- files --- */
+
+static int part_open(int dir, const char *name, struct err *e)
+{
+	AUTO_FREE char *part = mem_fmt("%s" PART, name);
+	int fd;
+
+	/* one that a killed writer left */
+	if (unlinkat(dir, part, 0) < 0 && errno != ENOENT)
+		return err_os(e, ERR_IO, "remove %s", part);
+	fd = openat(dir, part, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd < 0 ? err_os(e, ERR_IO, "make %s", part) : fd;
+}
+
+static int part_sync(int fd, const char *name, struct err *e)
+{
+	return fsync(fd) < 0 ? err_os(e, ERR_IO, "write %s", name) : 0;
+}
+
+static int write_text(int dir, const char *name, const struct json *j, struct err *e)
+{
+	AUTO_FD int fd = part_open(dir, name, e);
+	AUTO_FREE char *text = json_text(j, JSON_PRETTY);
+
+	if (fd < 0)
+		return -1;
+	if (fd_write_all(fd, text, strlen(text), e) < 0)
+		return err_in(e, "%s", name);
+	return part_sync(fd, name, e);
+}
+
+static int write_memory(const struct writer *w, int dir, const struct saved *s, struct err *e)
+{
+	AUTO_FD int fd = part_open(dir, SNAP_MEMORY, e);
+	const struct gmem *m = machine_board(w->machine)->mem;
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, (off_t)s->bytes) < 0)
+		return err_os(e, ERR_IO, "size of %s", SNAP_MEMORY);
+	work_expect(w->work, s->bytes);
+	for (uint32_t i = 0; i < s->machine.ranges.count; i++) {
+		const struct saved_range *r = &s->machine.ranges.items[i];
+
+		if (ramfile_save(m, GPA(r->base), r->size, fd, r->off, w->work, e) < 0)
+			return err_in(e, "%s", SNAP_MEMORY);
+	}
+	return part_sync(fd, SNAP_MEMORY, e);
+}
+
+/* All three, as parts. What is said of the machine is read as any reader would, before it is
+ * written. */
+static int write_parts(const struct writer *w, int dir, struct err *e)
+{
+	AUTO_JSON struct json *conf = desc_to_json(&vm_desc, w->conf);
+	struct json *root;
+	struct saved s;
+	int r;
+
+	if (saved_make(&root, w->machine, e) < 0 || saved_read(&s, root, e) < 0)
+		return -1;
+	r = write_memory(w, dir, &s, e) < 0 || write_text(dir, SNAP_CONFIG, conf, e) < 0 ||
+			    write_text(dir, SNAP_STATE, s.root, e) < 0
+		    ? -1
+		    : 0;
+	saved_free(&s);
+	return r;
+}
+
+static void drop(int dir, const char *name, const char *behind)
+{
+	AUTO_FREE char *full = mem_fmt("%s%s", name, behind);
+
+	if (unlinkat(dir, full, 0) < 0 && errno != ENOENT)
+		log_warn("%s of a snapshot stays: %s", full, strerror(errno));
+}
+
+static void drop_all(int dir, const char *behind)
+{
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		drop(dir, names[i], behind);
+}
+
+static int name_parts(int dir, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		AUTO_FREE char *part = mem_fmt("%s" PART, names[i]);
+
+		if (renameat(dir, part, dir, names[i]) < 0)
+			return err_os(e, ERR_IO, "name %s", names[i]);
+		if (fsync(dir) < 0)
+			return err_os(e, ERR_IO, "write the directory");
+	}
+	return 0;
+}
+
+static int write_into(const struct writer *w, int dir, struct err *e)
+{
+	if (write_parts(w, dir, e) == 0 && name_parts(dir, e) == 0)
+		return 0;
+	drop_all(dir, PART);
+	return -1;
+}
+
+/* --- in place of another --- */
+
+static void remove_dir(const char *path)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (dir < 0)
+		return;
+	drop_all(dir, "");
+	drop_all(dir, PART);
+	close(dir);
+	if (rmdir(path) < 0)
+		log_warn("%s stays: %s", path, strerror(errno));
+}
+
+static int swap(const struct writer *w, const char *beside, struct err *e)
+{
+	AUTO_FD int dir = -1;
+
+	remove_dir(beside); /* of a killed writer */
+	if (mkdir(beside, 0700) < 0)
+		return err_os(e, ERR_IO, "make %s", beside);
+	dir = open(beside, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (dir < 0)
+		return err_os(e, ERR_IO, "open %s", beside);
+	if (write_into(w, dir, e) < 0)
+		return -1;
+	if (renameat2(AT_FDCWD, beside, AT_FDCWD, w->path, RENAME_EXCHANGE) < 0)
+		return err_os(e, ERR_IO,
+			      "there is a snapshot already, and it cannot be replaced in one step");
+	return 0;
+}
+
+static int replace(const struct writer *w, struct err *e)
+{
+	size_t len = strlen(w->path);
+	AUTO_FREE char *beside = NULL;
+	int r;
+
+	while (len > 1 && w->path[len - 1] == '/')
+		len--;
+	beside = mem_fmt("%.*s" PART, (int)len, w->path);
+	r = swap(w, beside, e);
+	remove_dir(beside); /* the old one, or what has become of the new one */
+	return r;
+}
+
+static int write_all(struct writer *w, struct err *e)
+{
+	struct stat st;
+
+	if (flock(w->dir, LOCK_EX | LOCK_NB) < 0)
+		return err_os(e, errno == EWOULDBLOCK ? ERR_TAKEN : ERR_IO,
+			      "lock it: another snapshot is being written there");
+	if (fstatat(w->dir, SNAP_STATE, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return replace(w, e);
+	return write_into(w, w->dir, e);
+}
+
+int snapshot_write(struct machine *m, const struct vm_conf *conf, const char *url, struct work *wk,
+		   struct err *e)
+{
+	struct writer w = { .machine = m, .conf = conf, .work = wk };
+	AUTO_FD int dir = -1;
+
+	if (fileurl_path(&w.path, url, "destination_url", e) < 0)
+		return -1;
+	dir = open(w.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_os(e, errno == ENOENT ? ERR_ABSENT : ERR_IO, "open %s", w.path);
+	w.dir = dir;
+	return write_all(&w, e) < 0 ? err_in(e, "snapshot %s", w.path) : 0;
+}
