@@ -451,6 +451,10 @@ static int make(struct vsock *s, const struct vsock_conf *c, struct err *e)
 		return -1;
 	for (int i = 0; i < QUEUES; i++)
 		s->v.queues[i].loop = s->loop;
+	/* from here on the muxer is the loop's: somebody may call at once */
+	if (s->v.dev.restored)
+		vsmux_set_port(s->mux, (uint32_t)s->state.port);
+	s->state.port = vsmux_port(s->mux);
 	return loop_start(s->loop, s->v.dev.class->profile, e);
 }
 
@@ -469,9 +473,6 @@ static int vsock_init(struct dev *d, struct err *e)
 		vsock_fini(d);
 		return -1;
 	}
-	if (d->restored)
-		vsmux_set_port(s->mux, (uint32_t)s->state.port);
-	s->state.port = vsmux_port(s->mux);
 	return 0;
 }
 

@@ -28,7 +28,7 @@
 
 #define VSMUX_CONNECTIONS 1023
 /* Buffers that are of use at once, and bytes of room in them. */
-#define VSMUX_ROOMS 16
+#define VSMUX_ROOMS 32
 #define VSMUX_BYTES 0x20000u
 
 enum { VS_TYPE_STREAM = 1, VS_TYPE_SEQPACKET = 2 };

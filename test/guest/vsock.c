@@ -21,6 +21,8 @@
 
 static struct {
 	uint32_t rx_bytes, rx_count, rx_now; /* size, number, and the one being looked at */
+	uint32_t
+		rx_back; /* looked at, and not given to the device again yet: a quarter at a time */
 	uint32_t tx_free, tx_next;
 	bool looking;
 	struct vs_hdr call; /* a REQUEST of the host that came while something else was due */
@@ -51,7 +53,7 @@ bool vs_start(struct vdev *d, uint32_t rx_bytes)
 	if (io.rx_count > d->q[0].size)
 		io.rx_count = d->q[0].size;
 	io.tx_free = TX_SLOTS;
-	io.tx_next = 0;
+	io.tx_next = io.rx_back = 0;
 	io.looking = false;
 	for (uint32_t i = 0; i < io.rx_count; i++)
 		post(d, i);
@@ -136,7 +138,10 @@ void vs_done(struct vdev *d)
 {
 	io.looking = false;
 	post(d, io.rx_now);
+	if (++io.rx_back < io.rx_count / 4)
+		return;
 	vq_publish(&d->q[0]);
+	io.rx_back = 0;
 }
 
 /* The next packet that is no REQUEST. */
