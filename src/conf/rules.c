@@ -670,6 +670,13 @@ static bool vhost_type_is_ours(const struct look *l)
 	return g->device_type == 23 || g->device_type == 35; /* virtio ids of iommu and watchdog */
 }
 
+static bool pmem_names_nothing(const struct look *l)
+{
+	const struct pmem_conf *p = l->thing;
+
+	return !*p->file;
+}
+
 static bool pmem_is_odd(const struct look *l)
 {
 	const struct pmem_conf *p = l->thing;
@@ -746,6 +753,7 @@ static const struct rule user_device_rules[] = {
 	  "it needs memory that others can map: say --memory shared=on" },
 };
 static const struct rule pmem_rules[] = {
+	{ pmem_names_nothing, false, "its file has no name: say file=<path>" },
 	{ pmem_is_odd, false, "size is not a multiple of 2M: round it" },
 };
 static const struct rule device_rules[] = {

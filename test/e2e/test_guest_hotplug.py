@@ -222,6 +222,7 @@ def test_what_cannot_come_is_refused_and_leaves_nothing(run, work, disk):
             ("vm.add-disk", {"path": hot, "num_queues": 2}, 400, "more queues than vCPUs"),
             ("vm.add-disk", {"path": hot, "queue_size": 100}, 400, "not a power of two"),
             ("vm.add-disk", {"path": hot, "iommu": True}, 400, "iommu_segments of --platform"),
+            ("vm.add-pmem", {"file": ""}, 400, "its file has no name"),
             ("vm.add-net", {"tap": "a" * 20}, 400, "at most 15 bytes"),
             ("vm.remove-device", {"id": "nothing"}, 404, "there is no device nothing"),
             ("vm.remove-device", {"id": "__rng"}, 500, "stays as long as the machine"),
