@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		queues_device(&balloon_class, &conf);
 	drv_start(&rig, head[0] & 1 ? ~0ull : head[0]);
 	queues_fill(data, size);
-	for (uint64_t at = BUF; at < BUF + ROOM; at += 4)
+	for (uint64_t at = BUF; at < BUF + ROOM && at < BUF + size; at += 4)
 		mem_wr(&rig, at, 4, mem_rd(&rig, at, 4) % (2 * (RAM_SIZE >> 12)));
 	for (uint16_t q = 0; q < 4; q++)
 		queues_lay(q, head + 1 + q * QUEUE_BYTES);

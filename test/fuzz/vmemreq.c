@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		queues_device(&vmem_class, &conf);
 	drv_start(&rig, head[0] & 1 ? ~0ull : 0);
 	queues_fill(data, size);
-	for (uint64_t at = BUF; at < BUF + ROOM && !(head[0] & 2); at += 32) {
+	for (uint64_t at = BUF; at < BUF + ROOM && at < BUF + size && !(head[0] & 2); at += 32) {
 		uint64_t addr = mem_rd(&rig, at + 8, 8);
 
 		mem_wr(&rig, at, 2, mem_rd(&rig, at, 1) % 5);
