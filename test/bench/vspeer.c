@@ -125,11 +125,13 @@ static void echo(int fd)
 static void pair(uint64_t total, uint64_t times)
 {
 	uint64_t got, start;
+	pid_t child = -1;
 	bool good;
 	int p[2];
-	pid_t child;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, p) || (child = fork()) < 0)
+	if (!socketpair(AF_UNIX, SOCK_STREAM, 0, p))
+		child = fork();
+	if (child < 0)
 		die("pair");
 	if (!child) {
 		close(p[0]);

@@ -116,15 +116,6 @@ def test_sockets_and_memory_come_and_go(run, disk, work, route, config):
     assert not os.path.exists(f"{work}/vsock")
     assert vm.wait() == 0
     report_of(vm).check()
-def test_persistent_memory_comes_and_goes(run, work):
-    with open(f"{work}/pmem", "wb") as f:
-        f.truncate(4 << 20)
-    vm, api = run("hotplug=100")
-    wait_ready(vm)
-    come_and_go(vm, api, "add-pmem", {"id": "hot", "file": f"{work}/pmem"}, 100)
-    assert vm.wait() == 0
-    report_of(vm).check()
-    os.unlink(f"{work}/pmem")
 
 
 def test_sockets_come_and_go_with_their_files(run, work, disk):
