@@ -511,7 +511,8 @@ static int start_again(struct machine *m, uint32_t i, struct err *e)
 {
 	struct vcpu *c = &m->vcpu[i];
 
-	vcpu_gather(c);
+	/* one that had left when the machine was saved has a thread again */
+	take_back(c);
 	if (hv_vcpu_reset(c->hv, e) < 0)
 		return err_in(e, "vCPU %" PRIu32, i);
 	if (vcpu_start(c, &m->args.conf->cpus, e) == 0)

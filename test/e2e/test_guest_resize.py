@@ -221,3 +221,28 @@ def test_a_debugger_sees_vcpus_that_came_while_it_was_there(virga, work):
         assert g.ask("D") == "OK" and g.is_over()
         until(lambda: api.state() == "Running")
         api.put("vm.delete")
+
+
+def test_a_saved_machine_whose_vcpus_had_left_goes_on_and_grows_again(served, work):
+    vm, api = boot(served, work, "cpuhp=1000000 of=3", 1, 3)
+    said = f"{work}/said"
+    vm.wait_for_in(said, "R3 WAITS")
+    for count, word in ((3, "R3 CAME cpu=2"), (1, "R3 WENT cpu=2")):
+        assert resize(api, desired_vcpus=count).code == 204
+        vm.wait_for_in(said, word)
+    until(lambda: vcpus(vm.pid) == ["vcpu0"])
+    os.mkdir(f"{work}/saved")
+    api.put("vm.pause")
+    api.put("vm.snapshot", {"destination_url": f"file://{work}/saved"})
+    api.put("vm.delete")
+    os.unlink(said)
+    api.put("vm.restore", {"source_url": f"file://{work}/saved"})
+    if api.state() == "Paused":
+        api.put("vm.resume")
+    until(lambda: resize(api, desired_vcpus=3).code == 204)
+    vm.wait_for_in(said, "R3 CAME cpu=2")
+    assert "R3 FAIL" not in open(said, encoding="ascii").read()
+    api.put("vm.delete")
+    for name in os.listdir(f"{work}/saved"):
+        os.unlink(f"{work}/saved/{name}")
+    os.rmdir(f"{work}/saved")
