@@ -264,13 +264,11 @@ def test_the_clocks_of_a_paused_guest_stand_or_go_on_as_each_should(start, work)
         gap = max(steps, key=lambda step: step["tsc"])
         assert 2.9 < gap["tsc"] / 1e9 < 4.5, gap
         gap["tsc"] = int((gap["pm"] & 0xffffffff) / 3579545 * 1e9)
-    for step in steps:
-        took = step["tsc"] / 1e9
-        pm = (step["pm"] & 0xffffffff) / 3579545
-        assert 0 < took < 1, step
-        assert abs(pm - took) < 0.02, step
-        assert not rows[0]["kvm"] or abs(step["kvm"] / 1e9 - took) < 0.02, step
+    # Read one after another, with whatever the host does in between, so only their sums say something.
+    assert all(0 < step["tsc"] < 10**9 for step in steps)
     went = sum(step["tsc"] for step in steps) / 1e9
+    assert abs(sum(step["pm"] & 0xffffffff for step in steps) / 3579545 - went) < 0.1
+    assert not rows[0]["kvm"] or abs((rows[-1]["kvm"] - rows[0]["kvm"]) / 1e9 - went) < 0.1
     assert 2.5 < (rows[-1]["rtc"] - rows[0]["rtc"]) % 86400 - went < 4.5
     now = time.gmtime()
     ago = (now.tm_hour * 3600 + now.tm_min * 60 + now.tm_sec - rows[-1]["rtc"]) % 86400
