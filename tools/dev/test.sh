@@ -6,14 +6,14 @@
 #
 #   source   rules about the source text
 #   unit     unit tests under gcc, clang, address and undefined-behaviour sanitizers, thread sanitizer
-#   fuzz     each fuzzer for 20 s
+#   fuzz     each fuzzer for 10 s
 #   guest    tiny guests on this machine's /dev/kvm
 #   rig      stock Linux in the nested host
 #
 # Counts are kept in TALLY, a line "passed failed skipped" for each run; the last line of all is their sum.
 
 PARTS="source unit fuzz guest rig"
-FUZZ_SECONDS=20
+FUZZ_SECONDS=10
 
 # count NAME PASSED FAILED SKIPPED
 count() {
