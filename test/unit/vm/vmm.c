@@ -128,6 +128,7 @@ static void *args_of(struct bench *b, enum vmm_verb v)
 	static struct resize_disk_conf size = { .id = (char *)(uintptr_t) "none" };
 	static struct change_disk_conf disk = { .id = (char *)(uintptr_t) "none" };
 	static struct resize_conf same; /* says nothing */
+	static struct resize_zone_conf zone = { .id = (char *)(uintptr_t) "none" };
 	static struct change_net_conf net = { .id = (char *)(uintptr_t) "none" };
 	static struct restore_conf from = { .source_url = (char *)(uintptr_t) "file:///none" };
 
@@ -138,6 +139,8 @@ static void *args_of(struct bench *b, enum vmm_verb v)
 		return from.source_url;
 	case VMM_RESTORE:
 		return &from;
+	case VMM_RESIZE_ZONE:
+		return &zone;
 	case VMM_RESIZE_DISK:
 		return &size;
 	case VMM_CHANGE_DISK:
@@ -309,6 +312,7 @@ static const int leads[][ARRAY_LEN(ways)] = {
 	[VMM_CHANGE_DISK] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_CHANGE_NET] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_RESIZE] = { ABSENT, VM_CREATED, VM_RUNNING, NO, VM_SHUTDOWN },
+	[VMM_RESIZE_ZONE] = { ABSENT, ABSENT, ABSENT, NO, ABSENT },
 	[VMM_ADD] = { ABSENT, VM_CREATED, VM_RUNNING, VM_PAUSED, VM_SHUTDOWN },
 	[VMM_REMOVE] = { ABSENT, ABSENT, ABSENT, ABSENT, ABSENT },
 	[VMM_END] = { ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM, ROUTE_NO_VM },
