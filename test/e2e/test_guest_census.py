@@ -383,6 +383,8 @@ def play(scene, virga, work, ns, played, files):
     if "client" in more:
         talk(vm, more["client"], work)
     if "asks" in more:
+        if words and vm.serial_path:
+            until_said(vm, "R3 START")  # a boot could be broken off by what is asked
         ask(f"{work}/api", more["asks"])
     if "debugger" in more:
         debug(f"{work}/gdb")
