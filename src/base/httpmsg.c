@@ -142,14 +142,15 @@ static int unescape(struct httpmsg *m, char *s)
 	char *to = s;
 
 	while (*s) {
-		int high = *s == '%' ? hex_of(s[1]) : 0,
-		    low = *s == '%' && high >= 0 ? hex_of(s[2]) : 0;
-		char c = (char)(high << 4 | low);
+		int high = *s == '%' ? hex_of(s[1]) : 0;
+		int low = *s == '%' && high >= 0 ? hex_of(s[2]) : 0;
+		char c;
 
 		if (high < 0 || low < 0)
 			return bad(
 				m, 400,
 				"behind a percent sign in the path are no two hexadecimal digits");
+		c = (char)(high << 4 | low);
 		if (*s == '%' && (is_digit(c) || is_letter(c) || (c && strchr("-._~", c)))) {
 			*to++ = c;
 			s += 3;

@@ -823,7 +823,8 @@ TEST(a_head_that_is_held_and_offered_again_needs_a_reset)
 	broken = EIO;
 	offer_write(&b.r, 0, 3);
 	until(&b, "held_ops", 1);
-	offer_write(&b.r, 0, 3);
+	drv_offer(&b.r, 0, 0);
+	drv_kick(&b.r, 0);
 	for (int i = 0; i < 5000 && drv_status(&b.r) == 15; i++)
 		nanosleep(&ms, NULL);
 	assert_true(drv_status(&b.r) & VSTAT_NEEDS_RESET);
