@@ -227,10 +227,8 @@ def test_tap_that_somebody_else_has(bad, start_guest, tmp_path):
 
 
 @pytest.mark.parametrize("args", [
-    ["--tpm", "socket=/tmp/t"], ["--fs", "tag=x,socket=/tmp/f"],
-    ["--restore", "source_url=file:///tmp/r"],
+    ["--fs", "tag=x,socket=/tmp/f"], ["--restore", "source_url=file:///tmp/r,memory_restore_mode=ondemand"],
     ["--dbus-service-name", "x"], ["--disk", "path=/dev/null,image_type=vhdx"],
-    ["--platform", "iommu_segments=[0]"],
 ])
 def test_what_is_not_built_yet_is_refused_and_not_ignored(bad, args):
     bad(args, "not in this build")
