@@ -21,6 +21,7 @@ done
 """
 
 MEMORY = """
+dmesg -C
 echo online > /sys/devices/system/memory/auto_online_blocks
 was=
 for n in $(seq 3000); do
