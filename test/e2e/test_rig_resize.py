@@ -21,7 +21,7 @@ done
 """
 
 MEMORY = """
-dmesg -C
+dmesg -c > /dev/null
 echo online > /sys/devices/system/memory/auto_online_blocks
 was=
 for n in $(seq 3000); do
