@@ -89,10 +89,10 @@ static int warn_group(const struct vm_conf *vm, const struct group *g, struct er
 	(void)e;
 	for (uint32_t i = 0; i < g->count; i++) {
 		struct look l = look_at(vm, g, i);
-		const struct rule *r = g->table->rules;
+		const struct rule *r = broken(g, g->table->rules, &l, true);
 
-		while ((r = broken(g, r, &l, true)))
-			log_warn("%s", r++->sentence);
+		for (; r; r = broken(g, r + 1, &l, true))
+			log_warn("%s", r->sentence);
 	}
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "conf/check.h"
 #include "conf/cli.h"
@@ -290,6 +291,15 @@ TEST(program_options_not_built_are_refused)
 	desc_free(&vmm_desc, &c);
 }
 
+TEST(a_warning_that_nobody_hears_holds_up_nobody)
+{
+	struct err e;
+
+	log_init(LOG_ERROR, 2);
+	assert_int_equal(judge("--firmware f --cmdline x", &e, conf_check), 0);
+	log_init(LOG_WARN, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -298,6 +308,7 @@ int main(void)
 		T(what_is_not_built_is_refused_by_name),
 		T(what_is_not_built_is_fine_at_its_default),
 		T(program_options_not_built_are_refused),
+		T(a_warning_that_nobody_hears_holds_up_nobody),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);
