@@ -8,9 +8,11 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -20,11 +22,13 @@
 #include "api/apisock.h"
 #include "api/dbus.h"
 #include "api/metrics.h"
+#include "base/bits.h"
 #include "base/err.h"
 #include "base/event.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/mem.h"
 #include "base/thread.h"
 #include "conf/check.h"
 #include "conf/cli.h"
@@ -35,6 +39,7 @@
 #include "vm/vmm.h"
 
 /* What the table of descriptors has room for from the start: hundreds of vCPUs and queues. */
+#define HEAP_AT_START KIB(112)
 #define DESCRIPTORS 1024
 
 struct program {
@@ -88,10 +93,11 @@ static void on_rest(void *arg, bool failed)
 {
 	struct program *p = arg;
 
+	if (p->cli.vmm.no_shutdown)
+		return;
 	if (failed && !p->ending)
 		p->status = 1;
-	if (failed || !p->cli.vmm.no_shutdown)
-		loop_stop(p->loop);
+	loop_stop(p->loop);
 }
 
 static void on_end(void *arg)
@@ -164,9 +170,10 @@ static int watch_signals(struct program *p, struct err *e)
 static int start_words(const struct vmm_conf *c, struct err *e)
 {
 	int fd = STDERR_FILENO;
+	bool fifo;
 
 	if (c->log_file) {
-		fd = fd_open(c->log_file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600, e);
+		fd = fd_open_out(c->log_file, 0600, &fifo, e);
 		if (fd < 0)
 			return err_in(e, "--log-file");
 	}
@@ -232,6 +239,12 @@ static int do_long(struct program *p, enum vmm_verb v, void *args, struct err *e
 	return vmm_do_now(p->vmm, v, args, e);
 }
 
+/* Only a question: there is no VM then. */
+static bool only_checks(const struct program *p)
+{
+	return p->cli.vmm.restore && p->cli.vmm.restore->check;
+}
+
 /* The VM of the command line. */
 static int make_vm(struct program *p, struct err *e)
 {
@@ -239,6 +252,8 @@ static int make_vm(struct program *p, struct err *e)
 		vmm_use_jobs(p->vmm);
 	if (begins_empty(p))
 		return 0;
+	if (only_checks(p))
+		return vmm_do_now(p->vmm, VMM_RESTORE, p->cli.vmm.restore, e);
 	if (p->cli.vmm.restore)
 		return do_long(p, VMM_RESTORE, p->cli.vmm.restore, e);
 	p->cli.vm.gdb = p->cli.vmm.gdb != NULL;
@@ -260,7 +275,13 @@ static void list_sockets(struct program *p)
 
 static int check(const struct program *p, struct err *e)
 {
-	if (begins_empty(p) || p->cli.vmm.restore)
+	const struct restore_conf *r = p->cli.vmm.restore;
+
+	if (r && !r->resume && !r->check && !has_api(p))
+		log_warn(
+			"the restored VM is paused, and without --api-socket nobody can let it go on: "
+			"say resume=on");
+	if (begins_empty(p) || r)
 		return 0;
 	return conf_check(&p->cli.vm, e);
 }
@@ -298,7 +319,10 @@ static int run(struct program *p, struct err *e)
 		return -1;
 	if (make_vm(p, e) < 0)
 		return p->ending ? 0 : -1;
-	loop_run(p->loop);
+	if (only_checks(p))
+		puts("this host can go on from it");
+	else
+		loop_run(p->loop);
 	return e->kind && !p->ending ? -1 : 0;
 }
 
@@ -334,6 +358,18 @@ static void finish(struct program *p)
 	cli_free(&p->cli);
 }
 
+/* A start touches most of the heap's first pages: the kernel gives them in one go, and not one at each
+ * first touch. Nothing happens where the heap is another, or the kernel older than this (Linux 5.14). */
+static void warm_heap(void)
+{
+	AUTO_FREE char *first = mem_new(1);
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)sbrk(0);
+	uintptr_t from = ((uintptr_t)first + page - 1) & ~(page - 1);
+
+	if (from < end && end - from < MIB(1))
+		madvise((void *)from, min_u64(end - from, HEAP_AT_START), MADV_POPULATE_WRITE);
+}
+
 int main(int argc, char **argv)
 {
 	struct program p = { .signal_fd = -1, .name = doc_program(argv[0]) };
@@ -343,6 +379,7 @@ int main(int argc, char **argv)
 	log_call(doc_program(argv[0]));
 	/* One heap for all threads: they allocate when a queue starts, if ever. */
 	mallopt(M_ARENA_MAX, 1);
+	warm_heap();
 	if (fill_standard(&e) < 0 || cli_parse(&p.cli, argc, argv, &e) < 0 ||
 	    (p.cli.what == CLI_RUN ? run(&p, &e) : tell(&p.cli, argv[0])) < 0) {
 		char line[ERR_TEXT];

@@ -51,6 +51,7 @@
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/sockios.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -438,17 +439,25 @@ static void profile_print(FILE *out, const struct profile *p, uint32_t arch)
 	fclose(tmp);
 }
 
+/* One text: a table of pointers would be as large again, and have its place in memory written at every
+ * start. */
 static void names_print(FILE *out, uint32_t arch)
 {
-	fprintf(out, "\nconst char *const seccomp_calls[SECCOMP_CALLS] = {\n");
+	int count = 0;
+
+	fprintf(out, "\nconst char seccomp_calls[] =\n");
 	for (int nr = 0; nr < 1024; nr++) {
 		char *name = seccomp_syscall_resolve_num_arch(arch, nr);
 
+		/* those between two that have a name have none */
+		for (; name && count < nr; count++)
+			fprintf(out, "\t\"\\0\"\n");
 		if (name)
-			fprintf(out, "\t[%d] = \"%s\",\n", nr, name);
+			fprintf(out, "\t\"%s\\0\"\n", name);
+		count += name != NULL;
 		free(name);
 	}
-	fprintf(out, "};\n");
+	fprintf(out, "\t\"\";\nconst unsigned int seccomp_call_count = %d;\n", count);
 }
 
 /* The profiles of SRC/guard/profiles.def, each with the common rules; "control" comes last, as the union. */

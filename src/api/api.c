@@ -375,6 +375,33 @@ static void *add_args(struct call *c)
 	return &c->added;
 }
 
+/* Those that came with a restore are the cards' in the order in which these are listed. */
+static int take_restored(struct call *c, struct err *e)
+{
+	struct restore_conf *r = c->body;
+	unsigned int at = 0;
+
+	for (uint32_t i = 0; i < r->net_fds.count; i++) {
+		struct restored_net_conf *n = &r->net_fds.items[i];
+
+		free(take(&n->fds.items));
+		n->fds.count = 0;
+		if (n->num_fds > c->req->fd_count - at)
+			return err_set(e, ERR_BAD,
+				       "net_fds: %s is to have %u descriptors, and %u are left of "
+				       "those that came",
+				       n->id, n->num_fds, c->req->fd_count - at);
+		n->fds.items = mem_array(n->num_fds, sizeof(n->fds.items[0]));
+		n->fds.count = n->num_fds;
+		for (uint32_t k = 0; k < n->fds.count; k++)
+			n->fds.items[k] = http_take_fd(c->req, at++);
+	}
+	if (at < c->req->fd_count)
+		return err_set(e, ERR_BAD, "%u descriptors came, and net_fds speaks of %u",
+			       c->req->fd_count, at);
+	return 0;
+}
+
 static void *verb_args(struct call *c)
 {
 	if (c->route->flags & R_ADDS)
@@ -435,15 +462,16 @@ static const struct handler handlers[ROUTE_COUNT] = {
 	[ROUTE_vm_snapshot] = { do_verb, VMM_SNAPSHOT },
 	[ROUTE_vm_restore] = { do_verb, VMM_RESTORE },
 	[ROUTE_vm_coredump] = { do_verb, VMM_COREDUMP },
+	[ROUTE_vm_reclaim] = { do_verb, VMM_RECLAIM },
 	[ROUTE_vm_resize_disk] = { do_verb, VMM_RESIZE_DISK },
 	[ROUTE_vm_change_disk] = { do_verb, VMM_CHANGE_DISK },
 	[ROUTE_vm_change_net] = { do_verb, VMM_CHANGE_NET },
 	[ROUTE_vm_resize] = { do_verb, VMM_RESIZE },
 	[ROUTE_vm_resize_zone] = { do_verb, VMM_RESIZE_ZONE },
-	[ROUTE_vm_add_disk] = { do_verb, VMM_ADD, NULL },
-	[ROUTE_vm_add_net] = { do_verb, VMM_ADD, NULL },
-	[ROUTE_vm_add_pmem] = { do_verb, VMM_ADD, NULL },
-	[ROUTE_vm_add_vsock] = { do_verb, VMM_ADD, NULL },
+	[ROUTE_vm_add_disk] = { do_verb, VMM_ADD },
+	[ROUTE_vm_add_net] = { do_verb, VMM_ADD },
+	[ROUTE_vm_add_pmem] = { do_verb, VMM_ADD },
+	[ROUTE_vm_add_vsock] = { do_verb, VMM_ADD },
 	[ROUTE_vm_remove_device] = { do_verb, VMM_REMOVE, on_removal },
 	[ROUTE_jobs] = { do_jobs },
 	[ROUTE_job] = { do_job },
@@ -468,6 +496,8 @@ static int read_body(struct call *c, struct err *e)
 	desc_default(d, c->body);
 	if (desc_from_json(d, c->body, j, e) < 0)
 		return err_in(e, "the body");
+	if (d == &restore_desc)
+		return take_restored(c, e);
 	return d == &vm_desc ? conf_check(c->body, e) : 0;
 }
 

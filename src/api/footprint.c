@@ -5,8 +5,6 @@
 #include "api/footprint.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -82,13 +80,17 @@ static uint64_t in_memory(uintptr_t from, uintptr_t to)
 /* One line: "from-to rwxp offset device inode path" */
 static void look_at_mapping(struct own *o, const struct report *r, const char *line)
 {
-	uint64_t from, to, inode;
-	char may[5];
+	char *at;
+	uint64_t from = strtoull(line, &at, 16), to = *at == '-' ? strtoull(at + 1, &at, 16) : 0;
+	const char *may = at + 1, *device = *at == ' ' ? strchr(may, ' ') : NULL;
+	uint64_t inode;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*x %*s %" SCNu64, &from, &to, may, &inode) !=
-		    4 ||
-	    is_guests(r, from) || may[0] != 'r')
+	/* past what it may, past the offset */
+	device = device ? strchr(device + 1, ' ') : NULL;
+	at = device ? strchr(device + 1, ' ') : NULL;
+	if (!at || is_guests(r, from) || may[0] != 'r')
 		return;
+	inode = strtoull(at, NULL, 10);
 	if (inode)
 		o->files += to - from;
 	else if (may[3] == 'p' && to - from <= MAPPING_MAX)

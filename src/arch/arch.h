@@ -55,6 +55,9 @@ MUST int arch_load(struct arch_payload *out, const struct gmem *m, const struct 
 /* After devices: ACPI, SMBIOS, MP table, start info or zero page, page tables and GDT into RAM. */
 MUST int arch_finish(const struct arch_payload *p, struct board *b, const struct vm_conf *c,
 		     uint8_t phys_bits, struct err *e);
+/* The same for a machine that goes on, whose memory comes from where it was saved: only what devices
+ * hand out of it. */
+MUST int arch_finish_restored(struct board *b, const struct vm_conf *c, struct err *e);
 
 /* vCPU set-up: CPUID, MSRs, LINT; the boot CPU also gets its registers. The table is computed once
  * and shared. */
@@ -71,7 +74,10 @@ uint32_t arch_apic_id(const struct arch_cpus *a, uint32_t index);
 /* A parked vCPU, for the caller to put; and into a fresh one, in place of arch_vcpu: its time-stamp
  * counter has gone on by so many nanoseconds then. */
 MUST int arch_vcpu_save(struct json **out, struct hv_vcpu *v, struct err *e);
+/* Is that one? */
+MUST int arch_vcpu_judge(const struct json *saved, struct err *e);
 MUST int arch_vcpu_load(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
 			const struct json *saved, uint64_t passed_ns, struct err *e);
+/* boot: what the first begins with; NULL for one that comes while others run. */
 MUST int arch_vcpu(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
 		   const struct arch_payload *boot, struct err *e);

@@ -12,6 +12,7 @@
 #define KIB(n) ((uint64_t)(n) << 10)
 #define MIB(n) ((uint64_t)(n) << 20)
 #define GIB(n) ((uint64_t)(n) << 30)
+#define BIT(n) (1ull << (n))
 
 static inline uint16_t le16_get(const void *p)
 {

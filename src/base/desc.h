@@ -117,16 +117,19 @@ struct field {
 	 * lists... */
 	const struct desc_text *text;
 	uint64_t def, min, max; /* numbers; max 0 = what the width holds */
-	uint64_t unbuilt;	/* of an enum: bit per value that is known and not in this build */
+	uint32_t unbuilt;	/* of an enum: bit per value that is known and not in this build */
 	uint32_t off, size;	/* of the member */
-	uint32_t count;		/* of a fixed array; 0 = not an array */
 	uint32_t max_items;	/* of a list, or the bytes of a string; 0 = the engine's limit */
-	uint32_t since;		/* saved state: version that brought it */
-	uint32_t flags;
-	uint8_t type;		  /* enum desc_type; D_AUTO: names, sub, then the member tell */
-	uint8_t member;		  /* enum desc_type of the C member, by the row macros */
-	uint8_t width;		  /* bytes of a number or of a list's number */
-	bool is_list, is_pointer; /* as F_LIST and F_POINTER, by the row macros */
+	/* there are nearly a thousand rows: what is small is kept small */
+	uint32_t flags : 20;
+	uint32_t since : 8; /* saved state: version that brought it */
+	/* as F_LIST and F_POINTER, by the row macros */
+	bool is_list : 1;
+	bool is_pointer : 1;
+	uint16_t count;	    /* of a fixed array; 0 = not an array */
+	uint8_t type : 4;   /* enum desc_type; D_AUTO: names, sub, then the member tell */
+	uint8_t member : 4; /* enum desc_type of the C member, by the row macros */
+	uint8_t width;	    /* bytes of a number or of a list's number */
 };
 
 /* What the compiler knows of a member. */

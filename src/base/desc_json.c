@@ -145,8 +145,8 @@ static bool may_be_null(const struct desc *d, const struct field *f)
 {
 	if (f->flags & (F_REQUIRED | F_JSON_REQUIRED))
 		return false;
-	return desc_is_pointer(f) ||
-	       (d->has_set && (desc_is_list(f) || row_is_text(f) || f->flags & F_OPTIONAL));
+	return desc_is_pointer(f) || (d->has_set && (desc_is_list(f) || row_is_text(f) || f->text ||
+						     f->flags & F_OPTIONAL));
 }
 
 /* A member of any shape; errors name its key, and the item. */

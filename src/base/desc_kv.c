@@ -331,8 +331,14 @@ static int pair_from_text(const struct desc *d, void *obj, const char *text, siz
 	if (!equals)
 		return bare_from_text(d, obj, text, len, e);
 	key = mem_strn(text, (size_t)(equals - text));
-	if (!find_slot(&s, d, obj, key))
+	value = equals + 1;
+	len -= (size_t)(value - text);
+	trim(&value, &len);
+	if (!find_slot(&s, d, NULL, key))
 		return unknown_key(d, key, e);
+	if (!len && desc_field_type(s.f) != D_BOOL)
+		return 0; /* nothing is said, so no object is made for it either */
+	(void)find_slot(&s, d, obj, key);
 	row = (unsigned int)(s.f - s.d->fields);
 	if (s.d->has_set && desc_said(s.d, s.obj, row))
 		return err_set(e, ERR_BAD, "'%s' is said twice", key);
@@ -340,11 +346,6 @@ static int pair_from_text(const struct desc *d, void *obj, const char *text, siz
 		log_warn("'%s' is now called '%s'", key, row_cli(s.f));
 	if (s.f->flags & F_DEPRECATED)
 		log_warn("'%s' has no effect any more", key);
-	value = equals + 1;
-	len -= (size_t)(value - text);
-	trim(&value, &len);
-	if (!len && desc_field_type(s.f) != D_BOOL)
-		return 0;
 	row_mark_said(s.d, s.obj, row);
 	if (member_from_text(s.f, s.obj, value, len, e))
 		return err_in(e, "%s", key);

@@ -32,7 +32,7 @@
 #define FIRST_MS 50	 /* between two looks whether the FIFO has a reader */
 #define LAST_MS 250	 /* for a reader that takes nothing more, at the end */
 #define LAST_ALL_MS 2000 /* for one that takes a little now and then */
-#define KICKS 40
+#define KICKS 400
 #define KICK_MS 5
 
 /* Texts of events that a reader has not taken yet, in a circle of bytes. */
@@ -67,6 +67,7 @@ static struct {
 	struct link subs;
 	bool has_subs; /* the list was made */
 	bool stopping, ended;
+	bool writing; /* the thread has taken something up, and its reader may keep it waiting */
 	uint64_t losses;
 	uint64_t times[KINDS + 1];
 } event_to = {
@@ -128,21 +129,10 @@ int event_to_fd(int fd, struct err *e)
 	return 0;
 }
 
-/* Opened for both ways a FIFO waits for nobody, and while that holds, neither does opening the end
- * that we want: one that tells when its reader has gone. */
-static int open_fifo(const char *path, struct err *e)
-{
-	AUTO_FD int both = fd_open(path, O_RDWR | O_NONBLOCK, 0, e);
-
-	return both < 0 ? -1 : fd_open(path, O_WRONLY, 0, e);
-}
-
 int event_to_path(const char *path, struct err *e)
 {
-	struct stat st;
-	bool fifo = stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
-	int fd = fifo ? open_fifo(path, e)
-		      : fd_open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0666, e);
+	bool fifo;
+	int fd = fd_open_out(path, 0666, &fifo, e);
 
 	if (fd < 0)
 		return err_in(e, "event monitor");
@@ -165,6 +155,7 @@ static size_t next_piece(const char **at)
 		pthread_cond_wait(&event_to.filled, &event_to.lock);
 	from = r->taken % r->size;
 	n = ring_held(r);
+	event_to.writing = n;
 	pthread_mutex_unlock(&event_to.lock);
 	*at = r->bytes + from;
 	return n < r->size - from ? n : r->size - from;
@@ -174,6 +165,7 @@ static void took(uint64_t n)
 {
 	pthread_mutex_lock(&event_to.lock);
 	event_to.ring->taken += n;
+	event_to.writing = false;
 	pthread_cond_signal(&event_to.emptied);
 	pthread_mutex_unlock(&event_to.lock);
 }
@@ -493,7 +485,8 @@ uint64_t event_times(unsigned int kind)
 
 /* --- the end --- */
 
-/* While the reader takes some, he gets more time. Under the lock. */
+/* While the reader takes some, he gets more time; so does the thread that has not come to give him any, on a
+ * host that is busy. Under the lock. */
 static void wait_for_reader(void)
 {
 	uint64_t end = loop_now_ns() + LAST_ALL_MS * 1000000ull, before;
@@ -501,7 +494,7 @@ static void wait_for_reader(void)
 	while (ring_held(event_to.ring) && loop_now_ns() < end) {
 		before = event_to.ring->taken;
 		wait_on(&event_to.emptied, LAST_MS);
-		if (event_to.ring->taken == before)
+		if (event_to.writing && event_to.ring->taken == before)
 			return;
 	}
 }

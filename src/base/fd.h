@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,6 +26,8 @@ static inline int fd_take(int *fd)
 
 /* open(2) with O_CLOEXEC; err names the path and the cause. Returns the descriptor or -1. */
 MUST int fd_open(const char *path, int flags, mode_t mode, struct err *e);
+/* A file that is begun anew, to append to; or a FIFO, without waiting for its reader. */
+MUST int fd_open_out(const char *path, mode_t mode, bool *fifo, struct err *e);
 
 /* All of it or an error. fd_read_at fails with ERR_IO "ends early" at the end of the file. */
 MUST int fd_read_at(int fd, void *buf, size_t len, uint64_t off, struct err *e);
@@ -40,6 +43,13 @@ MUST int fd_slurp_open(int fd, const char *name, size_t max, char **out, size_t 
 /* Size in bytes of a regular file or block device. */
 MUST int fd_size(int fd, uint64_t *size, struct err *e);
 
+struct flock;
+/* Takes an open-file-description lock, fcntl(2), or gives it back. 0; -1 with errno, EAGAIN where
+ * somebody has one that is in the way. */
+MUST int fd_lock(int fd, struct flock *l);
+/* The same answer, and takes none. */
+MUST int fd_may_lock(int fd, struct flock *l);
+
 /* eventfd(2), non-blocking. Returns the descriptor or -1. */
 MUST int fd_event(struct err *e);
 /* Adds one; never blocks, never fails in a way that matters (a full counter is a pending event). */
@@ -50,3 +60,7 @@ uint64_t fd_drain(int event_fd);
 /* A stream socket, non-blocking and not yet connected, and the address of a path of 1 to 107 bytes.
  * Returns the descriptor or -1. unix(7). */
 MUST int fd_unix(struct sockaddr_un *a, const char *path, struct err *e);
+/* The same, connected; a failure says that `who` must listen there. Does not wait. */
+MUST int fd_reach(const char *path, const char *who, struct err *e);
+/* Would that succeed? Whoever listens there hears nothing of it. */
+MUST int fd_may_reach(const char *path, const char *who, struct err *e);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seam over jansson. It adds what the library leaves open: limits on size and depth before a
- * byte is parsed, sentences for errors, and strings that are never refused when written. It is not
- * a schema: see base/desc.
+ * The seam over jansson. It adds what the library leaves open: limits on size, depth and memory
+ * before a byte is parsed, sentences for errors, and strings that are never refused when written.
+ * It is not a schema: see base/desc.
  */
 #include "base/json.h"
 
@@ -31,28 +31,54 @@ static struct json *made(json_t *j)
 	return ours(j);
 }
 
-/* The library descends by recursion, so depth is judged before it sees the text. */
-static int check_depth(const char *text, size_t len, struct err *e)
+/* What the library takes of memory for what begins or ends with this byte, outside of strings, rather
+ * too much: a value with its place among others, and with the table that it begins with. */
+static const uint16_t costs[256] = { ['['] = 144, ['{'] = 272, ['"'] = 56, [','] = 48 };
+
+/* What a text is judged by before the library sees it. */
+struct shape {
+	unsigned int line, depth;
+	size_t memory;
+};
+
+static int check_shape(const struct shape *s, struct err *e)
 {
-	unsigned int depth = 0, line = 1;
+	if (s->depth > JSON_DEPTH_MAX)
+		return err_set(e, ERR_BAD, "line %u: nested deeper than %d levels", s->line,
+			       JSON_DEPTH_MAX);
+	if (s->memory > JSON_MEMORY_MAX)
+		return err_set(e, ERR_BAD,
+			       "line %u: so many values would take more than %u MiB of memory",
+			       s->line, JSON_MEMORY_MAX >> 20);
+	return 0;
+}
+
+/* The library descends by recursion, and takes many times a text's length for small values. */
+static int look_through(const char *text, size_t len, struct err *e)
+{
+	struct shape s = { .line = 1, .memory = len };
 	bool quoted = false;
 
 	for (size_t i = 0; i < len; i++) {
 		char c = text[i];
 
 		if (c == '\n')
-			line++;
-		if (quoted && c == '\\')
+			s.line++;
+		if (quoted && c == '\\') {
 			i++;
-		else if (c == '"')
+			continue;
+		}
+		if (c == '"')
 			quoted = !quoted;
-		else if (!quoted && (c == '{' || c == '['))
-			depth++;
-		else if (!quoted && (c == '}' || c == ']') && depth)
-			depth--;
-		if (depth > JSON_DEPTH_MAX)
-			return err_set(e, ERR_BAD, "line %u: nested deeper than %d levels", line,
-				       JSON_DEPTH_MAX);
+		else if (quoted)
+			continue;
+		else if (c == '{' || c == '[')
+			s.depth++;
+		else if ((c == '}' || c == ']') && s.depth)
+			s.depth--;
+		s.memory += costs[(unsigned char)c];
+		if (check_shape(&s, e) < 0)
+			return -1;
 	}
 	return 0;
 }
@@ -64,7 +90,7 @@ int json_parse(struct json **out, const char *text, size_t len, struct err *e)
 
 	if (len > JSON_TEXT_MAX)
 		return err_set(e, ERR_BAD, "the text is longer than %u MiB", JSON_TEXT_MAX >> 20);
-	if (check_depth(text, len, e))
+	if (look_through(text, len, e) < 0)
 		return -1;
 	j = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
 	if (!j)

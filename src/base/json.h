@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * JSON values (RFC 8259): a thin seam over the library, so that no other file knows which one it
- * is. Foreign text is limited in size and depth, a key said twice is refused, and errors name the
- * line. Any thread may call; a value belongs to one. A value has one owner: json_set and json_add
- * take what they are given.
+ * is. Foreign text is limited in size, depth and the memory it takes, a key said twice is refused,
+ * and errors name the line. Any thread may call; a value belongs to one. A value has one owner:
+ * json_set and json_add take what they are given.
  *
  * Whole numbers above INT64_MAX do not travel as JSON numbers; base/desc writes them as "0x…"
  * strings.
@@ -16,8 +16,9 @@
 
 #include "base/err.h"
 
-#define JSON_TEXT_MAX (64u << 20) /* bytes of a text that is read */
-#define JSON_DEPTH_MAX 32	  /* objects and arrays within each other */
+#define JSON_TEXT_MAX (64u << 20)    /* bytes of a text that is read */
+#define JSON_DEPTH_MAX 32	     /* objects and arrays within each other */
+#define JSON_MEMORY_MAX (256u << 20) /* bytes that the values of a text take, estimated */
 
 struct json;
 

@@ -67,12 +67,26 @@ int listener_open(struct listener *l, const char *path, int waiting, struct err 
 		r = bind(fd, (struct sockaddr *)&a, sizeof(a));
 	}
 	if (r < 0 || listen(fd, waiting) < 0)
-		return err_os(e, ERR_IO, "listen at %s", path);
+		return err_os(e, errno == ENOENT ? ERR_ABSENT : ERR_IO, "listen at %s", path);
 	if (lstat(path, &l->place) < 0)
 		log_debug("socket %s: %s", path, strerror(errno));
 	l->fd = fd_take(&fd);
 	l->path = mem_str(path);
 	return 0;
+}
+
+int listener_judge(const char *path, struct err *e)
+{
+	AUTO_FREE char *dir = mem_str(path);
+	char *slash = strrchr(dir, '/');
+	struct sockaddr_un a;
+	AUTO_FD int fd = fd_unix(&a, path, e);
+
+	if (fd < 0 || !is_dead(&a, e))
+		return -1;
+	if (slash)
+		slash[slash == dir] = '\0';
+	return access(slash ? dir : ".", W_OK) < 0 ? err_os(e, ERR_IO, "listen at %s", path) : 0;
 }
 
 void listener_close(struct listener *l)

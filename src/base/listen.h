@@ -24,6 +24,8 @@ struct listener {
 /* Binds and listens, with a queue of so many connections. The file has the rights that the umask
  * leaves. ERR_TAKEN when the path is not free. */
 MUST int listener_open(struct listener *l, const char *path, int waiting, struct err *e);
+/* Could one be opened there? Whoever serves it finds a caller who leaves at once. */
+MUST int listener_judge(const char *path, struct err *e);
 /* Closes it and removes its file. Twice is fine. */
 void listener_close(struct listener *l);
 

@@ -120,8 +120,9 @@ static size_t compose(char *out, size_t size, const struct log_record *r)
 				r->file, r->line, r->msg));
 }
 
-/* A pipe that polls as writable takes PIPE_BUF bytes at once, more than a line has. */
-static void put(const char *text, size_t n)
+/* A pipe that polls as writable takes PIPE_BUF bytes at once, more than a line has. A line that is lost
+ * takes along the count of those that it was to tell of. */
+static void put(const char *text, size_t n, uint32_t lost)
 {
 	struct pollfd p = { .fd = log_to.fd, .events = POLLOUT };
 
@@ -129,7 +130,7 @@ static void put(const char *text, size_t n)
 	log_to.stuck = poll(&p, 1, log_to.stuck ? 0 : PATIENCE_MS) == 0;
 	/* a log that nobody can read is no reason to stop */
 	if (log_to.stuck || write(log_to.fd, text, n) < 0)
-		log_to.lost++;
+		__atomic_fetch_add(&log_to.lost, lost + 1, __ATOMIC_RELAXED);
 	pthread_mutex_unlock(&log_to.lock);
 }
 
@@ -162,7 +163,7 @@ log_put(uint32_t dropped, enum log_level level, const char *file, int line, cons
 	if (log_to.terminal)
 		text[n++] = '\r';
 	text[n++] = '\n';
-	put(text, n);
+	put(text, n, lost);
 	errno = os;
 }
 

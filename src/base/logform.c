@@ -20,6 +20,7 @@ struct line {
 	char *at;
 	size_t used, size;
 	const struct log_record *r;
+	const struct zone *zone;
 	struct tm day[2]; /* UTC, local; made when a token asks */
 	bool has_day[2];
 };
@@ -42,7 +43,8 @@ static const struct tm *day_of(struct line *l, bool local)
 	struct tm *t = &l->day[local];
 
 	if (!l->has_day[local])
-		local ? localtime_r(&l->r->wall.tv_sec, t) : gmtime_r(&l->r->wall.tv_sec, t);
+		zone_date(t, l->r->wall.tv_sec,
+			  local ? zone_offset(l->zone, l->r->wall.tv_sec) : 0);
 	l->has_day[local] = true;
 	return t;
 }
@@ -166,27 +168,26 @@ static void say_offset(struct line *l, bool local)
 static const struct token {
 	const char *name;
 	void (*say)(struct line *l, bool local);
-	bool dated; /* asks for the day */
 	bool zoned; /* there is a local one too */
 } tokens[] = {
-	{ "boottime", say_boottime, false, false },
-	{ "wallclock", say_wallclock, true, false },
-	{ "glog", say_glog, true, true },
-	{ "thread", say_thread, false, false },
-	{ "level", say_level, false, false },
-	{ "levelchar", say_levelchar, false, false },
-	{ "location", say_location, false, false },
-	{ "msg", say_msg, false, false },
-	{ "pid", say_pid, false, false },
-	{ "tid", say_tid, false, false },
-	{ "year", say_year, true, true },
-	{ "month", say_month, true, true },
-	{ "day", say_day, true, true },
-	{ "hour", say_hour, true, true },
-	{ "minute", say_minute, true, true },
-	{ "second", say_second, true, true },
-	{ "micros", say_micros, true, true },
-	{ "offset", say_offset, true, true },
+	{ "boottime", say_boottime, false },
+	{ "wallclock", say_wallclock, false },
+	{ "glog", say_glog, true },
+	{ "thread", say_thread, false },
+	{ "level", say_level, false },
+	{ "levelchar", say_levelchar, false },
+	{ "location", say_location, false },
+	{ "msg", say_msg, false },
+	{ "pid", say_pid, false },
+	{ "tid", say_tid, false },
+	{ "year", say_year, true },
+	{ "month", say_month, true },
+	{ "day", say_day, true },
+	{ "hour", say_hour, true },
+	{ "minute", say_minute, true },
+	{ "second", say_second, true },
+	{ "micros", say_micros, true },
+	{ "offset", say_offset, true },
 };
 #define TOKENS ((int)ARRAY_LEN(tokens)) /* the local one of token i is i + TOKENS */
 
@@ -239,7 +240,7 @@ int log_form_parse(struct log_form *out, const char *text, struct err *e)
 {
 	struct log_form f = { 0 };
 	size_t used = 0, begun = 0;
-	bool dated = false;
+	bool local = false;
 
 	if (strlen(text) >= sizeof(f.text))
 		return err_set(e, ERR_BAD, "longer than %u bytes", LOG_FORM_BYTES - 1);
@@ -256,19 +257,19 @@ int log_form_parse(struct log_form *out, const char *text, struct err *e)
 		if (piece_add(&f, -1, begun, used - begun, e) < 0 || token_add(&f, &text, e) < 0)
 			return -1;
 		begun = used;
-		dated = dated || tokens[f.pieces[f.count - 1].token % TOKENS].dated;
+		local = local || f.pieces[f.count - 1].token >= TOKENS;
 	}
 	if (piece_add(&f, -1, begun, used - begun, e) < 0)
 		return -1;
-	if (dated)
-		tzset();
+	if (local)
+		zone_read_host(&f.zone);
 	*out = f;
 	return 0;
 }
 
 size_t log_form_fill(char *out, size_t size, const struct log_form *f, const struct log_record *r)
 {
-	struct line l = { .at = out, .size = size, .r = r };
+	struct line l = { .at = out, .size = size, .r = r, .zone = &f->zone };
 
 	for (unsigned int i = 0; i < f->count; i++) {
 		int token = f->pieces[i].token;

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/err.h"
+#include "base/zone.h"
 
 #define LOG_FORM_PIECES 80
 #define LOG_FORM_BYTES 512
@@ -22,6 +23,7 @@ struct log_form {
 		uint16_t at, length; /* of the text */
 	} pieces[LOG_FORM_PIECES];
 	unsigned int count;
+	struct zone zone;	   /* of the host, where a token asks for it */
 	char text[LOG_FORM_BYTES]; /* braces said twice are there once */
 };
 
@@ -35,8 +37,8 @@ struct log_record {
 };
 
 /*
- * Takes a template apart; out is whole only on success. A template with a date reads the time zone
- * now, so that filling it in opens no file later. For one thread, before there are others.
+ * Takes a template apart; out is whole only on success. A template with a local date reads the time
+ * zone now, so that filling it in opens no file later. For one thread, before there are others.
  */
 MUST int log_form_parse(struct log_form *out, const char *text, struct err *e);
 /* ERROR, WARN, INFO, DEBUG, TRACE. */

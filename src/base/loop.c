@@ -29,15 +29,15 @@ struct loop {
 	char name[THREAD_NAME_MAX + 1];
 	int epoll, wake;
 	struct thread thread;
-	bool has_thread; /* loop_start made it */
-	bool stopping;	 /* atomic */
+	bool stopping; /* atomic */
 
-	pthread_mutex_t lock; /* over the next five */
+	pthread_mutex_t lock; /* over the next six */
+	bool has_thread;      /* loop_start made it, or is still to make it */
 	struct link posted;
 	struct link later; /* posted by the loop itself while it ends */
 	bool ending;
 	bool asleep;  /* in epoll_pwait2, on the way there or back */
-	bool running; /* from loop_start or loop_run until the last message is served */
+	bool running; /* from loop_open, loop_start or loop_run until the last message is served */
 
 	struct link timers; /* soonest first */
 	struct link hooks;
@@ -49,12 +49,22 @@ struct loop {
 /* The loop that the calling thread is in. */
 static _Thread_local struct loop *my_loop;
 
-uint64_t loop_now_ns(void)
+static uint64_t ns_of(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+uint64_t loop_now_ns(void)
+{
+	return ns_of(CLOCK_MONOTONIC);
+}
+
+uint64_t loop_real_ns(void)
+{
+	return ns_of(CLOCK_REALTIME);
 }
 
 bool loop_here(const struct loop *l)
@@ -302,7 +312,7 @@ static void call_serve(void *arg)
 	futex_wake(done);
 }
 
-/* The rule at the top of this file. */
+/* The rule at the top of this file. The lock is held. */
 static void check_rank(const struct loop *l)
 {
 #ifndef NDEBUG_LOOPS
@@ -323,14 +333,15 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
 	}
 	pthread_mutex_lock(&l->lock);
 	direct = !l->running;
-	if (!direct)
+	if (!direct) {
+		check_rank(l);
 		post_locked(l, &c.msg, call_serve, &c);
+	}
 	pthread_mutex_unlock(&l->lock);
 	if (direct) {
 		fn(arg);
 		return;
 	}
-	check_rank(l);
 	while (!__atomic_load_n(&c.done, __ATOMIC_ACQUIRE))
 		futex_wait(&c.done, 0, 0);
 }
@@ -422,7 +433,7 @@ void loop_free(struct loop *l)
 
 	if (!l)
 		return;
-	if (l->has_thread) {
+	if (l->has_thread && l->thread.fn) {
 		loop_stop(l);
 		thread_join(&l->thread);
 	}
@@ -479,15 +490,34 @@ static void thread_runs_loop(void *arg)
 	loop_run(arg);
 }
 
+void loop_open(struct loop *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->has_thread = l->running = true;
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Nobody is to come who would serve what was posted, and somebody may wait for it. */
+static void shut(struct loop *l)
+{
+	struct loop *outer = my_loop;
+
+	my_loop = l;
+	run_down(l);
+	my_loop = outer;
+	pthread_mutex_lock(&l->lock);
+	l->has_thread = false;
+	pthread_mutex_unlock(&l->lock);
+}
+
 int loop_start(struct loop *l, const char *profile, struct err *e)
 {
-	assert(!l->has_thread);
-	l->has_thread = l->running = true;
-	if (thread_start(&l->thread, l->name, profile, thread_runs_loop, l, e) < 0) {
-		l->has_thread = l->running = false;
-		return -1;
-	}
-	return 0;
+	assert(!l->thread.fn);
+	loop_open(l);
+	if (thread_start(&l->thread, l->name, profile, thread_runs_loop, l, e) == 0)
+		return 0;
+	shut(l);
+	return -1;
 }
 
 int loop_pin(struct loop *l, const uint32_t *cpus, unsigned int count, struct err *e)

@@ -22,7 +22,12 @@ struct loop;
 
 /* Makes a loop that sleeps until it is run; name is for thread and log. */
 MUST int loop_new(struct loop **out, const char *name, struct err *e);
-/* Starts a thread for it, under the filter named (base/thread.h). */
+/* From now on calls wait for the thread that loop_start is to make; without it they are carried out
+ * at once, by the caller. For a loop whose thread can be made after the first who calls. Who opened a
+ * loop starts it or, when there is to be no thread, frees it when nobody calls any more. */
+void loop_open(struct loop *l);
+/* Starts a thread for it, under the filter named (base/thread.h). When that fails, what was posted
+ * has been carried out by the caller. */
 MUST int loop_start(struct loop *l, const char *profile, struct err *e);
 MUST int loop_pin(struct loop *l, const uint32_t *cpus, unsigned int count, struct err *e);
 /* Runs it in the calling thread until loop_stop. */
@@ -64,6 +69,8 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t due_ns, void 
 void loop_timer_stop(struct loop_timer *t);
 /* CLOCK_MONOTONIC now, in nanoseconds. */
 uint64_t loop_now_ns(void);
+/* The host's time of day, CLOCK_REALTIME; it may jump. */
+uint64_t loop_real_ns(void);
 
 /* Runs at the end of every turn, before the loop sleeps; returns true when there may be more to do
  * now, then the loop takes another turn without sleeping. Embedded, zeroed before first use. */

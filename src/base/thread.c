@@ -169,6 +169,19 @@ int thread_pin(struct thread *t, const uint32_t *cpus, unsigned int count, struc
 	return 0;
 }
 
+int thread_may_pin(const uint32_t *cpus, unsigned int count, struct err *e)
+{
+	struct thread me = { .id = pthread_self(), .name = "a thread" };
+	uint64_t was[BITMAP_WORDS(CPUS_MAX)];
+	int r;
+
+	if (!count || pthread_getaffinity_np(me.id, sizeof(was), (cpu_set_t *)(void *)was) != 0)
+		return 0;
+	r = thread_pin(&me, cpus, count, e);
+	pthread_setaffinity_np(me.id, sizeof(was), (const cpu_set_t *)(const void *)was);
+	return r;
+}
+
 const char *thread_name(void)
 {
 	if (!my_name[0])

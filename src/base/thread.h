@@ -44,5 +44,8 @@ void thread_kick(struct thread *t);
 /* Pins t to the host CPUs given; count 0 does nothing. */
 MUST int thread_pin(struct thread *t, const uint32_t *cpus, unsigned int count, struct err *e);
 
+/* Could that be done? The calling thread tries it for a moment. */
+MUST int thread_may_pin(const uint32_t *cpus, unsigned int count, struct err *e);
+
 /* Name of the calling thread, for logs. */
 const char *thread_name(void);

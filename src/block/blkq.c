@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include "base/bits.h"
@@ -30,6 +31,10 @@
 #define BOUNCE_ALIGN 4096
 #define TRIES_MAX 1000 /* EINTR and EAGAIN in a row */
 #define GATE_LOOK_NS 50000
+#define KEEP_MAX KIB(256)
+#define KEEP_SLOW_NS 2000000ull /* what is saved by keeping a write here is nothing beside it */
+#define KEEP_STALL_NS 10000000ull
+#define STALL_REST 16 /* times as long as it took */
 
 static bool op_moves(enum blk_op op)
 {
@@ -287,6 +292,37 @@ static bool takes_long(const struct blkq *q, const struct blk_step *s)
 	return !op_moves(s->op) || (s->op == BLK_WRITE && !q->img->direct);
 }
 
+/* May io be kept by one call in this thread? A write, and a flush by a worker of the kernel when it has
+ * ended, take several wakes. While nothing else is under way nobody waits for us but the guest. */
+static bool keep_here(const struct blkq *q, const struct blk_io *io)
+{
+	uint64_t now;
+
+	if (!io->keep || io->op != BLK_WRITE || !q->img->dsync || q->flying != 1 ||
+	    io->len > KEEP_MAX)
+		return false;
+	now = loop_now_ns();
+	return now >= q->stalled_until_ns && look_pays(&q->keep, now);
+}
+
+/* Where the disk is slow, what the guest asks for meanwhile waits for little gain: then writes take the
+ * engine for a while. A slow one now and then is in the nature of flushes. */
+static int64_t step_here(struct blkq *q, const struct blk_io *io)
+{
+	uint64_t start = loop_now_ns(), end, took;
+	int64_t r = sync_step(q->img, io, io->step.op == BLK_WRITE ? RWF_DSYNC : 0);
+
+	end = loop_now_ns();
+	took = end - start;
+	if (took > KEEP_STALL_NS)
+		q->stalled_until_ns = end + STALL_REST * took;
+	if (took > KEEP_SLOW_NS)
+		look_missed(&q->keep, end);
+	else
+		look_found(&q->keep);
+	return r;
+}
+
 static void run(struct blkq *q, struct blk_io *io)
 {
 	int64_t res;
@@ -294,7 +330,7 @@ static void run(struct blkq *q, struct blk_io *io)
 	do {
 		if (!next_step(q, io))
 			return;
-		res = q->eng->start(q, io);
+		res = io->kept ? step_here(q, io) : q->eng->start(q, io);
 		if (res == STEP_LATER) {
 			io->lengthy = takes_long(q, &io->step);
 			q->lengthy += io->lengthy;
@@ -324,6 +360,7 @@ void blkq_submit(struct blkq *q, struct blk_io *io)
 	io->leg = LEG_WHOLE;
 	io->unmap = io->unmap && q->img->can_punch;
 	q->flying++;
+	io->kept = keep_here(q, io);
 	if (s != BLK_OK)
 		end(q, io, s);
 	else if (io->op == BLK_FLUSH)

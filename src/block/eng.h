@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/look.h"
 #include "base/loop.h"
 #include "block/gate.h"
 #include "block/img.h"
@@ -42,6 +43,8 @@ struct img {
 	bool lock_whole;       /* the lock is on all of the file */
 	bool allocated;	       /* the file has all its space, and shall keep it */
 	bool in_ram;	       /* the file system is memory: nothing ever waits for a disk */
+	bool dsync;	       /* a single write can be kept, as by a flush: RWF_DSYNC */
+	bool only_looks;
 	uint32_t direct_off, direct_mem;
 	bool gated;	  /* direct units are larger than sectors: changes pass the gate */
 	struct gate gate; /* between the queues */
@@ -89,17 +92,20 @@ struct blkq {
 	struct link bounce_wait;
 	struct gate_place place; /* at the image's gate */
 	struct link gate_wait;
-	struct blk_io *flushing; /* the one flush that runs, for those of flush_along too */
-	struct link flush_along; /* came before it was begun */
-	struct link flush_wait;	 /* need the next one */
-	struct uring *uring;	 /* enguring's */
-	struct aio *aio;	 /* engaio's */
+	struct blk_io *flushing;   /* the one flush that runs, for those of flush_along too */
+	struct link flush_along;   /* came before it was begun */
+	struct link flush_wait;	   /* need the next one */
+	struct look keep;	   /* whether it pays to keep writes in this thread */
+	uint64_t stalled_until_ns; /* it took so long that none are until then */
+	struct uring *uring;	   /* enguring's */
+	struct aio *aio;	   /* engaio's */
 };
 
 /* A step that was begun has ended: bytes moved or -errno. */
 void blkq_stepped(struct blkq *q, struct blk_io *io, int64_t res);
 
-/* One step done by plain system calls in this thread; rwf: RWF_NOWAIT or 0. Bytes, 0 or -errno. */
+/* One step done by plain system calls in this thread; rwf: RWF_NOWAIT, RWF_DSYNC or 0. Bytes, 0 or
+ * -errno. */
 int64_t sync_step(const struct img *i, const struct blk_io *io, int rwf);
 /* fallocate(2) mode of a discard or zero request. */
 int step_hole_mode(const struct blk_io *io);

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <liburing.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -299,6 +300,15 @@ static void refill(struct uring *u)
 	}
 }
 
+/* While we are in the kernel the bell need not ring: what ends then is seen on the way out, and a bell
+ * rung for it would only spoil the next sleep. */
+static void hush(struct uring *u, bool hushed)
+{
+	if (io_uring_cq_eventfd_enabled(&u->ring) == hushed)
+		io_uring_cq_eventfd_toggle(&u->ring, !hushed);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
 /* Nothing in the ring: waiting for it would never end. */
 static bool ring_idle(const struct blkq *q)
 {
@@ -315,8 +325,10 @@ static bool enter(struct blkq *q, unsigned int wait)
 
 	if (!u->on)
 		switch_on(u);
+	hush(u, true);
 	r = wait ? io_uring_submit_and_wait(&u->ring, wait)
 		 : io_uring_submit_and_get_events(&u->ring);
+	hush(u, false);
 	if (r > 0)
 		u->fresh -= (unsigned int)r;
 	if (r < 0 && r != -EINTR && r != -EAGAIN && r != -EBUSY)
@@ -345,7 +357,8 @@ static void uring_turn(struct blkq *q)
 	/* An entry that the kernel refuses ends the batch before those behind it. */
 	while (enter(q, 0) && u->fresh)
 		;
-	q->again = u->fresh > 0;
+	/* what came while the bell was hushed has not rung it */
+	q->again = u->fresh > 0 || uring_ended(q);
 }
 
 static void uring_wait(struct blkq *q)

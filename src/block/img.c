@@ -112,9 +112,14 @@ static int check_kind(const struct img *i, const struct stat *st, struct err *e)
 		       S_ISDIR(st->st_mode) ? "a directory" : "neither a file nor a block device");
 }
 
+static int way_of(const struct img *i)
+{
+	return (i->readonly || i->only_looks ? O_RDONLY : O_RDWR) | O_CLOEXEC;
+}
+
 static int open_file(struct img *i, const struct img_args *a, struct err *e)
 {
-	int flags = (i->readonly ? O_RDONLY : O_RDWR) | (i->direct ? O_DIRECT : 0) | O_CLOEXEC;
+	int flags = way_of(i) | (i->direct ? O_DIRECT : 0);
 	struct stat st;
 
 	if (a->fd < 0) {
@@ -122,6 +127,8 @@ static int open_file(struct img *i, const struct img_args *a, struct err *e)
 			return refuse_open(i, errno, e);
 		if (check_kind(i, &st, e))
 			return -1;
+		if (i->only_looks && !i->readonly && access(i->path, W_OK))
+			return refuse_open(i, errno, e);
 		i->fd = open(i->path, flags);
 	} else {
 		i->fd = fcntl(a->fd, F_DUPFD_CLOEXEC, 3);
@@ -145,13 +152,21 @@ static int open_lock(struct img *i, const struct img_args *a, struct err *e)
 	if (a->fd >= 0)
 		i->lock_fd = fcntl(a->fd, F_DUPFD_CLOEXEC, 3);
 	else
-		i->lock_fd = open(i->path, (i->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+		i->lock_fd = open(i->path, way_of(i));
 	if (i->lock_fd < 0)
 		return refuse_open(i, errno, e);
 	if (fstat(i->lock_fd, &st) || st.st_dev != i->dev || st.st_ino != i->ino)
 		return err_set(e, ERR_BUSY, "%s was replaced while it was opened; try again",
 			       i->path);
 	return 0;
+}
+
+static int refuse_lock(const struct img *i, struct err *e)
+{
+	return err_set(e, ERR_TAKEN,
+		       "%s is in use by another program or another disk of this VM (locked); "
+		       "end that one first%s",
+		       i->path, i->readonly ? "" : ", or open it with readonly=on in both");
 }
 
 static int lock(const struct img *i, uint64_t size, struct err *e)
@@ -162,14 +177,10 @@ static int lock(const struct img *i, uint64_t size, struct err *e)
 		.l_len = i->lock_whole ? 0 : (off_t)size,
 	};
 
-	if (!fcntl(i->lock_fd, F_OFD_SETLK, &l))
+	if ((i->only_looks ? fd_may_lock : fd_lock)(i->lock_fd, &l) == 0)
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
-		return err_set(
-			e, ERR_TAKEN,
-			"%s is in use by another program or another disk of this VM (locked); "
-			"end that one first%s",
-			i->path, i->readonly ? "" : ", or open it with readonly=on in both");
+		return refuse_lock(i, e);
 	log_warn("%s: its file system has no locks (%s); take care that nobody else writes it",
 		 i->path, strerror(errno));
 	return 0;
@@ -260,6 +271,7 @@ static void probe_device(struct img *i)
 		i->opt_io = n;
 	if (i->readonly)
 		return;
+	i->dsync = true;
 	i->can_zero = true; /* the kernel writes zeros where the device has no command for it */
 	i->can_punch = queue_limit(i, "discard_max_bytes") > 0;
 }
@@ -273,12 +285,15 @@ static void probe_file(struct img *i, uint64_t file_size)
 		uint32_t kind = (uint32_t)fs.f_type;
 
 		i->in_ram = kind == TMPFS_MAGIC || kind == RAMFS_MAGIC || kind == HUGETLBFS_MAGIC;
+		/* Others hear of it per write too, but not all of them (9p, FUSE) heed it. */
+		i->dsync = i->in_ram || kind == EXT4_SUPER_MAGIC || kind == XFS_SUPER_MAGIC;
 	}
 	if (i->readonly)
 		return;
 	/* A hole behind the end changes nothing, and tells whether the file system makes holes. */
-	i->can_punch = !fallocate(i->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				  (off_t)align_up(file_size, BLOCK_MAX), BLOCK_MAX);
+	i->can_punch =
+		i->only_looks || !fallocate(i->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					    (off_t)align_up(file_size, BLOCK_MAX), BLOCK_MAX);
 	i->can_zero = i->can_punch;
 }
 
@@ -296,7 +311,7 @@ static int allocate(const struct img *i, uint64_t file_size, struct err *e)
 	left = (uint64_t)fs.f_bavail * fs.f_frsize;
 	if (has < file_size && file_size - has > left)
 		errno = ENOSPC;
-	else if (!fallocate(i->fd, 0, 0, (off_t)file_size))
+	else if (i->only_looks || !fallocate(i->fd, 0, 0, (off_t)file_size))
 		return 0;
 	if (errno == ENOSPC || errno == EDQUOT)
 		return err_set(
@@ -383,6 +398,7 @@ int img_open(struct img **out, const struct img_args *a, struct err *e)
 	i->readonly = a->readonly;
 	i->direct = a->direct;
 	i->lock_whole = a->lock_whole;
+	i->only_looks = a->only_looks;
 	i->logical = i->physical = i->min_io = SECTOR;
 	gate_init(&i->gate);
 	i->fmt = &img_raw;
@@ -390,6 +406,13 @@ int img_open(struct img **out, const struct img_args *a, struct err *e)
 		return -1;
 	*out = take(&i);
 	return 0;
+}
+
+int img_judge_beside(const struct img *i, const struct img *other, struct err *e)
+{
+	bool same = i->dev == other->dev && i->ino == other->ino;
+
+	return same && !(i->readonly && other->readonly) ? refuse_lock(i, e) : 0;
 }
 
 void img_info(const struct img *i, struct img_info *out)

@@ -27,12 +27,15 @@ struct img_args {
 	bool lock_whole; /* lock_granularity=full; else the byte range [0, size) */
 	bool allocate;	 /* takes all its space now, and keeps it */
 	bool raw;	 /* said to be raw: do not look for another format's mark */
+	bool only_looks; /* whether it could be opened: only read, and not locked */
 	int fd; /* an open descriptor (borrowed) instead of path, or -1; path names it in sentences */
 };
 /* Opens, looks at the kind (regular file or block device), takes an OFD lock. Sentences: missing,
  * no right, a directory, locked by another, empty, no space for all of it. */
 MUST int img_open(struct img **out, const struct img_args *a, struct err *e);
 void img_free(struct img *i);
+/* Could both be open? For those who only look, and lock nothing. */
+MUST int img_judge_beside(const struct img *i, const struct img *other, struct err *e);
 
 struct img_info {
 	uint64_t size;		/* bytes, whole 512-byte sectors; a tail is hidden with a warning */
@@ -62,12 +65,14 @@ struct blk_io {
 	struct kiov *iov;  /* stays valid until done; used up on the way */
 	unsigned int iovs;
 	bool unmap; /* BLK_ZERO: the host may take the space back, if the image gives any */
+	bool keep;  /* BLK_WRITE: a flush follows when it has ended, unless it was kept already */
 	void (*done)(struct blk_io *io, enum blk_status s);
 	void *priv;
 	/* The queue's, from submit until done. */
 	struct link link;
 	enum blk_status status;
 	int os;		   /* at BLK_IOERR: the host's errno; 0 when the request itself is wrong */
+	bool kept;	   /* at BLK_OK: what it wrote needs no flush any more */
 	uint32_t tries;	   /* how often the host said "again" */
 	uint64_t moved;	   /* short reads and writes go on */
 	unsigned int gate; /* enum gate_way: how it went in */

@@ -30,7 +30,8 @@ struct parse {
 	uint32_t opt_count;
 	int argc, at;
 	char **argv;
-	bool lists; /* the second pass */
+	bool lists;	   /* the second pass */
+	const char *of_vm; /* an option that was said of the virtual machine */
 };
 
 static void *base_of(struct parse *p, const struct opt *o)
@@ -117,6 +118,8 @@ static int take_value(struct parse *p, const struct opt *o, const char *text, st
 	if (!desc_is_list(f) && *set >> opt_row(o) & 1)
 		return err_set(e, ERR_BAD, "--%s is said twice: it takes one value", f->opt);
 	*set |= 1ull << opt_row(o);
+	if (!o->vmm)
+		p->of_vm = f->opt;
 	if (desc_value_from_text(f, base, text, e))
 		return err_in(e, "--%s", f->opt);
 	return 0;
@@ -209,6 +212,18 @@ static int take_argument(struct parse *p, struct err *e)
 	return take_verbosity(p, more);
 }
 
+/* A machine that was saved is what it was. */
+static int check_restore(const struct parse *p, struct err *e)
+{
+	if (p->out->what != CLI_RUN || !p->out->vmm.restore || !p->of_vm)
+		return 0;
+	return err_set(
+		e, ERR_BAD,
+		"--%s does not go with --restore: a VM goes on as it was saved, and what may be "
+		"another's in it is said within --restore",
+		p->of_vm);
+}
+
 int cli_parse(struct cli *out, int argc, char **argv, struct err *e)
 {
 	struct parse p = { .out = out, .argc = argc, .argv = argv };
@@ -224,7 +239,7 @@ int cli_parse(struct cli *out, int argc, char **argv, struct err *e)
 			if (take_argument(&p, e))
 				return -1;
 	}
-	return 0;
+	return check_restore(&p, e);
 }
 
 void cli_free(struct cli *c)

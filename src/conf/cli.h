@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * argv into configuration, by the rows that name an option (.opt). It opens nothing and starts
- * nothing; what options mean together is conf/check's. Called once, by main.
+ * nothing; what options mean together is conf/check's, but that those of a VM do not go with
+ * --restore. Called once, by main.
  *
  * Syntax: --name value, --name=value; options that make a list take several values and may come
  * again; -v counts, -V and -h ask. No argument at all asks for help.

@@ -6,7 +6,6 @@
  */
 #include "conf/conf.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -19,16 +18,17 @@
 static int mac_parse(void *member, const char *text, struct err *e)
 {
 	uint8_t *mac = member;
-	unsigned int b[6];
-	int end = 0;
+	char hex[13] = "";
+	bool good = strlen(text) == 17;
 
-	if (strlen(text) != 17 ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
-		   &end) != 6 ||
-	    end != 17)
+	for (unsigned int i = 0; good && i < 17; i++) {
+		if (i % 3 == 2)
+			good = text[i] == ':';
+		else
+			hex[i - i / 3] = text[i];
+	}
+	if (!good || str_unhex(mac, 6, hex, e))
 		return err_set(e, ERR_BAD, "'%s' is not an address like 12:34:56:78:9a:bc", text);
-	for (unsigned int i = 0; i < 6; i++)
-		mac[i] = (uint8_t)b[i];
 	if (!conf_has_mac(mac))
 		return err_set(e, ERR_BAD, "an address of zeros names no card");
 	if (mac[0] & 1)
@@ -181,6 +181,29 @@ static int debug_console_fix(void *obj, struct err *e)
 		return -1;
 	if (c->file)
 		c->set |= 1ull << ROW_debug_console_mode;
+	return 0;
+}
+
+/* The same of another place: nothing said is nothing changed. */
+static int console_override_fix(void *obj, struct err *e)
+{
+	struct console_override_conf *c = obj;
+
+	if (pick_mode(&c->mode, conf_said(console_override, c, mode), c->file, c->socket, e))
+		return -1;
+	if (c->file || c->socket)
+		c->set |= 1ull << ROW_console_override_mode;
+	return 0;
+}
+
+static int debug_console_override_fix(void *obj, struct err *e)
+{
+	struct debug_console_override_conf *c = obj;
+
+	if (pick_mode(&c->mode, conf_said(debug_console_override, c, mode), c->file, false, e))
+		return -1;
+	if (c->file)
+		c->set |= 1ull << ROW_debug_console_override_mode;
 	return 0;
 }
 

@@ -49,8 +49,14 @@ void conf_close(const struct desc *kind, void *thing)
 	for (const struct field *f = kind->fields; f < desc_end(kind); f++) {
 		struct row_items it = row_items(f, thing);
 
-		for (uint32_t i = 0; f->flags & F_FD && desc_is_list(f) && i < it.count; i++)
-			fd_close((int *)(void *)(it.first + i * row_item_size(f)));
+		for (uint32_t i = 0; i < it.count; i++) {
+			char *item = it.first + i * row_item_size(f);
+
+			if (f->flags & F_FD && desc_is_list(f))
+				fd_close((int *)(void *)item);
+			else if (desc_field_type(f) == D_OBJ)
+				conf_close(f->sub, item);
+		}
 	}
 }
 

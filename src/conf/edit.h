@@ -14,7 +14,7 @@
 MUST int conf_put(struct vm_conf *c, const struct desc *kind, void *thing, struct err *e);
 /* Frees the device that conf_devs has told of, closes the descriptors that it lists, and the gap. */
 void conf_drop(struct vm_conf *c, const struct conf_dev *d);
-/* Closes the descriptors that an object of that table lists. */
+/* Closes the descriptors that an object of that table lists, within its objects too. */
 void conf_close(const struct desc *kind, void *thing);
 /* The device of that name; false where there is none. */
 bool conf_find(struct conf_dev *out, const struct vm_conf *c, const char *id);

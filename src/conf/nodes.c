@@ -64,6 +64,16 @@ uint8_t nodes_distance(const struct vm_conf *c, uint32_t from, uint32_t to)
 	return d ? d : NODE_FAR;
 }
 
+uint32_t nodes_zones(const struct vm_conf *c)
+{
+	return c->memory.zones.count ? c->memory.zones.count : 1;
+}
+
+const char *nodes_zone(const struct vm_conf *c, uint32_t i)
+{
+	return c->memory.zones.count ? c->memory.zones.items[i].id : NODES_ONLY_ZONE;
+}
+
 static int check_cpus(const struct vm_conf *c, const struct numa_conf *n, struct err *e)
 {
 	for (uint32_t i = 0; i < n->cpus.count; i++) {
@@ -88,8 +98,8 @@ static int check_zones(const struct vm_conf *c, const struct numa_conf *n, struc
 		uint32_t times = 0;
 		bool there = false;
 
-		for (uint32_t k = 0; k < c->memory.zones.count; k++)
-			there = there || !strcmp(c->memory.zones.items[k].id, id);
+		for (uint32_t k = 0; k < nodes_zones(c); k++)
+			there = there || !strcmp(nodes_zone(c, k), id);
 		if (!there)
 			return err_set(e, ERR_BAD,
 				       "there is no memory zone '%s': say --memory-zone id=%s,...",
@@ -150,7 +160,7 @@ static void warn_of_rest(const struct vm_conf *c)
 		said += c->numa.items[i].memory_zones.count;
 		cpus += c->numa.items[i].cpus.count;
 	}
-	if (said < c->memory.zones.count || !c->memory.zones.count)
+	if (said < nodes_zones(c))
 		log_warn("--numa: memory that is on no node may make the guest ignore all nodes");
 	if (cpus < c->cpus.max_vcpus)
 		log_warn("--numa: some vCPUs are on no node");

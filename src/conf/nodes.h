@@ -14,6 +14,10 @@
 /* For conf/check: each node is said once, and whatever it names is there and of one node. Warns of
  * what guests will not believe. */
 MUST int nodes_check(const struct vm_conf *c, struct err *e);
+/* The zones of memory by number. Memory without zones is one, of this name. */
+#define NODES_ONLY_ZONE "mem0"
+uint32_t nodes_zones(const struct vm_conf *c);
+const char *nodes_zone(const struct vm_conf *c, uint32_t i);
 /* The node of a vCPU: 0 unless --numa says otherwise. */
 uint32_t nodes_of_cpu(const struct vm_conf *c, uint32_t cpu);
 /* How far node `to` is from node `from`; a way that is said in one direction is that in the

@@ -31,11 +31,12 @@ enum route_method { ROUTE_GET, ROUTE_PUT };
 /* What the client's command takes. */
 enum route_arg {
 	ROUTE_NOTHING,
-	ROUTE_FILE,   /* a file of JSON, or - for standard input: the body */
-	ROUTE_CONFIG, /* one key=value,... in the body's rows */
-	ROUTE_WORD,   /* a word: the body's first row */
-	ROUTE_KEYS,   /* --key value for the body's rows */
-	ROUTE_ID,     /* a number that stands for {id} in the path */
+	ROUTE_FILE,	 /* a file of JSON, or - for standard input: the body */
+	ROUTE_CONFIG,	 /* one key=value,... in the body's rows */
+	ROUTE_WORD,	 /* a word: the body's first row */
+	ROUTE_KEYS,	 /* --key value for the body's rows */
+	ROUTE_WORD_KEYS, /* a word: the body's first row, and --key value for the others */
+	ROUTE_ID,	 /* a number that stands for {id} in the path */
 };
 
 enum {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/mem.h"
 #include "conf/conf.h"
 
 /* What a predicate looks at. */
@@ -26,6 +27,10 @@ struct rule_table {
 	const struct rule *rules;
 	size_t count;
 };
+#define RULES(rows)                                                                                \
+	{                                                                                          \
+		.rules = (rows), .count = ARRAY_LEN(rows)                                          \
+	}
 
 extern const struct rule_table rules_vm;
 extern const struct rule_table rules_zone;

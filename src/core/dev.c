@@ -22,6 +22,14 @@ void board_init(struct board *b)
 	list_init(&b->rates);
 }
 
+int board_refuse(struct board *b, struct err *e)
+{
+	if (!b->refused)
+		return -1;
+	b->refused(b->refused_arg, e);
+	return 0;
+}
+
 struct dev *dev_find(struct board *b, const char *id)
 {
 	list_each (l, &b->devs) {
@@ -51,18 +59,15 @@ void dev_count(struct dev *d, uint64_t *out)
 		out[i] = counter_get(&from[i]);
 }
 
-/* How far a device has come. */
-enum dev_step { DEV_MADE, DEV_CLAIMED, DEV_READY, DEV_IN };
-
-static void dev_undo(struct dev *d, enum dev_step from)
+static void dev_undo(struct dev *d)
 {
 	const struct dev_class *c = d->class;
 
-	if (from >= DEV_IN && c->plug)
+	if (d->step >= DEV_IN && c->plug)
 		c->plug->out(d);
-	if (from >= DEV_READY && c->fini)
+	if (d->step >= DEV_READY && c->fini)
 		c->fini(d);
-	if (from >= DEV_CLAIMED && c->plug)
+	if (d->step >= DEV_CLAIMED && c->plug)
 		c->plug->unclaim(d);
 	if (c->state)
 		desc_free(c->state, (char *)d + c->state_off);
@@ -88,26 +93,32 @@ static int find_saved(const struct json **out, const struct dev *d, const struct
 	return 0;
 }
 
-/* Goes as far as it can; *step tells how far. */
-static int dev_enter(struct dev *d, const struct dev_args *a, enum dev_step *step, struct err *e)
+static int refuse(struct dev *d, struct err *e)
+{
+	err_in(e, "device %s", d->id);
+	return board_refuse(d->board, e);
+}
+
+/* Each step that was gone is noted in d. */
+static int dev_go(struct dev *d, const struct dev_args *a, struct err *e)
 {
 	const struct dev_class *c = d->class;
 	const struct json *saved;
 
-	*step = DEV_MADE;
 	if (find_saved(&saved, d, a, e) || (c->plug && c->plug->claim(d, a, e)))
 		return -1;
-	*step = DEV_CLAIMED;
-	if (dev_load(d, saved, e))
+	d->step = DEV_CLAIMED;
+	/* what cannot be read does not keep a rehearsal from looking at the rest */
+	if (dev_load(d, saved, e) && (!d->board->refused || refuse(d, e)))
 		return -1;
 	if (c->init && c->init(d, e))
 		return -1;
-	*step = DEV_READY;
+	d->step = DEV_READY;
 	if (dev_load_plug(d, saved, e))
 		return -1;
 	if (c->plug && c->plug->in(d, e))
 		return -1;
-	*step = DEV_IN;
+	d->step = DEV_IN;
 	return 0;
 }
 
@@ -126,7 +137,6 @@ static const void *conf_copy_of(const struct dev_class *c, const void *conf)
 int dev_add(struct dev **out, struct board *b, const struct dev_class *c, const struct dev_args *a,
 	    struct err *e)
 {
-	enum dev_step step;
 	struct dev *d;
 
 	if (!a->id || !a->id[0])
@@ -140,20 +150,20 @@ int dev_add(struct dev **out, struct board *b, const struct dev_class *c, const 
 	d->dma = b->dma;
 	d->conf = conf_copy_of(c, a->conf);
 	list_init(&d->link);
-	if (dev_enter(d, a, &step, e)) {
-		dev_undo(d, step);
-		return err_in(e, "device %s", a->id);
+	if (dev_go(d, a, e) && refuse(d, e)) {
+		dev_undo(d);
+		return -1;
 	}
 	list_add_tail(&b->devs, &d->link);
 	if (out)
-		*out = d;
+		*out = d->step == DEV_IN ? d : NULL;
 	return 0;
 }
 
 void dev_remove(struct dev *d)
 {
 	list_drop(&d->link);
-	dev_undo(d, DEV_IN);
+	dev_undo(d);
 }
 
 void dev_remove_all(struct board *b)

@@ -55,6 +55,12 @@ struct board {
 	struct loop *io;  /* the shared loop of quiet devices */
 	struct loop *ctl; /* the control loop; devices' loops post to it and never wait for it */
 	struct board_up up;
+	/* 16 bytes, borrowed: another number whenever a saved machine goes on, see dev/vmgenid.h; NULL:
+	 * none is told */
+	const uint8_t *generation;
+	/* for resume(): how much the guest's clocks have gone on while it stood. 0 but after a restore:
+	 * else they stand too */
+	uint64_t passed_ns;
 	uint64_t born_ns;  /* when board_init was called, CLOCK_MONOTONIC */
 	struct link devs;  /* struct dev, in order of adding */
 	struct link rates; /* struct rate of groups, core/rate.h */
@@ -64,8 +70,15 @@ struct board {
 	/* while a saved machine is made: the list of its devices, where dev_add finds each its own
 	 * (core/snap.h), borrowed; else NULL */
 	const struct json *saved;
+	/* A rehearsal: devices come as they would for good, but nothing outside the board is taken, made
+	 * or changed (no lock, socket, interface, thread), and who cannot come is told of here, which
+	 * empties e, while the others still do. NULL: it is for good. */
+	void (*refused)(void *arg, struct err *e);
+	void *refused_arg;
 };
 void board_init(struct board *b);
+/* What a failure comes to: -1, or 0 where it is a rehearsal, which takes note of it. */
+MUST int board_refuse(struct board *b, struct err *e);
 
 /* How a device meets the machine: on a PCI slot, at fixed ports, at an MMIO address. */
 struct dev_args;
@@ -94,6 +107,9 @@ struct dev_class {
 	size_t state_off;	  /* of the state struct in the instance */
 	int (*init)(struct dev *d, struct err *e);    /* conf set; state filled iff d->restored */
 	int (*quiesce)(struct dev *d, struct err *e); /* after: nothing in flight */
+	/* before its state is saved, which is after quiesce: puts into it what others hold for the
+	 * device; may wait. NULL: nobody does */
+	int (*gather)(struct dev *d, struct err *e);
 	void (*resume)(
 		struct
 		dev *d); /* after quiesce; and after a restored machine is whole, which is born quiet */
@@ -117,6 +133,9 @@ struct dev {
 	struct dma dma;	  /* its way to memory: the board's, until the plug says other */
 	const void *conf; /* a copy of the args' by class->conf; without that, theirs */
 	void *plug;	  /* what the plug made */
+	/* How far it has come: always DEV_IN on the board's list, but in a rehearsal, where those who
+	 * cannot come stay on it. */
+	enum dev_step { DEV_MADE, DEV_CLAIMED, DEV_READY, DEV_IN } step;
 	bool restored;
 	struct link link;
 };
@@ -134,7 +153,8 @@ struct dev_args {
 	bool iommu; /* stand behind the board's IOMMU */
 };
 
-/* The only road in. On failure nothing is left. *out may be NULL. */
+/* The only road in. On failure nothing is left. out may be NULL; else *out is there, or, on a board
+ * that rehearses, NULL. */
 MUST int dev_add(struct dev **out, struct board *b, const struct dev_class *c,
 		 const struct dev_args *a, struct err *e);
 /* The only road out. */

@@ -472,24 +472,24 @@ void iommu_free(struct iommu *m)
 	free(m);
 }
 
-uint32_t iommu_domains(struct iommu *m)
+static uint32_t read_count(struct iommu *m, const uint32_t *at)
 {
 	uint32_t n;
 
 	pthread_rwlock_rdlock(&m->lock);
-	n = m->domain_count;
+	n = *at;
 	unlock(m);
 	return n;
 }
 
+uint32_t iommu_domains(struct iommu *m)
+{
+	return read_count(m, &m->domain_count);
+}
+
 uint32_t iommu_maps(struct iommu *m)
 {
-	uint32_t n;
-
-	pthread_rwlock_rdlock(&m->lock);
-	n = m->maps;
-	unlock(m);
-	return n;
+	return read_count(m, &m->maps);
 }
 
 /* --- asking --- */

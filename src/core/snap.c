@@ -24,11 +24,14 @@ static void *dev_state(struct dev *d)
 	return (char *)d + d->class->state_off;
 }
 
+static const struct plug *class_saved_plug(const struct dev_class *c)
+{
+	return c->plug && c->plug->state ? c->plug : NULL;
+}
+
 static const struct plug *dev_saved_plug(const struct dev *d)
 {
-	const struct plug *p = d->class->plug;
-
-	return p && p->state ? p : NULL;
+	return class_saved_plug(d->class);
 }
 
 struct json *dev_save(struct dev *d)
@@ -92,9 +95,8 @@ int snap_load(const struct desc *d, void *obj, const struct json *j, struct err 
 	return 0;
 }
 
-static int dev_load_class(struct dev *d, const struct json *j, struct err *e)
+static int load_class(const struct dev_class *c, void *to, const struct json *j, struct err *e)
 {
-	const struct dev_class *c = d->class;
 	const struct json *name = json_get(j, K_CLASS), *state = json_get(j, K_STATE);
 	uint32_t v;
 
@@ -106,33 +108,41 @@ static int dev_load_class(struct dev *d, const struct json *j, struct err *e)
 		return 0;
 	if (!state)
 		return err_set(e, ERR_BAD, "the saved state has no \"%s\"", K_STATE);
-	return desc_from_saved(c->state, dev_state(d), state, v, e);
+	return desc_from_saved(c->state, to, state, v, e);
 }
 
 int dev_load(struct dev *d, const struct json *j, struct err *e)
 {
 	if (!j)
 		return 0;
-	if (dev_load_class(d, j, e))
+	if (load_class(d->class, dev_state(d), j, e))
 		return err_in(e, "saved state");
 	d->restored = true;
+	return 0;
+}
+
+static int load_plug(const struct plug *p, void *to, const struct json *j, struct err *e)
+{
+	const struct json *state = json_get(j, K_PLUG);
+	uint32_t v;
+
+	if (!state)
+		return err_set(e, ERR_BAD, "saved state: there is no \"%s\"", K_PLUG);
+	if (saved_version(&v, j, K_PLUG_VERSION, p->state->version, e) ||
+	    desc_from_saved(p->state, to, state, v, e))
+		return err_in(e, "saved state of the plug");
 	return 0;
 }
 
 int dev_load_plug(struct dev *d, const struct json *j, struct err *e)
 {
 	const struct plug *p = dev_saved_plug(d);
-	const struct json *state = json_get(j, K_PLUG);
-	uint32_t v;
 	int rc;
 
 	if (!j || !p)
 		return 0;
-	if (!state)
-		return err_set(e, ERR_BAD, "saved state: there is no \"%s\"", K_PLUG);
-	if (saved_version(&v, j, K_PLUG_VERSION, p->state->version, e) ||
-	    desc_from_saved(p->state, p->state_at(d), state, v, e))
-		return err_in(e, "saved state of the plug");
+	if (load_plug(p, p->state_at(d), j, e))
+		return -1;
 	rc = p->after_load ? p->after_load(d, e) : 0;
 	if (p->before_save)
 		desc_free(p->state, p->state_at(d));

@@ -10,10 +10,7 @@
  * guest (statistics) are asked for when somebody looks at the counters, at most once a second, and
  * so are those of the look before: a guest whom nobody looks at is never woken for them. See
  * balloon.h.
- *
- * Not here: free page hinting. A driver may take a hinted page back before the device has seen the
- * hint, so a hint tells which pages need not be copied by somebody who also knows which were
- * written since, and never which may be taken.
+ * Hints of free pages, which the host asks for, are dev/balloonhint's.
  */
 #include "dev/balloon.h"
 
@@ -22,11 +19,13 @@
 #include "base/bits.h"
 #include "base/counter.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "conf/conf.h"
+#include "dev/balloonhint.h"
 #include "dev/turn.h"
 #include "virtio/vpci.h"
 
-#define QUEUES_MAX 4
+#define QUEUES_MAX 5
 #define QUEUE_SIZE 128
 #define CHAIN_PAGES 16384 /* numbers in one request; drivers send 256 to 1024 */
 #define PIECE 256	  /* numbers that are looked at together */
@@ -38,12 +37,14 @@
 #define F_MUST_TELL_HOST (1ull << 0)
 #define F_STATS (1ull << 1)
 #define F_DEFLATE_ON_OOM (1ull << 2)
+#define F_HINTS (1ull << 3)
 #define F_REPORTING (1ull << 5)
 
 /* §5.5.4 */
 #define CONFIG_TARGET 0
 #define CONFIG_ACTUAL 4
-#define CONFIG_LEN 8
+#define CONFIG_HINTS 8 /* there with F_HINTS only */
+#define CONFIG_LEN 12
 
 /* §5.5.6.3; tags are places here */
 struct balloon_stats {
@@ -55,18 +56,19 @@ struct balloon_stats {
 
 struct balloon_counters {
 	uint64_t target_bytes, actual_bytes, inflate_bytes, deflate_bytes, report_bytes, failures,
-		stats_ops;
+		stats_ops, hint_bytes, hint_runs;
 	struct balloon_stats guest;
 };
 
 struct balloon_state {
 	uint32_t target, actual; /* pages */
+	struct balloonhint_state hint;
 };
 
 struct balloon {
 	struct vdev v; /* first member */
 	struct balloon_state s;
-	struct turn turn[QUEUES_MAX]; /* of each queue but that of statistics */
+	struct turn turn[QUEUES_MAX]; /* of each queue but those of statistics and hints */
 	/* of memory in huge pages: a bit for each piece of 4 KiB that the guest has given */
 	uint64_t *given;
 	uint64_t given_pages;
@@ -75,6 +77,8 @@ struct balloon {
 	uint16_t stats_head;
 	bool stats_held;
 	struct loop_msg ask;
+	struct vqueue *hints; /* the queue of */
+	struct balloonhint hint;
 	uint64_t asked_ns; /* the looker's */
 	struct balloon_counters n;
 };
@@ -280,16 +284,19 @@ static void balloon_start(struct vqueue *q)
 {
 	struct balloon *b = balloon_of(q->vdev);
 	struct turn *t = &b->turn[q->index];
-	bool stats = q->vdev->features & F_STATS, reports = q->vdev->features & F_REPORTING;
+	bool stats = q->vdev->features & F_STATS, hints = q->vdev->features & F_HINTS;
+	bool reports = q->vdev->features & F_REPORTING;
 
 	t->answer = ignore;
 	if (q->index == 0)
 		t->answer = inflate;
 	else if (q->index == 1)
 		t->answer = deflate;
-	else if (q->index == 2 && stats)
+	else if (stats && q->index == 2)
 		b->stats = q;
-	else if (q->index == (stats ? 3 : 2) && reports)
+	else if (hints && q->index == 2 + stats)
+		b->hints = q;
+	else if (reports && q->index == 2 + stats + hints)
 		t->answer = report;
 }
 
@@ -302,6 +309,8 @@ static void balloon_kick(struct vqueue *q)
 		return;
 	if (q == b->stats)
 		stats_kick(b);
+	else if (q == b->hints)
+		balloonhint_kick(&b->hint, q);
 	else
 		turn_kick(t);
 }
@@ -310,6 +319,8 @@ static void balloon_stop(struct vqueue *q)
 {
 	struct balloon *b = balloon_of(q->vdev);
 
+	if (q == b->hints)
+		b->hints = NULL;
 	if (q != b->stats)
 		return;
 	if (b->stats_held)
@@ -324,6 +335,7 @@ static void put_config(struct balloon *b)
 
 	le32_put(bytes + CONFIG_TARGET, b->s.target);
 	le32_put(bytes + CONFIG_ACTUAL, b->s.actual);
+	le32_put(bytes + CONFIG_HINTS, b->s.hint.told);
 	vdev_config_put(&b->v, 0, bytes, sizeof(bytes));
 }
 
@@ -356,6 +368,7 @@ static void balloon_reset(struct vdev *v)
 	forget_given(b);
 	set_actual(b, 0);
 	le32_put(v->config + CONFIG_ACTUAL, 0);
+	balloonhint_reset(&b->hint);
 }
 
 static void set_target(struct balloon *b, uint64_t bytes)
@@ -364,17 +377,22 @@ static void set_target(struct balloon *b, uint64_t bytes)
 	counter_set(&b->n.target_bytes, bytes);
 }
 
-static int judge(struct balloon *b, uint64_t bytes, struct err *e)
+static int judge(uint64_t bytes, uint64_t memory, struct err *e)
 {
 	if (bytes % (1 << PAGE_SHIFT))
 		return err_set(e, ERR_BAD,
 			       "a balloon of %llu bytes is not a multiple of 4K: round it",
 			       (unsigned long long)bytes);
-	if (bytes >= gmem_total(b->v.dev.board->mem) || bytes >> PAGE_SHIFT > UINT32_MAX)
+	if (bytes >= memory || bytes >> PAGE_SHIFT > UINT32_MAX)
 		return err_set(e, ERR_BAD,
 			       "a balloon of %llu MiB takes all the guest's memory: lower it",
 			       (unsigned long long)bytes >> 20);
 	return 0;
+}
+
+int balloon_judge(const struct dev *d, uint64_t bytes, uint64_t memory, struct err *e)
+{
+	return judge(bytes, memory, e) < 0 ? err_in(e, "device %s", d->id) : 0;
 }
 
 int balloon_resize(struct dev *d, uint64_t bytes, struct err *e)
@@ -382,13 +400,37 @@ int balloon_resize(struct dev *d, uint64_t bytes, struct err *e)
 	struct balloon *b = balloon_of_dev(d);
 	uint8_t pages[4];
 
-	if (judge(b, bytes, e) < 0)
-		return err_in(e, "device %s", d->id);
+	if (balloon_judge(d, bytes, gmem_total(d->board->mem), e) < 0)
+		return -1;
 	set_target(b, bytes);
 	le32_put(pages, b->s.target);
 	vdev_config_put(&b->v, CONFIG_TARGET, pages, sizeof(pages));
 	vdev_config_changed(&b->v);
 	return 0;
+}
+
+static void hint_begin(void *arg)
+{
+	struct balloon *b = arg;
+
+	balloonhint_begin(&b->hint);
+}
+
+int balloon_reclaim(struct dev *d, struct err *e)
+{
+	struct balloon *b = balloon_of_dev(d);
+	int r = 0;
+
+	if (!(b->v.offered & F_HINTS))
+		return err_set(e, ERR_ABSENT, "%s has no hints: say free_page_hinting=on", d->id);
+	/* no driver comes or goes meanwhile */
+	pthread_mutex_lock(&b->v.lock);
+	if (!(b->v.status & VSTAT_DRIVER_OK) || !(b->v.features & F_HINTS))
+		r = err_set(e, ERR_STATE, "the guest has no driver for %s that gives hints", d->id);
+	else
+		loop_call(d->board->io, hint_begin, b);
+	pthread_mutex_unlock(&b->v.lock);
+	return r;
 }
 
 uint64_t balloon_actual(const struct dev *d)
@@ -413,28 +455,57 @@ static void make_notes(struct balloon *b)
 	forget_given(b);
 }
 
+/* Bytes that the guest may come to have, by plugging. */
+static uint64_t most(const struct gmem *m)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < gmem_regions(m); i++)
+		sum += gmem_region(m, i)->size;
+	return sum;
+}
+
+/* A size that fitted what had been plugged before a reset must not keep the machine from starting. */
+static int begin(struct balloon *b, uint64_t bytes, struct err *e)
+{
+	const struct gmem *mem = b->v.dev.board->mem;
+
+	if (judge(bytes, most(mem), e) < 0)
+		return -1;
+	if (bytes >= gmem_total(mem)) {
+		log_warn("%s: a balloon of %llu MiB takes all that the guest has until more memory "
+			 "is plugged: it begins empty",
+			 b->v.dev.id, (unsigned long long)bytes >> 20);
+		bytes = 0;
+	}
+	b->s = (struct balloon_state){ .target = (uint32_t)(bytes >> PAGE_SHIFT) };
+	return 0;
+}
+
 static int balloon_init(struct dev *d, struct err *e)
 {
 	const struct balloon_conf *c = d->conf;
 	struct balloon *b = balloon_of_dev(d);
 
-	if (!d->restored) {
-		if (judge(b, c->size, e) < 0)
-			return -1;
-		b->s = (struct balloon_state){ .target = (uint32_t)(c->size >> PAGE_SHIFT) };
-	}
+	if (!d->restored && begin(b, c->size, e) < 0)
+		return -1;
 	set_target(b, (uint64_t)b->s.target << PAGE_SHIFT);
 	set_actual(b, b->s.actual);
 	b->v.offered = VF_INDIRECT_DESC | VF_EVENT_IDX | F_STATS |
 		       (c->deflate_on_oom ? F_DEFLATE_ON_OOM : 0) |
+		       (c->free_page_hinting ? F_HINTS : 0) |
 		       (c->free_page_reporting ? F_REPORTING : 0);
-	b->v.config_len = CONFIG_LEN;
+	b->v.config_len = c->free_page_hinting ? CONFIG_LEN : CONFIG_HINTS;
+	b->hint = (struct balloonhint){ .v = &b->v, .s = &b->s.hint, .config = CONFIG_HINTS };
 	memset(b->v.config_mask + CONFIG_ACTUAL, 0xff, 4);
 	put_config(b);
-	if (vdev_queues(&b->v, c->free_page_reporting ? 4 : 3, QUEUE_SIZE, e) < 0)
+	if (vdev_queues(&b->v, (uint16_t)(3 + c->free_page_hinting + c->free_page_reporting),
+			QUEUE_SIZE, e) < 0)
 		return -1;
 	for (uint16_t i = 0; i < b->v.nqueues; i++) {
 		b->v.queues[i].loop = d->board->io;
+		/* whichever of them the driver takes for hints */
+		b->v.queues[i].at_once = c->free_page_hinting && i >= 2;
 		b->turn[i] = (struct turn){ .q = &b->v.queues[i], .answer = ignore };
 	}
 	make_notes(b);
@@ -463,11 +534,14 @@ static void balloon_fini(struct dev *d)
 static void balloon_count(struct dev *d, void *out)
 {
 	struct balloon *b = balloon_of_dev(d);
+	struct balloon_counters *n = out;
 	const uint64_t *from = (const uint64_t *)(const void *)&b->n;
 	uint64_t *to = out, now = loop_now_ns();
 
 	for (size_t i = 0; i < sizeof(b->n) / sizeof(*from); i++)
 		to[i] = counter_get(&from[i]);
+	n->hint_bytes = counter_get(&b->hint.bytes);
+	n->hint_runs = counter_get(&b->hint.runs);
 	if (now - b->asked_ns < ASK_NS)
 		return;
 	b->asked_ns = now;
@@ -477,8 +551,9 @@ static void balloon_count(struct dev *d, void *out)
 static const struct field state_fields[] = {
 	S(struct balloon_state, target),
 	S(struct balloon_state, actual),
+	S_OBJ(struct balloon_state, hint, &balloonhint_desc, .since = 2),
 };
-static const struct desc state_desc = DESC_OF(struct balloon_state, state_fields, "balloon");
+static const struct desc state_desc = DESC_OF_V(struct balloon_state, state_fields, "balloon", 2);
 
 #define COUNTER(member, ...) S(struct balloon_counters, member, __VA_ARGS__)
 #define STAT(key_, member_, ...)                                                                   \
@@ -497,6 +572,8 @@ static const struct field counter_fields[] = {
 	COUNTER(report_bytes, BYTES, .doc = "memory that the guest reported as not used"),
 	COUNTER(failures, .doc = "pieces that could not be given back to the host"),
 	COUNTER(stats_ops, .doc = "times that the guest has told the numbers below"),
+	COUNTER(hint_bytes, BYTES, .doc = "memory that the guest hinted at as free, asked to"),
+	COUNTER(hint_runs, .doc = "times that it has told all of it"),
 	STAT("swap_in_bytes", swap_in, BYTES, .doc = "memory swapped in, as the guest says"),
 	STAT("swap_out_bytes", swap_out, BYTES, .doc = "memory swapped out"),
 	STAT("major_faults", major_faults, .doc = "page faults that needed a disk"),

@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-blk, virtio 1.3 §5.2. Each queue has a loop of its own; nothing is shared between them but
- * the image and one word that says whether writes may be cached.
- *
- *	kick -> vq_pop -> blk_submit -> blkq ... -> blk_done -> vq_push -> vqueue_notify
- *
- * Submit runs down, completion runs up, and they meet only in the slot of the chain's head. A
- * request that is refused has its status byte for an answer; a chain without room for one breaks
- * the device.
+ * A disk as its driver sees it: features, config space, state; its life, its size and limits. What
+ * happens to a request is dev/blkqueue's. See blk.h.
  */
 #include "dev/blk.h"
 
@@ -20,20 +14,15 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "base/look.h"
-#include "base/loop.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "block/img.h"
 #include "conf/conf.h"
 #include "core/rate.h"
-#include "dev/blkheld.h"
+#include "dev/blkqueue.h"
 #include "virtio/vpci.h"
 
 #define SECTOR 512
-#define HEADER_BYTES 16	 /* type, priority, sector */
-#define SEGMENT_BYTES 16 /* sector, count, flags of discard and write zeroes */
-#define ID_BYTES VIRTIO_BLK_ID_BYTES
-#define BATCH 16 /* chains taken before the driver hears of those that are done */
-#define ROUNDS 8 /* batches served before the loop looks at anything else */
 
 struct blk_state {
 	uint64_t sectors;
@@ -42,51 +31,12 @@ struct blk_state {
 	LIST(uint32_t) held;
 };
 
-struct blk_req {
-	struct blk_io io;
-	struct blk_queue *q;
-	struct kiov status; /* the last writable byte */
-	uint64_t began_ns;
-	uint16_t head;
-	bool counted;	   /* a read or write of the guest, for the counters */
-	bool held;	   /* it has been before */
-	enum blk_op asked; /* io.op becomes a flush on write-through's second leg */
-};
-
-/* One way of a queue, read or write. Counters of the queue's loop. */
-struct blk_way {
-	uint64_t bytes, ops, min_ns, max_ns, sum_ns;
-};
-
-struct blk_queue {
-	struct blk *b;
-	struct vqueue *vq;
-	struct loop *loop;
-	struct blkq *io;
-	struct blk_req *reqs; /* one per head, while the queue runs */
-	struct loop_hook hook;
-	bool awake;   /* there may be chains to take */
-	bool worked;  /* something was taken or has ended since the last look in vain */
-	bool pushed;  /* the driver has not heard yet */
-	bool dead;    /* the ring is broken */
-	bool limited; /* the limit is reached */
-	bool again;   /* what is submitted was held */
-	struct rate_user rate;
-	struct blkheld held;
-	uint64_t now_ns; /* of this round; 0 = not asked yet */
-	struct look look;
-	struct blk_way way[2];			/* read, written */
-	uint64_t flushes, failed, waits, helds; /* counters too */
-};
-
 struct blk {
 	struct vdev v; /* first member */
-	struct img *img;
+	struct blkdisk disk;
 	struct rate *rate; /* its own limit; NULL: the group's */
 	struct blk_state state;
-	struct blk_queue *queues;
-	char serial[ID_BYTES];
-	bool may_poll; /* the host has a processor to spare for it */
+	struct blkqueue *queues;
 };
 
 static struct blk *blk_of(struct vdev *v)
@@ -94,333 +44,11 @@ static struct blk *blk_of(struct vdev *v)
 	return container_of(v, struct blk, v);
 }
 
-static uint64_t now(struct blk_queue *q)
-{
-	if (!q->now_ns)
-		q->now_ns = loop_now_ns();
-	return q->now_ns;
-}
-
-/* --- room 5: the only way out of a request --- */
-
-static void count(struct blk_queue *q, const struct blk_req *r)
-{
-	struct blk_way *w = &q->way[r->asked == BLK_WRITE];
-	uint64_t took = now(q) - r->began_ns;
-
-	counter_add(&w->bytes, r->io.len);
-	if (!w->ops || took < w->min_ns)
-		counter_set(&w->min_ns, took);
-	if (took > w->max_ns)
-		counter_set(&w->max_ns, took);
-	counter_add(&w->sum_ns, took);
-	counter_add(&w->ops, 1);
-}
-
-/* data: bytes written before the status byte. §2.7.8: the used length counts from the first
- * writable byte. */
-static void finish(struct blk_req *r, uint8_t status, uint32_t data, bool whole)
-{
-	struct blk_queue *q = r->q;
-
-	if (q->dead)
-		return;
-	if (status != VIRTIO_BLK_S_OK)
-		counter_add(&q->failed, 1);
-	kiov_put(&r->status, 1, 0, &status, 1);
-	vq_push(&q->vq->q, r->head, whole ? data + 1 : 0);
-	q->pushed = true;
-	if (r->held)
-		blkheld_ended(&q->held);
-}
-
-/* The host has failed. True when the request waits for another try. A flush does not: what the host
- * has lost, the next flush would not miss. */
-static bool hold(struct blk_req *r)
-{
-	static const char *const name[] = {
-		[BLK_READ] = "read",	   [BLK_WRITE] = "write",	[BLK_FLUSH] = "flush",
-		[BLK_DISCARD] = "discard", [BLK_ZERO] = "write-zeroes",
-	};
-	struct blk_queue *q = r->q;
-	enum blk_op op = r->io.op;
-
-	if (q->dead ||
-	    !blkheld_take(&q->held, r->head, r->held, op != BLK_FLUSH, name[op], r->io.os))
-		return false;
-	counter_add(&q->helds, 1);
-	vq_hold(&q->vq->q, r->head);
-	return true;
-}
-
-/* §5.2.6.2: without FLUSH the driver cannot ask for its writes to be kept, so each is kept at
- * once. */
-static bool write_through(const struct blk *b)
-{
-	if (!(b->v.features & 1ull << VIRTIO_BLK_F_FLUSH))
-		return true;
-	return b->v.features & 1ull << VIRTIO_BLK_F_CONFIG_WCE &&
-	       !__atomic_load_n(&b->state.writeback, __ATOMIC_RELAXED);
-}
-
-static void blk_done(struct blk_io *io, enum blk_status s)
-{
-	static const uint8_t status[] = {
-		[BLK_OK] = VIRTIO_BLK_S_OK,
-		[BLK_IOERR] = VIRTIO_BLK_S_IOERR,
-		[BLK_UNSUPP] = VIRTIO_BLK_S_UNSUPP,
-	};
-	struct blk_req *r = container_of(io, struct blk_req, io);
-	bool read = r->asked == BLK_READ;
-
-	if (s == BLK_OK && io->op != BLK_READ && io->op != BLK_FLUSH && write_through(r->q->b)) {
-		io->op = BLK_FLUSH;
-		blkq_submit(r->q->io, io);
-		return;
-	}
-	if (s == BLK_IOERR && io->os && hold(r))
-		return;
-	if (s == BLK_OK && r->counted)
-		count(r->q, r);
-	if (s == BLK_OK && r->asked == BLK_FLUSH)
-		counter_add(&r->q->flushes, 1);
-	finish(r, status[s], read ? (uint32_t)io->len : 0, s == BLK_OK || !read);
-}
-
-/* --- room 3: judging a request --- */
-
-static int answer(struct blk_req *r, uint8_t status)
-{
-	finish(r, status, 0, true);
-	return 0;
-}
-
-static void go(struct blk_req *r, enum blk_op op, uint64_t sector, uint64_t len)
-{
-	struct blk_io *io = &r->io;
-
-	io->op = r->asked = op;
-	io->len = len;
-	/* what does not fit lies behind the end of any disk */
-	if (mul_overflows(&io->off, sector, (uint64_t)SECTOR))
-		io->off = UINT64_MAX;
-	blkq_submit(r->q->io, io);
-}
-
-static int data_request(struct blk_req *r, const struct chain *c, bool write, uint64_t sector)
-{
-	uint32_t len = write ? c->rlen - HEADER_BYTES : c->wlen - 1;
-	struct kiov *from = write ? c->r : c->w;
-	unsigned int have = write ? c->readable : c->writable;
-	int n;
-
-	/* Bytes of the other direction have no meaning here. */
-	if (write ? c->wlen != 1 : c->rlen != HEADER_BYTES)
-		return answer(r, VIRTIO_BLK_S_IOERR);
-	n = kiov_slice(from, have, write ? HEADER_BYTES : 0, len, from, have);
-	if (n < 0)
-		return answer(r, VIRTIO_BLK_S_IOERR);
-	r->io.iov = from;
-	r->io.iovs = (unsigned int)n;
-	r->counted = true;
-	go(r, write ? BLK_WRITE : BLK_READ, sector, len);
-	return 0;
-}
-
-/* §5.2.6: one segment per request, as max_discard_seg says. */
-static int hole_request(struct blk_req *r, const struct chain *c, bool zero)
-{
-	uint64_t needs = 1ull << (zero ? VIRTIO_BLK_F_WRITE_ZEROES : VIRTIO_BLK_F_DISCARD);
-	uint32_t known = zero ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0, flags;
-	uint8_t s[SEGMENT_BYTES];
-
-	if (!(r->q->b->v.features & needs))
-		return answer(r, VIRTIO_BLK_S_UNSUPP);
-	if (c->rlen != HEADER_BYTES + SEGMENT_BYTES ||
-	    chain_get(c, HEADER_BYTES, s, sizeof(s)) != sizeof(s))
-		return answer(r, VIRTIO_BLK_S_IOERR);
-	flags = le32_get(s + 12);
-	if (flags & ~known)
-		return answer(r, VIRTIO_BLK_S_UNSUPP);
-	r->io.unmap = flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
-	go(r, zero ? BLK_ZERO : BLK_DISCARD, le64_get(s), (uint64_t)le32_get(s + 8) * SECTOR);
-	return 0;
-}
-
-static int id_request(struct blk_req *r, const struct chain *c)
-{
-	const char *serial = r->q->b->serial;
-	size_t n = min_u64(c->wlen - 1, ID_BYTES);
-
-	chain_put(c, 0, serial, n);
-	finish(r, VIRTIO_BLK_S_OK, (uint32_t)n, n + 1 == c->wlen);
-	return 0;
-}
-
-/* -1 when the chain cannot even be answered. */
-static int blk_submit(struct blk_queue *q, const struct chain *c)
-{
-	struct blk_req *r = &q->reqs[c->head];
-	uint8_t h[HEADER_BYTES];
-
-	*r = (struct blk_req){
-		.q = q, .head = c->head, .began_ns = now(q), .held = q->again, .io.done = blk_done
-	};
-	if (!c->wlen || kiov_slice(c->w, c->writable, c->wlen - 1, 1, &r->status, 1) != 1)
-		return -1;
-	if (chain_get(c, 0, h, sizeof(h)) != sizeof(h))
-		return answer(r, VIRTIO_BLK_S_IOERR);
-	switch (le32_get(h)) {
-	case VIRTIO_BLK_T_IN:
-		return data_request(r, c, false, le64_get(h + 8));
-	case VIRTIO_BLK_T_OUT:
-		return data_request(r, c, true, le64_get(h + 8));
-	case VIRTIO_BLK_T_FLUSH:
-		go(r, BLK_FLUSH, 0, 0);
-		return 0;
-	case VIRTIO_BLK_T_GET_ID:
-		return id_request(r, c);
-	case VIRTIO_BLK_T_DISCARD:
-		return hole_request(r, c, false);
-	case VIRTIO_BLK_T_WRITE_ZEROES:
-		return hole_request(r, c, true);
-	default:
-		return answer(r, VIRTIO_BLK_S_UNSUPP);
-	}
-}
-
-/* --- rooms 1 and 2: the queue's loop --- */
-
-/* What a request counts for in a limit of bytes: what it carries beside header and status. */
-static uint64_t carried(const struct chain *c)
-{
-	return (c->rlen > HEADER_BYTES ? c->rlen - HEADER_BYTES : 0) + (c->wlen ? c->wlen - 1 : 0);
-}
-
-/* Takes a batch; how many, fewer than BATCH when the ring is empty or broken or the limit reached. */
-static int take_chains(struct blk_queue *q)
-{
-	struct chain c;
-	int n;
-
-	for (n = 0; n < BATCH; n++) {
-		enum vq_result got = vq_pop(&q->vq->q, &c);
-
-		if (got == VQ_EMPTY) {
-			rate_leave(&q->rate);
-			break;
-		}
-		if (got == VQ_CHAIN && !rate_take(&q->rate, carried(&c))) {
-			vq_unpop(&q->vq->q, c.head);
-			q->limited = true;
-			counter_add(&q->waits, 1);
-			break;
-		}
-		if (got == VQ_BAD || blk_submit(q, &c)) {
-			q->dead = true;
-			rate_leave(&q->rate);
-			vdev_broken(&q->b->v, got == VQ_BAD ? "its ring breaks the rules"
-							    : "a request has no room for a status");
-			break;
-		}
-	}
-	return n;
-}
-
-/* A driver that sends one request after another spares its exit, and we our wake, when we look at
- * its ring for a short time before we sleep; and so does a disk that answers soon. */
-static bool poll_queue(struct blk_queue *q)
-{
-	uint64_t start = loop_now_ns(), now = start;
-
-	if (!q->worked || !q->b->may_poll || !blkq_soon(q->io) || !look_pays(&q->look, start))
-		return false;
-	for (; now - start < LOOK_NS; now = loop_now_ns())
-		if (take_chains(q) || q->dead || q->limited || blkq_ready(q->io)) {
-			look_found(&q->look);
-			return true;
-		}
-	look_missed(&q->look, now);
-	q->worked = false;
-	return false;
-}
-
-static void blk_kick(struct vqueue *vq)
-{
-	struct blk_queue *q = vq->priv;
-
-	if (q->dead || vdev_is_broken(&q->b->v))
-		return;
-	vq_mute(&vq->q);
-	q->awake = q->worked = true;
-	if (!q->limited)
-		take_chains(q);
-}
-
-/* The limit lets some more through. */
-static void blk_go(void *arg)
-{
-	struct blk_queue *q = arg;
-
-	q->limited = false;
-	if (!q->dead)
-		take_chains(q);
-}
-
-/* Who hears of an end mostly has more to ask. */
-static void tell_driver(struct blk_queue *q)
-{
-	vqueue_notify(q->vq);
-	q->pushed = false;
-	q->worked = true;
-	if (q->awake || q->dead)
-		return;
-	vq_mute(&q->vq->q);
-	q->awake = true;
-}
-
-/* Before the loop sleeps: what has ended goes to the driver before the next batch is taken, so that
- * the first of a long line does not wait for the last. */
-static bool blk_turn(void *arg)
-{
-	struct blk_queue *q = arg;
-
-	for (int i = 0; i < ROUNDS; i++) {
-		bool more = blkq_turn(q->io);
-
-		if (q->pushed)
-			tell_driver(q);
-		q->now_ns = 0;
-		if (!q->awake || q->dead || q->limited)
-			return more;
-		if (take_chains(q) || poll_queue(q))
-			continue;
-		q->awake = vq_listen(&q->vq->q);
-		if (!q->awake)
-			return more;
-	}
-	return true;
-}
-
-/* One that was held. */
-static void try_again(void *arg, uint16_t head)
-{
-	struct blk_queue *q = arg;
-	struct chain c;
-
-	if (q->dead)
-		return;
-	q->again = true;
-	q->dead = vq_again(&q->vq->q, head, &c) != VQ_CHAIN || blk_submit(q, &c);
-	q->again = false;
-	if (q->dead)
-		vdev_broken(&q->b->v, "a request that waits is no request any more");
-}
+/* --- queues, in their loops --- */
 
 /* Those of this queue, out of the state. Queues stop and start one after another. */
-static void take_held(struct blk_queue *q)
+static void take_held(struct blk_state *s, struct blkqueue *q)
 {
-	struct blk_state *s = &q->b->state;
 	uint32_t left = 0;
 
 	for (uint32_t i = 0; i < s->held.count; i++)
@@ -432,12 +60,10 @@ static void take_held(struct blk_queue *q)
 	blkheld_try(&q->held);
 }
 
-static void keep_held(struct blk_queue *q)
+static void keep_held(struct blk_state *s, const struct blkqueue *q)
 {
-	struct blk_state *s = &q->b->state;
 	uint32_t n = s->held.count;
 
-	blkheld_stop(&q->held);
 	s->held.items = mem_resize(s->held.items, n, n + q->held.count, sizeof(s->held.items[0]));
 	for (uint32_t i = 0; i < q->held.count; i++)
 		s->held.items[n + i] = (uint32_t)q->vq->index << 16 | q->held.heads[i];
@@ -446,28 +72,14 @@ static void keep_held(struct blk_queue *q)
 
 static void blk_start(struct vqueue *vq)
 {
-	struct blk_queue *q = vq->priv;
-
-	q->reqs = mem_array(vq->q.size, sizeof(q->reqs[0]));
-	blkheld_start(&q->held, try_again, q);
-	q->dead = q->awake = q->worked = q->pushed = q->limited = false;
-	q->look = (struct look){ 0 };
-	loop_hook_add(vq->loop, &q->hook, blk_turn, q);
-	take_held(q);
+	blkqueue_start(vq->priv);
+	take_held(&blk_of(vq->vdev)->state, vq->priv);
 }
 
 static void blk_stop(struct vqueue *vq)
 {
-	struct blk_queue *q = vq->priv;
-
-	rate_leave(&q->rate);
-	blkq_drain(q->io);
-	keep_held(q);
-	if (q->pushed && !q->dead)
-		vqueue_notify(vq);
-	loop_hook_drop(&q->hook);
-	free(q->reqs);
-	q->reqs = NULL;
+	blkqueue_stop(vq->priv);
+	keep_held(&blk_of(vq->vdev)->state, vq->priv);
 }
 
 /* --- registers, vCPU threads --- */
@@ -548,19 +160,10 @@ static int take_state(struct blk *b, const struct img_info *i, struct err *e)
 	if (!b->v.dev.restored)
 		b->state = (struct blk_state){ .sectors = sectors, .writeback = 1 };
 	else if (b->state.sectors != sectors)
-		return err_set(e, ERR_BAD,
-			       "the image has %llu sectors, and had %llu when it was saved",
+		return err_set(e, ERR_BAD, "%s has %llu sectors, and had %llu when it was saved",
+			       ((const struct disk_conf *)b->v.dev.conf)->path,
 			       (unsigned long long)sectors, (unsigned long long)b->state.sectors);
 	return 0;
-}
-
-static void queue_close(void *arg)
-{
-	struct blk_queue *q = arg;
-
-	rate_part(&q->rate);
-	blkq_free(q->io);
-	q->io = NULL;
 }
 
 /* Also the way back from any point of init. */
@@ -572,74 +175,47 @@ static void blk_fini(struct dev *d)
 
 	if (n)
 		vdev_stop(v);
-	for (uint16_t i = 0; i < n && b->queues[i].loop; i++)
-		loop_call(b->queues[i].loop, queue_close, &b->queues[i]);
-	for (uint16_t i = 0; i < n; i++)
-		loop_free(b->queues[i].loop);
-	for (uint16_t i = 0; i < n && b->queues; i++)
-		blkheld_fini(&b->queues[i].held);
+	for (uint16_t i = 0; b->queues && i < n; i++)
+		blkqueue_close(&b->queues[i]);
 	vdev_fini(v);
 	free(b->queues);
 	rate_free(b->rate);
-	img_free(b->img);
+	img_free(b->disk.img);
 }
 
-/* What the options for tests leave; without them, the quickest for the file. */
-static unsigned int engines(const struct disk_conf *c)
+static int may_pin(const struct disk_conf *c, struct err *e)
 {
-	unsigned int all = BLKQ_URING | BLKQ_AIO | BLKQ_SYNC, off = 0;
+	for (uint32_t i = 0; i < c->queue_affinity.count; i++) {
+		const struct queue_affinity_conf *a = &c->queue_affinity.items[i];
 
-	if (c->disable_io_uring)
-		off |= BLKQ_URING;
-	if (c->disable_aio)
-		off |= BLKQ_AIO;
-	return off ? all & ~off : BLKQ_AUTO;
-}
-
-static int pin_queue(struct blk_queue *q, uint16_t i, const struct disk_conf *c, struct err *e)
-{
-	for (uint32_t k = 0; k < c->queue_affinity.count; k++) {
-		const struct queue_affinity_conf *a = &c->queue_affinity.items[k];
-
-		if (a->queue_index == i &&
-		    loop_pin(q->loop, a->host_cpus.items, a->host_cpus.count, e))
+		if (thread_may_pin(a->host_cpus.items, a->host_cpus.count, e) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-static struct rate *group_of(struct blk *b, const struct disk_conf *c)
+/* Those that came before have locked nothing, where it is a rehearsal. */
+static int judge_beside(const struct blk *b, struct err *e)
 {
-	return rate_find(&b->v.dev.board->rates, c->rate_limit_group);
-}
+	list_each (at, &b->v.dev.board->devs) {
+		struct dev *d = container_of(at, struct dev, link);
 
-static int make_queue(struct blk *b, uint16_t i, const struct disk_conf *c, struct err *e)
-{
-	struct blk_queue *q = &b->queues[i];
-	char name[64];
-
-	snprintf(name, sizeof(name), "%.48s_q%u", b->v.dev.id, i);
-	q->b = b;
-	q->vq = &b->v.queues[i];
-	q->vq->priv = q;
-	if (loop_new(&q->loop, name, e))
-		return -1;
-	q->vq->loop = q->loop;
-	blkheld_init(&q->held, &b->v.dev, q->loop, c->on_error);
-	rate_join(&q->rate, b->rate ? b->rate : group_of(b, c), q->loop, blk_go, q);
-	if (blkq_new(&q->io, b->img, q->loop, c->queue_size, engines(c), e) ||
-	    loop_start(q->loop, blk_class.dev.profile, e))
-		return -1;
-	return pin_queue(q, i, c, e);
+		if (d->class == b->v.dev.class && d->step == DEV_IN &&
+		    img_judge_beside(b->disk.img, blk_of(vdev_of(d))->disk.img, e))
+			return -1;
+	}
+	return 0;
 }
 
 static int make_queues(struct blk *b, const struct disk_conf *c, struct err *e)
 {
 	if (vdev_queues(&b->v, c->num_queues, c->queue_size, e))
 		return -1;
+	if (b->v.dev.board->refused)
+		return judge_beside(b, e) || may_pin(c, e) ? -1 : 0;
 	b->queues = mem_array(c->num_queues, sizeof(b->queues[0]));
 	for (uint16_t i = 0; i < c->num_queues; i++)
-		if (make_queue(b, i, c, e))
+		if (blkqueue_open(&b->queues[i], &b->v.queues[i], &b->disk, e))
 			return -1;
 	return 0;
 }
@@ -653,20 +229,34 @@ static int open_image(struct blk *b, const struct disk_conf *c, struct img_info 
 		.allocate = !c->sparse,
 		.lock_whole = c->lock_granularity == LOCK_FULL,
 		.raw = c->image_type == IMAGE_RAW,
+		.only_looks = b->v.dev.board->refused != NULL,
 		.fd = -1,
 	};
 
-	if (img_open(&b->img, &a, e))
+	if (img_open(&b->disk.img, &a, e))
 		return -1;
-	img_info(b->img, i);
+	img_info(b->disk.img, i);
 	return 0;
+}
+
+/* What the queues look at, beside the image. */
+static void share(struct blk *b, const struct disk_conf *c, const struct img_info *i)
+{
+	const char *serial = c->serial ? c->serial : i->default_serial;
+	struct blkdisk *d = &b->disk;
+
+	memcpy(d->serial, serial, strnlen(serial, sizeof(d->serial)));
+	d->may_poll = look_can();
+	d->writeback = &b->state.writeback;
+	if (!c->rate_limit_group)
+		b->rate = rate_new(NULL, c->rate_limiter_config);
+	d->rate = b->rate ? b->rate : rate_find(&b->v.dev.board->rates, c->rate_limit_group);
 }
 
 static int blk_init(struct dev *d, struct err *e)
 {
 	const struct disk_conf *c = d->conf;
 	struct blk *b = blk_of(vdev_of(d));
-	const char *serial;
 	struct img_info i;
 
 	if (c->queue_size <= 2)
@@ -674,17 +264,15 @@ static int blk_init(struct dev *d, struct err *e)
 			       c->queue_size);
 	if (open_image(b, c, &i, e))
 		return -1;
-	serial = c->serial ? c->serial : i.default_serial;
-	memcpy(b->serial, serial, strnlen(serial, sizeof(b->serial)));
 	b->v.offered = features(c, &i);
-	b->may_poll = look_can();
-	if (!c->rate_limit_group)
-		b->rate = rate_new(NULL, c->rate_limiter_config);
+	share(b, c, &i);
 	if (take_state(b, &i, e) || make_queues(b, c, e)) {
 		blk_fini(d);
 		return -1;
 	}
 	fill_config(b, c, &i);
+	if (!b->queues)
+		return 0;
 	log_info("%s: %s, %llu MiB, %u queues by %s", d->id, c->path,
 		 (unsigned long long)(i.size >> 20), c->num_queues,
 		 blkq_engine_name(b->queues[0].io));
@@ -705,13 +293,6 @@ int blk_limit(struct dev *d, const struct rate_limiter_conf *c, struct err *e)
 
 /* --- another size --- */
 
-static void drain(void *arg)
-{
-	struct blk_queue *q = arg;
-
-	blkq_drain(q->io);
-}
-
 static void tell_size(struct blk *b, uint64_t sectors)
 {
 	uint8_t bytes[sizeof(uint64_t)];
@@ -729,12 +310,12 @@ int blk_resize(struct dev *d, uint64_t bytes, struct err *e)
 	uint64_t was = b->state.sectors * SECTOR;
 
 	if (bytes < was) {
-		img_bound(b->img, bytes);
+		img_bound(b->disk.img, bytes);
 		for (uint16_t i = 0; i < b->v.nqueues; i++)
-			loop_call(b->queues[i].loop, drain, &b->queues[i]);
+			blkqueue_drain(&b->queues[i]);
 	}
-	if (img_resize(b->img, bytes, e)) {
-		img_bound(b->img, was);
+	if (img_resize(b->disk.img, bytes, e)) {
+		img_bound(b->disk.img, was);
 		return -1;
 	}
 	if (bytes != was)
@@ -753,7 +334,7 @@ struct blk_counters {
 };
 
 /* A queue may count between two looks; then its mean is off by that one request. */
-static void add_way(struct blk_way *sum, const struct blk_way *w)
+static void add_way(struct blkway *sum, const struct blkway *w)
 {
 	uint64_t ops = counter_get(&w->ops), min_ns = counter_get(&w->min_ns);
 
@@ -769,11 +350,11 @@ static void blk_count(struct dev *d, void *out)
 {
 	struct blk *b = blk_of(vdev_of(d));
 	struct blk_counters *c = out;
-	struct blk_way r = { 0 }, w = { 0 };
+	struct blkway r = { 0 }, w = { 0 };
 
 	*c = (struct blk_counters){ 0 };
 	for (uint16_t i = 0; i < b->v.nqueues; i++) {
-		const struct blk_queue *q = &b->queues[i];
+		const struct blkqueue *q = &b->queues[i];
 
 		add_way(&r, &q->way[0]);
 		add_way(&w, &q->way[1]);
@@ -822,7 +403,7 @@ static const struct desc counter_rows =
 static const struct field state_fields[] = {
 	S(struct blk_state, sectors),
 	S(struct blk_state, writeback, .max = 1),
-	S_LIST_NUM(struct blk_state, held),
+	S_LIST_NUM(struct blk_state, held, .max_items = VDEV_QUEUES_MAX * VQ_SIZE_MAX),
 };
 static const struct desc state_desc = DESC_OF(struct blk_state, state_fields, "blk");
 
@@ -847,7 +428,7 @@ const struct virtio_class blk_class = {
 	.pci_subclass = 0x80,
 	.start = blk_start,
 	.stop = blk_stop,
-	.kick = blk_kick,
+	.kick = blkqueue_kick,
 	.wrote = blk_wrote,
 	.reset = blk_reset,
 };

@@ -8,9 +8,9 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/bits.h"
+#include "base/loop.h"
 #include "base/mem.h"
 
 #define BYTES 128
@@ -114,11 +114,9 @@ static uint8_t hours(const struct cmos_state *s, uint32_t hour)
 
 static uint8_t reg_read(const struct cmos_state *s, uint8_t reg)
 {
-	struct timespec now;
-	struct calendar c;
+	uint64_t now = loop_real_ns();
+	struct calendar c = calendar_of(now / SECOND_NS);
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	c = calendar_of((uint64_t)now.tv_sec);
 	switch (reg) {
 	case REG_SECONDS:
 		return number(s, c.second);
@@ -138,7 +136,7 @@ static uint8_t reg_read(const struct cmos_state *s, uint8_t reg)
 		return number(s, c.year / 100);
 	case REG_A:
 		return (uint8_t)(s->bytes[REG_A] |
-				 (now.tv_nsec >= SECOND_NS - UPDATE_NS ? A_UPDATING : 0));
+				 (now % SECOND_NS >= SECOND_NS - UPDATE_NS ? A_UPDATING : 0));
 	default:
 		return s->bytes[reg];
 	}

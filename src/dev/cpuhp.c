@@ -12,22 +12,14 @@
 #include "base/counter.h"
 #include "base/mem.h"
 #include "dev/ged.h"
+#include "dev/hp.h"
 #include "fw/acpi.h"
 
 #define REG_SELECT 0
 #define REG_STATUS 4
-#define THERE (1u << 0)
-#define COMING (1u << 1)
-#define GOING (1u << 2)
-#define EJECT (1u << 3)
-
-#define ACPI_SPACE_MEMORY 0
-#define NOTIFY_DEVICE_CHECK 1
-#define NOTIFY_EJECT 3
-#define STA_ALL 0xf
 
 struct cpuhp_cpu {
-	uint8_t status; /* THERE, COMING, GOING */
+	uint8_t status; /* HP_THERE, HP_COMING, HP_GOING */
 	uint8_t asked;	/* 1 = it is to go and has not gone */
 };
 
@@ -100,8 +92,8 @@ static void cpuhp_write(void *arg, uint64_t off, const uint8_t *data, uint32_t l
 	if (off == REG_SELECT && len == 4)
 		p->s.selected = le32_get(data);
 	if (off == REG_STATUS && c) {
-		c->status &= (uint8_t) ~(data[0] & (COMING | GOING));
-		if (data[0] & EJECT)
+		c->status &= (uint8_t) ~(data[0] & (HP_COMING | HP_GOING));
+		if (data[0] & HP_EJECT)
 			eject(p, c);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -115,7 +107,7 @@ bool cpuhp_is_there(const struct dev *hp, uint32_t cpu)
 	bool is;
 
 	pthread_mutex_lock(&p->lock);
-	is = p->s.cpus.items[cpu].status & THERE;
+	is = p->s.cpus.items[cpu].status & HP_THERE;
 	pthread_mutex_unlock(&p->lock);
 	return is;
 }
@@ -137,7 +129,7 @@ void cpuhp_come(struct dev *hp, uint32_t cpu)
 	struct cpuhp *p = cpuhp_of(hp);
 
 	pthread_mutex_lock(&p->lock);
-	p->s.cpus.items[cpu].status |= THERE | COMING;
+	p->s.cpus.items[cpu].status |= HP_THERE | HP_COMING;
 	counter_add(&p->n.arrivals, 1);
 	pthread_mutex_unlock(&p->lock);
 }
@@ -154,16 +146,14 @@ void cpuhp_ask(struct dev *hp, uint32_t cpu)
 
 void cpuhp_tell(struct dev *hp)
 {
-	struct dev *ged = dev_find(hp->board, GED_ID);
 	struct cpuhp *p = cpuhp_of(hp);
 
 	pthread_mutex_lock(&p->lock);
 	for (uint32_t i = 0; i < p->s.cpus.count; i++)
 		if (p->s.cpus.items[i].asked)
-			p->s.cpus.items[i].status |= GOING;
+			p->s.cpus.items[i].status |= HP_GOING;
 	pthread_mutex_unlock(&p->lock);
-	if (ged)
-		ged_raise(ged, GED_CPU);
+	ged_tell(hp->board, GED_CPU);
 }
 
 /* --- what the guest is told of it --- */
@@ -174,17 +164,9 @@ static int cpuhp_describe(struct dev *d, struct aml *a)
 
 	if (at.bus != FIXED_MMIO)
 		return 0;
-	aml_device(a, "PRES");
-	aml_name(a, "_HID");
-	aml_eisa(a, "PNP0A06");
-	aml_name(a, "_UID");
-	aml_str(a, "CPU Hotplug Controller");
+	hp_device(a, "PRES", "CPU Hotplug Controller");
 	aml_mutex(a, "CPLK");
-	aml_name(a, "_CRS");
-	aml_resources(a);
-	aml_res_memory64(a, at.base, CPUHP_LEN);
-	aml_end(a);
-	aml_region(a, "PRST", ACPI_SPACE_MEMORY, at.base, CPUHP_LEN);
+	hp_registers(a, "PRST", at.base, CPUHP_LEN);
 	aml_fields(a, "PRST", 1);
 	aml_unit(a, NULL, 32);
 	aml_unit(a, "CPEN", 1);
@@ -203,123 +185,41 @@ static int cpuhp_describe(struct dev *d, struct aml *a)
 	return 0;
 }
 
-/* Takes the mutex and selects Arg0; the caller gives it back. */
-static void put_select(struct aml *a)
-{
-	aml_acquire(a, "\\_SB_.PRES.CPLK");
-	aml_store(a);
-	aml_arg(a, 0);
-	aml_path(a, "\\_SB_.PRES.CSEL");
-}
-
-/* CSTA (cpu): what _STA says of one. */
-static void put_sta(struct aml *a)
-{
-	aml_method(a, "CSTA", 1, true);
-	put_select(a);
-	aml_store(a);
-	aml_int(a, 0);
-	aml_local(a, 0);
-	aml_if(a);
-	aml_equal(a);
-	aml_path(a, "\\_SB_.PRES.CPEN");
-	aml_int(a, 1);
-	aml_store(a);
-	aml_int(a, STA_ALL);
-	aml_local(a, 0);
-	aml_end(a);
-	aml_release(a, "\\_SB_.PRES.CPLK");
-	aml_return(a);
-	aml_local(a, 0);
-	aml_end(a);
-}
-
-/* CTFY (cpu, code): notifies one. */
-static void put_notify(struct aml *a, uint32_t cpus)
-{
-	aml_method(a, "CTFY", 2, true);
-	for (uint32_t i = 0; i < cpus; i++) {
-		aml_if(a);
-		aml_equal(a);
-		aml_arg(a, 0);
-		aml_int(a, i);
-		aml_notify(a);
-		aml_processor_path(a, i);
-		aml_arg(a, 1);
-		aml_end(a);
-	}
-	aml_end(a);
-}
+static const struct hp_names names = {
+	.lock = "\\_SB_.PRES.CPLK",
+	.select = "\\_SB_.PRES.CSEL",
+	.there = "\\_SB_.PRES.CPEN",
+	.coming = "\\_SB_.PRES.CINS",
+	.going = "\\_SB_.PRES.CRMV",
+	.sta = "CSTA",
+	.notify = "CTFY",
+	.scan = "CSCN",
+	.path = aml_processor_path,
+};
 
 /* CEJ0 (cpu): lets go of one. */
 static void put_eject(struct aml *a)
 {
 	aml_method(a, "CEJ0", 1, true);
-	put_select(a);
-	aml_store(a);
+	hp_select(a, &names);
+	aml_op(a, AML_STORE);
 	aml_int(a, 1);
 	aml_path(a, "\\_SB_.PRES.CEJ0");
-	aml_release(a, "\\_SB_.PRES.CPLK");
-	aml_end(a);
-}
-
-/* If the flag is set for the processor Local0: tells of it, and acknowledges. */
-static void put_look(struct aml *a, const char *flag, uint8_t code)
-{
-	aml_if(a);
-	aml_equal(a);
-	aml_path(a, flag);
-	aml_int(a, 1);
-	aml_path(a, "CTFY");
-	aml_local(a, 0);
-	aml_int(a, code);
-	aml_store(a);
-	aml_int(a, 1);
-	aml_path(a, flag);
-	aml_end(a);
-}
-
-/* CSCN: looks at all. */
-static void put_scan(struct aml *a, uint32_t cpus)
-{
-	aml_method(a, "CSCN", 0, true);
-	aml_acquire(a, "\\_SB_.PRES.CPLK");
-	aml_store(a);
-	aml_int(a, 0);
-	aml_local(a, 0);
-	aml_while(a);
-	aml_less(a);
-	aml_local(a, 0);
-	aml_int(a, cpus);
-	aml_store(a);
-	aml_local(a, 0);
-	aml_path(a, "\\_SB_.PRES.CSEL");
-	put_look(a, "\\_SB_.PRES.CINS", NOTIFY_DEVICE_CHECK);
-	put_look(a, "\\_SB_.PRES.CRMV", NOTIFY_EJECT);
-	aml_add(a);
-	aml_local(a, 0);
-	aml_int(a, 1);
-	aml_local(a, 0);
-	aml_end(a);
-	aml_release(a, "\\_SB_.PRES.CPLK");
+	aml_release(a, names.lock);
 	aml_end(a);
 }
 
 void cpuhp_describe_methods(struct aml *a, uint32_t cpus)
 {
-	put_sta(a);
-	put_notify(a, cpus);
+	hp_sta(a, &names);
+	hp_notify(a, &names, cpus);
 	put_eject(a);
-	put_scan(a, cpus);
+	hp_scan(a, &names, cpus);
 }
 
 void cpuhp_describe_cpu(struct aml *a, uint32_t cpu)
 {
-	aml_method(a, "_STA", 0, false);
-	aml_return(a);
-	aml_path(a, "CSTA");
-	aml_int(a, cpu);
-	aml_end(a);
+	hp_forward(a, "_STA", names.sta, cpu);
 	aml_method(a, "_EJ0", 1, false);
 	aml_path(a, "CEJ0");
 	aml_int(a, cpu);
@@ -337,11 +237,16 @@ static int cpuhp_init(struct dev *d, struct err *e)
 		p->s.cpus.items = mem_array(c->cpus, sizeof(p->s.cpus.items[0]));
 		p->s.cpus.count = c->cpus;
 		for (uint32_t i = 0; i < c->boot; i++)
-			p->s.cpus.items[i].status = THERE;
+			p->s.cpus.items[i].status = HP_THERE;
 	}
 	if (p->s.cpus.count != c->cpus)
 		return err_set(e, ERR_BAD, "a saved state of %u processors, and there can be %u",
 			       p->s.cpus.count, c->cpus);
+	for (uint32_t i = 0; i < c->cpus; i++)
+		if (p->s.cpus.items[i].asked && !(p->s.cpus.items[i].status & HP_THERE))
+			return err_set(
+				e, ERR_BAD,
+				"processor %u is saved as one that is to go, and is not there", i);
 	pthread_mutex_init(&p->lock, NULL);
 	return 0;
 }
@@ -352,7 +257,7 @@ static void cpuhp_fini(struct dev *d)
 }
 
 static const struct field cpu_f[] = {
-	S(struct cpuhp_cpu, status, .max = THERE | COMING | GOING),
+	S(struct cpuhp_cpu, status, .max = HP_THERE | HP_COMING | HP_GOING),
 	S(struct cpuhp_cpu, asked, .max = 1),
 };
 static const struct desc cpu_desc = DESC_OF(struct cpuhp_cpu, cpu_f, "CpuHotplugCpu");

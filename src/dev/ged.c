@@ -27,7 +27,6 @@
 #define TIMER_HZ 3579545ull
 #define SECOND_NS 1000000000ull
 
-#define ACPI_SPACE_MEMORY 0
 #define POWER_BUTTON_PRESSED 0x80
 
 struct ged_state {
@@ -76,8 +75,17 @@ void ged_raise(struct dev *d, enum ged_event ev)
 	pthread_mutex_lock(&g->lock);
 	g->s.flags |= (uint8_t)ev;
 	counter_add(&g->n.events, 1);
-	pthread_mutex_unlock(&g->lock);
+	/* under the lock: two pulses that meet are one edge, which the guest may have served by then */
 	irq_pulse(d->board->irqs, g->gsi);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void ged_tell(struct board *b, enum ged_event ev)
+{
+	struct dev *ged = dev_find(b, GED_ID);
+
+	if (ged)
+		ged_raise(ged, ev);
 }
 
 uint32_t ged_gsi(const struct dev *d)
@@ -170,6 +178,8 @@ static void ged_resume(struct dev *d)
 	struct ged *g = ged_of(d);
 
 	pthread_mutex_lock(&g->lock);
+	if (g->stopped)
+		g->s.ticks += ticks_in(d->board->passed_ns);
 	g->from_ns = loop_now_ns();
 	g->stopped = false;
 	pthread_mutex_unlock(&g->lock);
@@ -184,10 +194,10 @@ static void ged_fini(struct dev *d)
 static void if_event(struct aml *a, enum ged_event ev)
 {
 	aml_if(a);
-	aml_and(a);
+	aml_op(a, AML_AND);
 	aml_local(a, 0);
 	aml_int(a, ev);
-	aml_nowhere(a);
+	aml_op(a, AML_NOWHERE);
 }
 
 /* Reading the flag byte clears it, so the method reads it once and looks at the copy. */
@@ -209,7 +219,7 @@ static int ged_describe(struct dev *d, struct aml *a)
 	aml_region(a, "GDST", ACPI_SPACE_MEMORY, p.base, FLAGS_LEN);
 	aml_field(a, "GDST", 1, "GDAT", 8);
 	aml_method(a, "_EVT", 1, true);
-	aml_store(a);
+	aml_op(a, AML_STORE);
 	aml_path(a, "GDAT");
 	aml_local(a, 0);
 	for (const struct ged_method *m = ged_of(d)->method;
@@ -219,7 +229,7 @@ static int ged_describe(struct dev *d, struct aml *a)
 		aml_end(a);
 	}
 	if_event(a, GED_POWER_BUTTON);
-	aml_notify(a);
+	aml_op(a, AML_NOTIFY);
 	aml_path(a, "\\_SB_.PWRB");
 	aml_int(a, POWER_BUTTON_PRESSED);
 	aml_end(a);
@@ -230,7 +240,8 @@ static int ged_describe(struct dev *d, struct aml *a)
 
 static const struct field ged_state_f[] = {
 	S(struct ged_state, ticks),
-	S(struct ged_state, flags, .max = GED_CPU | GED_MEMORY | GED_PCI | GED_POWER_BUTTON),
+	S(struct ged_state, flags,
+	  .max = GED_CPU | GED_MEMORY | GED_PCI | GED_POWER_BUTTON | GED_GENERATION),
 	S_PAD(struct ged_state, pad),
 };
 static const struct desc ged_state_desc = DESC_OF(struct ged_state, ged_state_f, "GedState");
@@ -241,7 +252,7 @@ static const struct bus_ops timer_ops = { .read = timer_read, .write = nothing_w
 
 static const struct field counter_fields[] = {
 	S(struct ged_counters, events,
-	  .doc = "times that the guest was told of something: a power button, a hot-plug"),
+	  .doc = "times that the guest was told of something: a power button, a hot-plug, a new generation"),
 };
 static const struct desc counter_rows =
 	DESC_OF(struct ged_counters, counter_fields, "ged counters");

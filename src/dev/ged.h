@@ -19,6 +19,7 @@ enum ged_event {
 	GED_MEMORY = 2,
 	GED_PCI = 4,
 	GED_POWER_BUTTON = 8,
+	GED_GENERATION = 16,
 };
 /* What the guest does on an event: calls a method without arguments. */
 struct ged_method {
@@ -43,4 +44,6 @@ struct ged_conf {
 extern const struct fixed_class ged_class;
 
 void ged_raise(struct dev *ged, enum ged_event ev);
+/* The same for the one of the board, if there is one. */
+void ged_tell(struct board *b, enum ged_event ev);
 uint32_t ged_gsi(const struct dev *ged);

@@ -13,20 +13,13 @@
 #include "base/counter.h"
 #include "base/mem.h"
 #include "dev/ged.h"
+#include "dev/hp.h"
 #include "fw/acpi.h"
 
 #define REG_BASE 0
 #define REG_LENGTH 8
 #define REG_STATUS 20
-#define THERE (1u << 0)
-#define COMING (1u << 1)
-#define GOING (1u << 2)
-#define EJECT (1u << 3)
 
-#define ACPI_SPACE_MEMORY 0
-#define NOTIFY_DEVICE_CHECK 1
-#define NOTIFY_EJECT 3
-#define STA_ALL 0xf
 /* in a descriptor of addresses, ACPI 6.5 §6.4.3.5.1 */
 #define RES_MIN 14
 #define RES_MAX 22
@@ -34,7 +27,7 @@
 
 struct memhp_state {
 	uint64_t base[MEMHP_SLOTS], size[MEMHP_SLOTS];
-	uint8_t status[MEMHP_SLOTS]; /* THERE, COMING */
+	uint8_t status[MEMHP_SLOTS]; /* HP_THERE, HP_COMING */
 	uint32_t selected;
 	uint32_t pad;
 };
@@ -88,8 +81,8 @@ static void memhp_write(void *arg, uint64_t off, const uint8_t *data, uint32_t l
 	if (off == REG_BASE && len == 4)
 		p->s.selected = le32_get(data);
 	if (off == REG_STATUS && p->s.selected < MEMHP_SLOTS) {
-		p->s.status[p->s.selected] &= (uint8_t) ~(data[0] & (COMING | GOING));
-		if (data[0] & EJECT)
+		p->s.status[p->s.selected] &= (uint8_t) ~(data[0] & (HP_COMING | HP_GOING));
+		if (data[0] & HP_EJECT)
 			counter_add(&p->n.refusals, 1);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -114,7 +107,6 @@ uint32_t memhp_free(const struct dev *hp)
 
 void memhp_come(struct dev *hp, uint64_t base, uint64_t size)
 {
-	struct dev *ged = dev_find(hp->board, GED_ID);
 	struct memhp *p = memhp_of(hp);
 	uint32_t i;
 
@@ -123,12 +115,11 @@ void memhp_come(struct dev *hp, uint64_t base, uint64_t size)
 	assert(i < MEMHP_SLOTS);
 	p->s.base[i] = base;
 	p->s.size[i] = size;
-	p->s.status[i] = THERE | COMING;
+	p->s.status[i] = HP_THERE | HP_COMING;
 	counter_add(&p->n.arrivals, 1);
 	counter_add(&p->n.bytes, size);
 	pthread_mutex_unlock(&p->lock);
-	if (ged)
-		ged_raise(ged, GED_MEMORY);
+	ged_tell(hp->board, GED_MEMORY);
 }
 
 /* --- what the guest is told of it --- */
@@ -136,11 +127,7 @@ void memhp_come(struct dev *hp, uint64_t base, uint64_t size)
 static void put_registers(struct aml *a, uint64_t base)
 {
 	aml_mutex(a, "MLCK");
-	aml_name(a, "_CRS");
-	aml_resources(a);
-	aml_res_memory64(a, base, MEMHP_LEN);
-	aml_end(a);
-	aml_region(a, "MHPR", ACPI_SPACE_MEMORY, base, MEMHP_LEN);
+	hp_registers(a, "MHPR", base, MEMHP_LEN);
 	aml_fields(a, "MHPR", 4);
 	aml_unit(a, "MHBA", 64);
 	aml_unit(a, "MHLE", 64);
@@ -159,42 +146,36 @@ static void put_registers(struct aml *a, uint64_t base)
 	aml_end(a);
 }
 
-/* Takes the mutex and selects Arg0; the caller gives it back. */
-static void put_select(struct aml *a)
+static void slot_name(char out[5], uint32_t slot)
 {
-	aml_acquire(a, "MLCK");
-	aml_store(a);
-	aml_arg(a, 0);
-	aml_path(a, "MSEL");
+	snprintf(out, 5, "M%03u", slot % MEMHP_SLOTS);
 }
 
-/* MSTA (slot): what _STA says of one. */
-static void put_sta(struct aml *a)
+static void slot_path(struct aml *a, uint32_t slot)
 {
-	aml_method(a, "MSTA", 1, true);
-	put_select(a);
-	aml_store(a);
-	aml_int(a, 0);
-	aml_local(a, 0);
-	aml_if(a);
-	aml_equal(a);
-	aml_path(a, "MEN_");
-	aml_int(a, 1);
-	aml_store(a);
-	aml_int(a, STA_ALL);
-	aml_local(a, 0);
-	aml_end(a);
-	aml_release(a, "MLCK");
-	aml_return(a);
-	aml_local(a, 0);
-	aml_end(a);
+	char name[5];
+
+	slot_name(name, slot);
+	aml_path(a, name);
 }
+
+static const struct hp_names names = {
+	.lock = "MLCK",
+	.select = "MSEL",
+	.there = "MEN_",
+	.coming = "MINS",
+	.going = "MRMV",
+	.sta = "MSTA",
+	.notify = "MTFY",
+	.scan = "MSCN",
+	.path = slot_path,
+};
 
 /* MCRS (slot): a descriptor of addresses, whose numbers are the registers'. */
 static void put_crs(struct aml *a)
 {
 	aml_method(a, "MCRS", 1, true);
-	put_select(a);
+	hp_select(a, &names);
 	aml_name(a, "MR64");
 	aml_resources(a);
 	aml_res_ram64(a, 0, 0);
@@ -202,90 +183,23 @@ static void put_crs(struct aml *a)
 	aml_qword_field(a, "MR64", RES_MIN, "MINQ");
 	aml_qword_field(a, "MR64", RES_MAX, "MAXQ");
 	aml_qword_field(a, "MR64", RES_LENGTH, "LENQ");
-	aml_store(a);
+	aml_op(a, AML_STORE);
 	aml_path(a, "MHBA");
 	aml_path(a, "MINQ");
-	aml_store(a);
+	aml_op(a, AML_STORE);
 	aml_path(a, "MHLE");
 	aml_path(a, "LENQ");
-	aml_add(a);
+	aml_op(a, AML_ADD);
 	aml_path(a, "MINQ");
 	aml_path(a, "LENQ");
 	aml_local(a, 0);
-	aml_subtract(a);
+	aml_op(a, AML_SUBTRACT);
 	aml_local(a, 0);
 	aml_int(a, 1);
 	aml_path(a, "MAXQ");
-	aml_release(a, "MLCK");
-	aml_return(a);
+	aml_release(a, names.lock);
+	aml_op(a, AML_RETURN);
 	aml_path(a, "MR64");
-	aml_end(a);
-}
-
-static void slot_name(char out[5], uint32_t slot)
-{
-	snprintf(out, 5, "M%03u", slot % MEMHP_SLOTS);
-}
-
-/* MTFY (slot, code): notifies one. */
-static void put_notify(struct aml *a)
-{
-	aml_method(a, "MTFY", 2, true);
-	for (uint32_t i = 0; i < MEMHP_SLOTS; i++) {
-		char name[5];
-
-		slot_name(name, i);
-		aml_if(a);
-		aml_equal(a);
-		aml_arg(a, 0);
-		aml_int(a, i);
-		aml_notify(a);
-		aml_path(a, name);
-		aml_arg(a, 1);
-		aml_end(a);
-	}
-	aml_end(a);
-}
-
-/* If the flag is set for the slot Local0: tells of it, and acknowledges. */
-static void put_look(struct aml *a, const char *flag, uint8_t code)
-{
-	aml_if(a);
-	aml_equal(a);
-	aml_path(a, flag);
-	aml_int(a, 1);
-	aml_path(a, "MTFY");
-	aml_local(a, 0);
-	aml_int(a, code);
-	aml_store(a);
-	aml_int(a, 1);
-	aml_path(a, flag);
-	aml_end(a);
-}
-
-/* MSCN: looks at all. */
-static void put_scan(struct aml *a)
-{
-	aml_method(a, "MSCN", 0, true);
-	aml_acquire(a, "MLCK");
-	aml_store(a);
-	aml_int(a, 0);
-	aml_local(a, 0);
-	aml_while(a);
-	aml_less(a);
-	aml_local(a, 0);
-	aml_int(a, MEMHP_SLOTS);
-	aml_store(a);
-	aml_local(a, 0);
-	aml_path(a, "MSEL");
-	put_look(a, "MINS", NOTIFY_DEVICE_CHECK);
-	put_look(a, "MRMV", NOTIFY_EJECT);
-	aml_add(a);
-	aml_local(a, 0);
-	aml_int(a, 1);
-	aml_local(a, 0);
-	aml_end(a);
-	aml_release(a, "MLCK");
 	aml_end(a);
 }
 
@@ -299,16 +213,8 @@ static void put_slot(struct aml *a, uint32_t slot)
 	aml_eisa(a, "PNP0C80");
 	aml_name(a, "_UID");
 	aml_int(a, slot);
-	aml_method(a, "_STA", 0, false);
-	aml_return(a);
-	aml_path(a, "MSTA");
-	aml_int(a, slot);
-	aml_end(a);
-	aml_method(a, "_CRS", 0, false);
-	aml_return(a);
-	aml_path(a, "MCRS");
-	aml_int(a, slot);
-	aml_end(a);
+	hp_forward(a, "_STA", names.sta, slot);
+	hp_forward(a, "_CRS", "MCRS", slot);
 	aml_end(a);
 }
 
@@ -318,16 +224,12 @@ static int memhp_describe(struct dev *d, struct aml *a)
 
 	if (at.bus != FIXED_MMIO)
 		return 0;
-	aml_device(a, "MHPC");
-	aml_name(a, "_HID");
-	aml_eisa(a, "PNP0A06");
-	aml_name(a, "_UID");
-	aml_str(a, "Memory Hotplug Controller");
+	hp_device(a, "MHPC", "Memory Hotplug Controller");
 	put_registers(a, at.base);
-	put_sta(a);
+	hp_sta(a, &names);
 	put_crs(a);
-	put_notify(a);
-	put_scan(a);
+	hp_notify(a, &names, MEMHP_SLOTS);
+	hp_scan(a, &names, MEMHP_SLOTS);
 	for (uint32_t i = 0; i < MEMHP_SLOTS; i++)
 		put_slot(a, i);
 	aml_end(a);

@@ -6,6 +6,7 @@
  */
 #include "dev/net.h"
 
+#include <inttypes.h>
 #include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 #include "conf/conf.h"
 #include "core/rate.h"
 #include "dev/netctrl.h"
-#include "dev/netframe.h"
+#include "dev/netmoved.h"
 #include "dev/netoffer.h"
 #include "dev/netpair.h"
 #include "virtio/vpci.h"
@@ -31,6 +32,10 @@ struct net_state {
 	uint8_t mac[MAC_BYTES];
 	uint16_t pairs;	       /* in use */
 	uint64_t offloads_off; /* agreed, and switched off by the control queue */
+	/* Of a host's end with an address: the guest knows it as a neighbour, so it stays the same
+	 * where it is made anew. All zero: not known, or none of ours. */
+	uint8_t host_mac[MAC_BYTES];
+	uint8_t _pad[2];
 };
 
 struct net {
@@ -40,6 +45,8 @@ struct net {
 	uint16_t mtu; /* offered, 0: none */
 	struct net_pair *pairs;
 	struct rate *rx_rate, *tx_rate; /* each for all pairs */
+	struct netmoved moved;
+	bool is_elsewhere; /* it was restored, and the network does not know yet */
 };
 
 static struct net *net_of(struct vdev *v)
@@ -225,6 +232,50 @@ static void link_changed(struct net_pair *p)
 	tell_link(net_of(p->v));
 }
 
+/* The driver clears the bit with its answer. */
+static void ask_again(struct net_pair *p, bool again)
+{
+	struct net *n = net_of(p->v);
+
+	if (!again || n->v.config[STATUS_AT] & VIRTIO_NET_S_ANNOUNCE)
+		net_announce(&n->v.dev);
+}
+
+static void tell_network(void *arg)
+{
+	netmoved_start(arg);
+}
+
+static void tell_no_more(void *arg)
+{
+	netmoved_stop(arg);
+}
+
+static void tell_on(void *arg)
+{
+	netmoved_go_on(arg);
+}
+
+static int net_quiesce(struct dev *d, struct err *e)
+{
+	struct net *n = net_of(vdev_of(d));
+
+	loop_call(n->pairs[0].loop, tell_no_more, &n->moved);
+	return vdev_quiesce(d, e);
+}
+
+static void net_resume(struct dev *d)
+{
+	struct net *n = net_of(vdev_of(d));
+
+	vdev_resume(d);
+	if (n->is_elsewhere)
+		loop_call(n->pairs[0].loop, tell_network, &n->moved);
+	else if (netmoved_is_under_way(&n->moved))
+		loop_call(n->pairs[0].loop, tell_on, &n->moved);
+	n->is_elsewhere = false;
+}
+
 void net_plug(struct dev *d, bool in)
 {
 	struct net *n = net_of(vdev_of(d));
@@ -257,6 +308,9 @@ static int take_state(struct net *n, const struct net_conf *c, struct err *e)
 			return err_set(e, ERR_BAD,
 				       "the saved card used %u queue pairs and this one has %u",
 				       n->state.pairs, n->count);
+		/* a clone may be given another */
+		if (conf_has_mac(c->mac))
+			memcpy(n->state.mac, c->mac, MAC_BYTES);
 		return 0;
 	}
 	n->state = (struct net_state){ .pairs = 1 };
@@ -274,6 +328,8 @@ static void net_fini(struct dev *d)
 
 	if (v->nqueues)
 		vdev_stop(v);
+	if (n->moved.pair)
+		loop_call(n->pairs[0].loop, tell_no_more, &n->moved);
 	for (unsigned int i = 0; i < n->count; i++)
 		netpair_fini(&n->pairs[i]);
 	vdev_fini(v);
@@ -283,20 +339,45 @@ static void net_fini(struct dev *d)
 	n->pairs = NULL;
 }
 
+/* Has a card that came before the same tap? In a rehearsal it has not opened it. */
+static bool has_other(const struct net *n, const char *tap)
+{
+	list_each (at, &n->v.dev.board->devs) {
+		const struct dev *d = container_of(at, struct dev, link);
+		const struct net_conf *c = d->class == n->v.dev.class ? d->conf : NULL;
+
+		if (c && tap && c->tap && !strcmp(c->tap, tap))
+			return true;
+	}
+	return false;
+}
+
 static int open_links(struct net *n, const struct net_conf *c, struct err *e)
 {
 	AUTO_FREE struct nlink *links = NULL;
+	const char *ip = c->fds.count ? NULL : c->ip; /* a tap that is handed over has its own */
+	const uint8_t *mac = ip && !conf_has_mac(c->host_mac) ? n->state.host_mac : c->host_mac;
 	struct tap_args a = {
 		.name = c->tap,
-		.ip = c->ip,
-		.mask = c->mask,
-		.host_mac = conf_has_mac(c->host_mac) ? c->host_mac : NULL,
+		.ip = ip,
+		.mask = ip ? c->mask : NULL,
+		.host_mac = conf_has_mac(mac) ? mac : NULL,
 		.mtu = c->mtu,
 		.pairs = n->count,
 		.fds = c->fds.items,
 		.fd_count = c->fds.count,
 	};
 
+	/* as a snapshot names their places */
+	if (c->fds.count && c->fds.items[0] < 0)
+		return err_set(e, ERR_BAD,
+			       "it was on %" PRIu32
+			       " descriptors of its caller: open others, and say net_fds",
+			       c->fds.count);
+	a.beside = has_other(n, c->tap);
+	if (n->v.dev.board->refused && !c->fds.count)
+		return c->stream ? stream_judge(&n->pairs[0].link, c->stream, e)
+				 : tap_judge(&n->pairs[0].link, &a, e);
 	if (c->stream)
 		return stream_open(&n->pairs[0].link, c->stream, e);
 	if (c->fds.count == 1 && stream_is(c->fds.items[0]))
@@ -306,6 +387,8 @@ static int open_links(struct net *n, const struct net_conf *c, struct err *e)
 		return -1;
 	for (unsigned int i = 0; i < n->count; i++)
 		n->pairs[i].link = links[i];
+	if (!ip || !tap_host_mac(&links[0], n->state.host_mac))
+		memset(n->state.host_mac, 0, MAC_BYTES);
 	return 0;
 }
 
@@ -316,7 +399,7 @@ static int make_pairs(struct net *n, const struct net_conf *c, struct err *e)
 
 	if (vdev_queues(&n->v, (uint16_t)(2 * n->count + 1), c->queue_size, e))
 		return -1;
-	for (unsigned int i = 0; i < n->count; i++) {
+	for (unsigned int i = 0; i < n->count && !n->v.dev.board->refused; i++) {
 		snprintf(name, sizeof(name), "%.48s_qp%u", n->v.dev.id, i);
 		n->pairs[i].used = i < n->state.pairs;
 		if (netpair_run(&n->pairs[i], n->rx_rate, n->tx_rate, name, e))
@@ -356,6 +439,15 @@ static int net_init(struct dev *d, struct err *e)
 		net_fini(d);
 		return -1;
 	}
+	if (d->board->refused)
+		return 0;
+	n->moved = (struct netmoved){
+		.pair = &n->pairs[0],
+		.mac = n->state.mac,
+		.ask = ask_again,
+		.feature = BIT(VIRTIO_NET_F_GUEST_ANNOUNCE),
+	};
+	n->is_elsewhere = d->restored;
 	fill_config(n);
 	net_plug(d, c->link);
 	return 0;
@@ -414,11 +506,11 @@ static const struct desc counter_rows =
 	DESC_OF(struct net_counters, counter_fields, "net counters");
 
 static const struct field state_fields[] = {
-	S_HEX(struct net_state, mac),
-	S(struct net_state, pairs, .min = 1),
-	S(struct net_state, offloads_off),
+	S_HEX(struct net_state, mac),	   S(struct net_state, pairs, .min = 1),
+	S(struct net_state, offloads_off), S_HEX(struct net_state, host_mac, .since = 2),
+	S_PAD(struct net_state, _pad),
 };
-static const struct desc state_desc = DESC_OF(struct net_state, state_fields, "net");
+static const struct desc state_desc = DESC_OF_V(struct net_state, state_fields, "net", 2);
 
 const struct virtio_class net_class = {
 	.dev = {
@@ -428,8 +520,8 @@ const struct virtio_class net_class = {
 		.size = sizeof(struct net),
 		.state_off = offsetof(struct net, state),
 		.init = net_init,
-		.quiesce = vdev_quiesce,
-		.resume = vdev_resume,
+		.quiesce = net_quiesce,
+		.resume = net_resume,
 		.fini = net_fini,
 		.plug = &vpci_plug,
 		.profile = "net",

@@ -11,7 +11,6 @@
 #include "base/bits.h"
 #include "base/mem.h"
 
-#define BIT(n) (1ull << (n))
 #define HEAD_BYTES 2 /* class and command */
 
 static const struct command {

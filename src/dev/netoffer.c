@@ -7,8 +7,8 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
-#include "dev/netframe.h"
 #include "virtio/feature.h"
 
 /* What the driver lets us hand it, and the kernel's word for each. */

@@ -10,7 +10,7 @@
 #include "base/counter.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "dev/netframe.h"
+#include "net/frame.h"
 
 #define BATCH 64      /* frames moved before the driver hears of them */
 #define RING_LOOKS 64 /* for each at the link, which takes a call */
@@ -231,8 +231,8 @@ static bool tx_frame(struct net_pair *p, const struct chain *c)
 {
 	long n = LINK_DROP;
 
-	if (!p->gone && !p->unplugged && c->rlen >= HEADER_BYTES + FRAME_MIN &&
-	    c->rlen <= HEADER_BYTES + FRAME_MAX)
+	if (!p->gone && !p->unplugged && c->rlen >= FRAME_HEADER + FRAME_MIN &&
+	    c->rlen <= FRAME_HEADER + FRAME_MAX)
 		n = p->link.ops->tx(&p->link, c->r, c->readable);
 	if (n == LINK_AGAIN) {
 		vq_unpop(&p->tx.vq->q, c->head);
@@ -243,7 +243,7 @@ static bool tx_frame(struct net_pair *p, const struct chain *c)
 	if (n == LINK_DEAD)
 		link_gone(p);
 	if (n > 0) {
-		counter_add(&p->tx.bytes, c->rlen - HEADER_BYTES);
+		counter_add(&p->tx.bytes, c->rlen - FRAME_HEADER);
 		counter_add(&p->tx.frames, 1);
 	} else {
 		counter_add(&p->tx.dropped, 1);
@@ -273,7 +273,7 @@ static bool tx_waits(const struct net_pair *p)
 /* Leaves the chain where it is when the limit is reached. */
 static bool tx_chain(struct net_pair *p, const struct chain *c)
 {
-	if (rate_take(&p->tx.rate, c->rlen > HEADER_BYTES ? c->rlen - HEADER_BYTES : 0))
+	if (rate_take(&p->tx.rate, c->rlen > FRAME_HEADER ? c->rlen - FRAME_HEADER : 0))
 		return tx_frame(p, c);
 	vq_unpop(&p->tx.vq->q, c->head);
 	p->tx.limited = true;

@@ -14,10 +14,10 @@
 
 #include "base/bits.h"
 #include "base/mem.h"
-#include "dev/netframe.h"
+#include "net/frame.h"
 
 /* Longer than any frame, so that one that is cut off is seen to be too long. */
-#define SPILL_BYTES (HEADER_BYTES + FRAME_MAX + 64)
+#define SPILL_BYTES (FRAME_HEADER + FRAME_MAX + 64)
 /* The kernel copies slowly to where nobody has been for long. Most frames are all front, which it
  * puts to where it put the last, and moving them on from there costs less than it spares. */
 #define FRONT_BYTES 2048
@@ -49,7 +49,7 @@ void netrx_start(struct netrx *r, struct vq *q, uint64_t features, uint32_t mtu)
 	r->q = q;
 	r->features = features;
 	r->merge = features & BIT(VIRTIO_NET_F_MRG_RXBUF);
-	r->frame_max = HEADER_BYTES + (mtu ? mtu + FRAME_OVERHEAD : FRAME_MAX);
+	r->frame_max = FRAME_HEADER + (mtu ? mtu + FRAME_OVERHEAD : FRAME_MAX);
 	r->want = WANT_LEAST;
 	r->parked = r->bytes = 0;
 	r->first = r->end = r->piece_first = r->piece_end = 0;
@@ -92,7 +92,7 @@ enum take { TAKEN, USELESS, FULL };
 
 static enum take take_chain(struct netrx *r, const struct chain *c)
 {
-	uint32_t least = r->merge ? HEADER_BYTES : HEADER_BYTES + FRAME_MIN;
+	uint32_t least = r->merge ? FRAME_HEADER : FRAME_HEADER + FRAME_MIN;
 	uint32_t pieces = c->writable;
 
 	/* A buffer in more pieces than the kernel takes at once is no good to anybody. */
@@ -199,7 +199,7 @@ static bool driver_takes(struct netrx *r, uint32_t total)
 static enum netrx_result finish(struct netrx *r, uint32_t total, uint32_t *bytes)
 {
 	deliver(r, total);
-	*bytes = total - HEADER_BYTES;
+	*bytes = total - FRAME_HEADER;
 	return NETRX_FRAME;
 }
 
@@ -229,7 +229,7 @@ static long receive(struct netrx *r, struct nlink *l)
 {
 	int n;
 
-	r->front_len = (uint32_t)min_u64(l->ops->rx_copies ? HEADER_BYTES : FRONT_BYTES, r->bytes);
+	r->front_len = (uint32_t)min_u64(l->ops->rx_copies ? FRAME_HEADER : FRONT_BYTES, r->bytes);
 	n = kiov_slice(r->pieces + r->piece_first, r->piece_end - r->piece_first, r->front_len,
 		       r->bytes - r->front_len, r->scratch + 1, NETRX_PIECES_MAX);
 	assert(n >= 0);
@@ -265,7 +265,7 @@ enum netrx_result netrx_frame(struct netrx *r, struct nlink *l, uint32_t *bytes)
 	if (n < 0)
 		return n == LINK_AGAIN ? NETRX_NONE : n == LINK_DEAD ? NETRX_DEAD : NETRX_DROPPED;
 	total = (uint32_t)n;
-	if (total < HEADER_BYTES + FRAME_MIN || total > HEADER_BYTES + FRAME_MAX ||
+	if (total < FRAME_HEADER + FRAME_MIN || total > FRAME_HEADER + FRAME_MAX ||
 	    !driver_takes(r, total))
 		return NETRX_DROPPED;
 	learn(r, total);

@@ -13,15 +13,11 @@
 #include "base/counter.h"
 #include "base/mem.h"
 #include "dev/ged.h"
+#include "dev/hp.h"
 #include "fw/acpi.h"
 #include "pci/pci.h"
 
 enum { REG_UP, REG_DOWN, REG_EJECT, REG_SEGMENT };
-
-#define SLOTS 32
-#define ACPI_SPACE_MEMORY 0
-#define NOTIFY_DEVICE_CHECK 1
-#define NOTIFY_EJECT 3
 
 struct pcihp_segment {
 	uint32_t up;	 /* the guest has not read of them yet */
@@ -133,14 +129,6 @@ static void pcihp_write(void *arg, uint64_t off, const uint8_t *data, uint32_t l
 
 /* --- for who has the machine --- */
 
-static void tell(struct pcihp *p)
-{
-	struct dev *ged = dev_find(p->dev.board, GED_ID);
-
-	if (ged)
-		ged_raise(ged, GED_PCI);
-}
-
 void pcihp_look(struct dev *hp, uint16_t segment, uint8_t slot)
 {
 	struct pcihp *p = pcihp_of(hp);
@@ -149,7 +137,7 @@ void pcihp_look(struct dev *hp, uint16_t segment, uint8_t slot)
 	p->s.segments.items[segment].up |= 1u << slot;
 	counter_add(&p->n.looks, 1);
 	pthread_mutex_unlock(&p->lock);
-	tell(p);
+	ged_tell(hp->board, GED_PCI);
 }
 
 void pcihp_ask(struct dev *hp, uint16_t segment, uint8_t slot)
@@ -164,7 +152,7 @@ void pcihp_ask(struct dev *hp, uint16_t segment, uint8_t slot)
 		counter_add(&p->n.requests, 1);
 	}
 	pthread_mutex_unlock(&p->lock);
-	tell(p);
+	ged_tell(hp->board, GED_PCI);
 }
 
 bool pcihp_is_asked(const struct dev *hp, uint16_t segment, uint8_t slot)
@@ -222,11 +210,7 @@ static void bridge_path(char out[11], uint32_t segment)
 
 static void put_registers(struct aml *a, uint64_t base)
 {
-	aml_name(a, "_CRS");
-	aml_resources(a);
-	aml_res_memory64(a, base, PCIHP_LEN);
-	aml_end(a);
-	aml_region(a, "PCST", ACPI_SPACE_MEMORY, base, PCIHP_LEN);
+	hp_registers(a, "PCST", base, PCIHP_LEN);
 	aml_fields(a, "PCST", 4);
 	aml_unit(a, "PCIU", 32);
 	aml_unit(a, "PCID", 32);
@@ -241,10 +225,10 @@ static void put_eject(struct aml *a)
 {
 	aml_method(a, "PCEJ", 2, true);
 	aml_acquire(a, "BLCK");
-	aml_store(a);
+	aml_op(a, AML_STORE);
 	aml_arg(a, 1);
 	aml_path(a, "PSEG");
-	aml_shift_left(a);
+	aml_op(a, AML_SHIFT_LEFT);
 	aml_int(a, 1);
 	aml_arg(a, 0);
 	aml_path(a, "B0EJ");
@@ -258,11 +242,7 @@ static int pcihp_describe(struct dev *d, struct aml *a)
 
 	if (at.bus != FIXED_MMIO)
 		return 0;
-	aml_device(a, "PHPR");
-	aml_name(a, "_HID");
-	aml_eisa(a, "PNP0A06");
-	aml_name(a, "_UID");
-	aml_str(a, "PCI Hotplug Controller");
+	hp_device(a, "PHPR", "PCI Hotplug Controller");
 	aml_name(a, "_STA");
 	aml_int(a, 0xb); /* there, enabled, working; not shown */
 	put_registers(a, at.base);
@@ -313,16 +293,16 @@ static void put_slot(struct aml *a, uint32_t slot, uint16_t segment)
 static void put_notify(struct aml *a, uint16_t segment)
 {
 	aml_method(a, "DVNT", 2, true);
-	for (uint32_t i = first_slot(segment); i < SLOTS; i++) {
+	for (uint32_t i = first_slot(segment); i < PCI_SLOTS; i++) {
 		char name[5];
 
 		slot_name(name, i);
 		aml_if(a);
-		aml_and(a);
+		aml_op(a, AML_AND);
 		aml_arg(a, 0);
 		aml_int(a, 1u << i);
-		aml_nowhere(a);
-		aml_notify(a);
+		aml_op(a, AML_NOWHERE);
+		aml_op(a, AML_NOTIFY);
 		aml_path(a, name);
 		aml_arg(a, 1);
 		aml_end(a);
@@ -343,18 +323,18 @@ static void put_count(struct aml *a, uint16_t segment)
 {
 	aml_method(a, "PCNT", 0, true);
 	aml_acquire(a, "\\_SB_.PHPR.BLCK");
-	aml_store(a);
+	aml_op(a, AML_STORE);
 	aml_int(a, segment);
 	aml_path(a, "\\_SB_.PHPR.PSEG");
-	put_look(a, "\\_SB_.PHPR.PCIU", NOTIFY_DEVICE_CHECK);
-	put_look(a, "\\_SB_.PHPR.PCID", NOTIFY_EJECT);
+	put_look(a, "\\_SB_.PHPR.PCIU", HP_NOTIFY_CHECK);
+	put_look(a, "\\_SB_.PHPR.PCID", HP_NOTIFY_EJECT);
 	aml_release(a, "\\_SB_.PHPR.BLCK");
 	aml_end(a);
 }
 
 void pcihp_describe_slots(struct aml *a, uint16_t segment)
 {
-	for (uint32_t i = first_slot(segment); i < SLOTS; i++)
+	for (uint32_t i = first_slot(segment); i < PCI_SLOTS; i++)
 		put_slot(a, i, segment);
 	put_notify(a, segment);
 	put_count(a, segment);

@@ -23,6 +23,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "dev/turn.h"
 #include "hv/hv.h"
 #include "mem/gmem.h"
 #include "pci/pci.h"
@@ -38,10 +39,9 @@
 #define RESP_EIO 1
 #define RESP_LEN 4
 
-#define BATCH 64 /* requests that one fsync answers */
-
 struct pmem_state {
 	uint64_t start;
+	uint64_t size;	/* bytes that the guest sees; 0 = saved by who did not say */
 	uint8_t failed; /* a flush has */
 	uint8_t pad[7];
 };
@@ -59,7 +59,7 @@ struct pmem {
 	uint32_t slot;		/* the hypervisor's */
 	bool has_slot;
 	bool keeps; /* what is written is for the file */
-	struct loop_msg again;
+	struct turn turn;
 	struct pmem_counters n;
 };
 
@@ -70,12 +70,12 @@ static struct pmem *pmem_of(struct vdev *v)
 
 /* --- the queue --- */
 
+/* Requests that one fsync answers. */
 struct batch {
-	struct chain c[BATCH];
+	struct chain c[TURN_CHAINS];
 	uint32_t count;
 	bool flushes;
-	bool bad; /* behind these is a request that is none */
-	bool more;
+	enum turn_end end; /* what is behind them */
 };
 
 static bool is_flush(const struct chain *c)
@@ -88,27 +88,23 @@ static bool is_flush(const struct chain *c)
 static void take_batch(struct batch *b, struct vq *q)
 {
 	b->count = 0;
-	b->flushes = b->bad = b->more = false;
-	while (b->count < BATCH) {
+	b->flushes = false;
+	b->end = TURN_MORE;
+	while (b->count < TURN_CHAINS) {
 		struct chain *c = &b->c[b->count];
+		enum vq_result r = vq_pop(q, c);
 
-		switch (vq_pop(q, c)) {
-		case VQ_EMPTY:
+		if (r == VQ_EMPTY) {
+			b->end = TURN_EMPTY;
 			return;
-		case VQ_BAD:
-			b->bad = true;
-			return;
-		case VQ_CHAIN:
-			break;
 		}
-		if (c->wlen < RESP_LEN) {
-			b->bad = true;
+		if (r == VQ_BAD || c->wlen < RESP_LEN) {
+			b->end = TURN_BAD;
 			return;
 		}
 		b->flushes |= is_flush(c);
 		b->count++;
 	}
-	b->more = true;
 }
 
 /* All that the guest has written before it asked is in the file, or not. */
@@ -134,30 +130,22 @@ static void answer(struct pmem *p, struct vq *q, const struct chain *c)
 	vq_push(q, c->head, (uint32_t)chain_put(c, 0, resp, sizeof(resp)));
 }
 
-static void pmem_turn(void *arg)
+static enum turn_end pmem_serve(struct vdev *v, struct vq *q)
 {
-	struct pmem *p = arg;
-	struct vqueue *q = &p->v.queues[0];
+	struct pmem *p = pmem_of(v);
 	struct batch b;
 
-	if (!q->running || vdev_is_broken(&p->v))
-		return;
-	vq_mute(&q->q);
-	take_batch(&b, &q->q);
+	take_batch(&b, q);
 	if (b.flushes && p->keeps && !p->s.failed)
 		flush(p);
 	for (uint32_t i = 0; i < b.count; i++)
-		answer(p, &q->q, &b.c[i]);
-	vqueue_notify(q);
-	if (b.bad)
-		vdev_broken(&p->v, "a request that is none");
-	else if (b.more || vq_listen(&q->q))
-		loop_post(q->loop, &p->again, pmem_turn, p);
+		answer(p, q, &b.c[i]);
+	return b.end;
 }
 
 static void pmem_kick(struct vqueue *q)
 {
-	pmem_turn(pmem_of(q->vdev));
+	turn_kick(&pmem_of(q->vdev)->turn);
 }
 
 /* --- the memory --- */
@@ -180,12 +168,40 @@ static int open_nameless(const struct pmem_conf *c, struct err *e)
 /* Not waiting for the other end of a FIFO, which is refused with all that is no file. */
 static int open_file(const struct pmem_conf *c, struct err *e)
 {
-	int access = c->discard_writes ? O_RDONLY : O_RDWR;
+	int access = c->discard_writes ? O_RDONLY : O_RDWR, fd;
 	struct stat st;
 
 	if (!stat(c->file, &st) && S_ISDIR(st.st_mode))
 		return open_nameless(c, e);
-	return fd_open(c->file, access | O_NONBLOCK | O_NOCTTY, 0, e);
+	fd = fd_open(c->file, access | O_NONBLOCK | O_NOCTTY, 0, e);
+	if (fd < 0 && e->os == ENOENT)
+		return err_set(e, ERR_ABSENT,
+			       "there is no such file: make it (truncate -s 1G %s) or correct the "
+			       "path",
+			       c->file);
+	return fd;
+}
+
+/* Several may read; who writes is alone, for a file system that two mount is lost. It is for all of
+ * the file, and goes with its descriptor. */
+static int lock(const struct dev *d, int fd, struct err *e)
+{
+	const struct pmem_conf *c = d->conf;
+	struct flock l = {
+		.l_type = c->discard_writes ? F_RDLCK : F_WRLCK,
+		.l_whence = SEEK_SET,
+	};
+
+	if ((d->board->refused ? fd_may_lock : fd_lock)(fd, &l) == 0)
+		return 0;
+	if (errno == EAGAIN || errno == EACCES)
+		return err_set(
+			e, ERR_TAKEN,
+			"it is in use by another program or another device of this VM (locked); "
+			"end that one first, or say discard_writes=on in both");
+	log_warn("%s: its file system has no locks (%s); take care that nobody else writes it",
+		 c->file, strerror(errno));
+	return 0;
 }
 
 static int judge_size(uint64_t *size, const struct pmem_conf *c, uint64_t have, struct err *e)
@@ -218,7 +234,7 @@ static int open_backing(struct backing *b, const struct dev *d, struct err *e)
 		.fd = open_file(c, e),
 		.has_past = true,
 	};
-	if (b->fd < 0 || fd_size(b->fd, &have, e))
+	if (b->fd < 0 || fd_size(b->fd, &have, e) || lock(d, b->fd, e))
 		return -1;
 	return judge_size(&b->size, c, have, e);
 }
@@ -228,6 +244,11 @@ static int place(struct pmem *p, struct backing *b, struct err *e)
 	struct dev *d = &p->v.dev;
 	struct board *board = d->board;
 
+	if (p->s.size && p->s.size != b->size)
+		return err_set(e, ERR_BAD,
+			       "it has %" PRIu64 " bytes, and had %" PRIu64 " when it was saved",
+			       b->size, p->s.size);
+	p->s.size = b->size;
 	p->area.base = p->s.start;
 	p->area.size = b->size;
 	if (pci_area_claim(board->pci, &p->area, vpci_fn(d)->segment, ALIGN, e))
@@ -245,14 +266,19 @@ static int place(struct pmem *p, struct backing *b, struct err *e)
 /* The guest sees it no more, then nobody finds it. */
 static void unplace(struct pmem *p)
 {
+	struct flock none = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
 	struct board *board = p->v.dev.board;
 	struct err e = { 0 };
 	char line[ERR_TEXT];
 
 	if (p->has_slot && hv_slot_drop(board->hv, p->slot, &e))
 		log_warn("%s: %s", p->v.dev.id, err_line(&e, line, sizeof(line)));
-	if (p->mem.size)
+	if (p->mem.size) {
+		/* whoever still has the old list of memory keeps the descriptor a moment longer */
+		if (fd_lock(p->mem.fd, &none) < 0)
+			log_debug("%s: unlock: %s", p->v.dev.id, strerror(errno));
 		gmem_shrink(board->mem, p->mem.base);
+	}
 	pci_area_release(&p->area);
 }
 
@@ -263,6 +289,9 @@ static int make_queue(struct pmem *p, struct err *e)
 	snprintf(name, sizeof(name), "%.48s_q0", p->v.dev.id);
 	if (vdev_queues(&p->v, 1, QUEUE_SIZE, e))
 		return -1;
+	p->turn = (struct turn){ .q = &p->v.queues[0], .serve = pmem_serve };
+	if (p->v.dev.board->refused)
+		return 0;
 	return loop_new(&p->v.queues[0].loop, name, e) ||
 			       loop_start(p->v.queues[0].loop, pmem_class.dev.profile, e)
 		       ? -1
@@ -302,10 +331,11 @@ static int pmem_init(struct dev *d, struct err *e)
 
 static const struct field state_fields[] = {
 	S(struct pmem_state, start),
+	S(struct pmem_state, size, .since = 2),
 	S(struct pmem_state, failed, .max = 1),
 	S_PAD(struct pmem_state, pad),
 };
-static const struct desc state_rows = DESC_OF(struct pmem_state, state_fields, "PmemState");
+static const struct desc state_rows = DESC_OF_V(struct pmem_state, state_fields, "PmemState", 2);
 
 static const struct field counter_fields[] = {
 	S(struct pmem_counters, flush_ops, .doc = "flushes that have ended well"),

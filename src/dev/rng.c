@@ -22,12 +22,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "conf/conf.h"
+#include "dev/turn.h"
 #include "virtio/vpci.h"
 
 #define QUEUE_SIZE 256
 #define REQUEST_MAX 65536u
 #define TURN_BYTES 65536u
-#define TURN_CHAINS 64
 #define CHUNK 4096
 #define RETRY_NS                                                                                   \
 	200000000ull /* a source that epoll does not take, or one that ended, is asked this often */
@@ -42,8 +42,8 @@ struct rng {
 	int fd;
 	struct loop_fd source; /* watched while it is dry */
 	struct loop_timer retry;
-	struct loop_msg again; /* the next turn */
-	bool ended;	       /* was said once */
+	struct turn turn;
+	bool ended; /* was said once */
 	struct rng_counters n;
 };
 
@@ -83,7 +83,12 @@ static uint32_t rng_fill(struct rng *r, const struct chain *c, uint32_t len)
 	return done;
 }
 
-static void rng_turn(void *arg);
+static void rng_due(void *arg)
+{
+	struct rng *r = arg;
+
+	turn_kick(&r->turn);
+}
 
 static void rng_source_ready(void *arg, uint32_t events)
 {
@@ -91,7 +96,7 @@ static void rng_source_ready(void *arg, uint32_t events)
 
 	(void)events;
 	loop_unwatch(&r->source);
-	rng_turn(r);
+	turn_kick(&r->turn);
 }
 
 /* A file is always ready for epoll and one at its end too: those wait for the clock. */
@@ -103,14 +108,13 @@ static void rng_wait(struct rng *r)
 	if (!r->ended && (r->source.loop || !loop_watch(q->loop, &r->source, r->fd, EPOLLIN,
 							rng_source_ready, r, &e)))
 		return;
-	loop_timer_set(q->loop, &r->retry, loop_now_ns() + RETRY_NS, rng_turn, r);
+	loop_timer_set(q->loop, &r->retry, loop_now_ns() + RETRY_NS, rng_due, r);
 }
 
-enum rng_more { RNG_EMPTY, RNG_MORE, RNG_DRY, RNG_BAD };
-
 /* One turn's worth of requests. */
-static enum rng_more rng_serve(struct rng *r, struct vq *q)
+static enum turn_end rng_serve(struct vdev *v, struct vq *q)
 {
+	struct rng *r = rng_of(v);
 	uint32_t given = 0;
 
 	for (unsigned int i = 0; i < TURN_CHAINS && given < TURN_BYTES; i++) {
@@ -119,9 +123,9 @@ static enum rng_more rng_serve(struct rng *r, struct vq *q)
 
 		switch (vq_pop(q, &c)) {
 		case VQ_BAD:
-			return RNG_BAD;
+			return TURN_BAD;
 		case VQ_EMPTY:
-			return RNG_EMPTY;
+			return TURN_EMPTY;
 		case VQ_CHAIN:
 			break;
 		}
@@ -129,38 +133,20 @@ static enum rng_more rng_serve(struct rng *r, struct vq *q)
 		got = want ? rng_fill(r, &c, want) : 0;
 		if (want && !got) {
 			vq_unpop(q, c.head);
-			return RNG_DRY;
+			rng_wait(r);
+			return TURN_LATER;
 		}
 		vq_push(q, c.head, got);
 		given += got;
 		counter_add(&r->n.read_bytes, got);
 		counter_add(&r->n.read_ops, 1);
 	}
-	return RNG_MORE;
-}
-
-static void rng_turn(void *arg)
-{
-	struct rng *r = arg;
-	struct vqueue *q = &r->v.queues[0];
-	enum rng_more more;
-
-	if (!q->running || vdev_is_broken(&r->v))
-		return;
-	vq_mute(&q->q);
-	more = rng_serve(r, &q->q);
-	vqueue_notify(q);
-	if (more == RNG_BAD)
-		vdev_broken(&r->v, "a request that is none");
-	else if (more == RNG_DRY)
-		rng_wait(r);
-	else if (more == RNG_MORE || vq_listen(&q->q))
-		loop_post(q->loop, &r->again, rng_turn, r);
+	return TURN_MORE;
 }
 
 static void rng_kick(struct vqueue *q)
 {
-	rng_turn(rng_of(q->vdev));
+	turn_kick(&rng_of(q->vdev)->turn);
 }
 
 static void rng_stop(struct vqueue *q)
@@ -198,20 +184,15 @@ static int rng_init(struct dev *d, struct err *e)
 		return -1;
 	}
 	r->v.queues[0].loop = d->board->io;
+	r->turn = (struct turn){ .q = &r->v.queues[0], .serve = rng_serve };
 	return 0;
 }
 
-static void nothing(void *arg)
-{
-	(void)arg;
-}
-
-/* The loop outlives the device: what was posted to it for us is let pass first. */
 static void rng_fini(struct dev *d)
 {
 	struct rng *r = rng_of_dev(d);
 
-	loop_call(d->board->io, nothing, NULL);
+	turn_fini(&r->turn);
 	vdev_fini(&r->v);
 	fd_close(&r->fd);
 }

@@ -11,10 +11,10 @@
 #include "dev/rtc.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "base/bits.h"
 #include "base/counter.h"
+#include "base/loop.h"
 #include "conf/conf.h"
 #include "dev/turn.h"
 #include "virtio/vpci.h"
@@ -30,7 +30,6 @@ enum { ST_OK = 0, ST_EOPNOTSUPP = 2, ST_ENODEV = 3, ST_EINVAL = 4 };
 
 #define CLOCKS 1
 #define CLOCK_UTC_MAYBE_SMEARED 4
-#define SECOND_NS 1000000000ull
 
 /* What has passed so far. */
 struct rtc_counters {
@@ -50,10 +49,7 @@ static struct rtc *rtc_of(struct vdev *v)
 
 static void put_time(uint8_t *to)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	le64_put(to, (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec);
+	le64_put(to, loop_real_ns());
 }
 
 static void put_clocks(uint8_t *to)

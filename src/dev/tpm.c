@@ -12,6 +12,7 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "dev/tpmblob.h"
 #include "dev/tpmlink.h"
 #include "fw/acpi.h"
 
@@ -58,6 +59,8 @@ struct tpm_state {
 	uint32_t sts;
 	uint32_t started; /* a command is under way */
 	uint8_t data[DATA_LEN];
+	uint32_t pad;
+	LIST(struct tpmblob) blobs; /* of its process; only while it is saved or restored */
 };
 
 struct tpm_counters {
@@ -70,6 +73,7 @@ struct tpm {
 	struct tpm_state s;  /* under the lock */
 	struct tpmlink link; /* the loop's */
 	struct loop_msg go, cancel;
+	struct err refused; /* why its process does not take the saved state */
 	struct tpm_counters n;
 };
 
@@ -289,6 +293,49 @@ static void unwatch(void *arg)
 	tpmlink_unwatch(&((struct tpm *)arg)->link);
 }
 
+static void drop_blobs(struct tpm *t)
+{
+	for (uint32_t i = 0; i < t->s.blobs.count; i++)
+		desc_free(&tpmblob_desc, &t->s.blobs.items[i]);
+	free(take(&t->s.blobs.items));
+	t->s.blobs.count = 0;
+}
+
+/* Nothing is under way afterwards: what was has its answer, which the state has. */
+static int tpm_gather(struct dev *d, struct err *e)
+{
+	struct tpm *t = tpm_of(d);
+
+	drop_blobs(t);
+	if (tpmlink_settle(&t->link, e) < 0)
+		return -1;
+	t->s.blobs.items = mem_array(TPMBLOB_KINDS, sizeof(t->s.blobs.items[0]));
+	if (tpmblob_get(t->s.blobs.items, &t->s.blobs.count, t->link.ctrl, &t->link.late, e) == 0)
+		return 0;
+	drop_blobs(t);
+	return err_in(e, "state of the TPM's process");
+}
+
+static bool give_state(void *arg)
+{
+	struct tpm *t = arg;
+
+	return tpmblob_put(t->s.blobs.items, t->s.blobs.count, t->link.ctrl, &t->link.late,
+			   &t->refused) == 0;
+}
+
+/* A TPM that goes on is there when its machine is. */
+static int take_up(struct tpm *t, struct err *e)
+{
+	t->link.before_start = give_state;
+	if (tpmlink_settle(&t->link, e) == 0)
+		return 0;
+	if (t->refused.count)
+		*e = t->refused;
+	tpmlink_close(&t->link);
+	return err_in(e, "TPM");
+}
+
 static int tpm_init(struct dev *d, struct err *e)
 {
 	const struct tpm_args *a = d->conf;
@@ -301,9 +348,15 @@ static int tpm_init(struct dev *d, struct err *e)
 		.lost = on_lost,
 		.arg = t,
 	};
-	if (tpmlink_open(&t->link, a->socket, e))
+	if (d->board->refused ? tpmlink_judge(&t->link, a->socket, e)
+			      : tpmlink_open(&t->link, a->socket, e))
 		return err_in(e, "TPM");
 	pthread_mutex_init(&t->lock, NULL);
+	if (!d->board->refused && t->s.blobs.count && take_up(t, e)) {
+		pthread_mutex_destroy(&t->lock);
+		return -1;
+	}
+	drop_blobs(t);
 	/* the answer to what was under way went to the machine that was saved */
 	if (d->restored && t->s.started)
 		answer_with(t, RC_RETRY);
@@ -324,6 +377,7 @@ static int tpm_quiesce(struct dev *d, struct err *e)
 
 static void tpm_resume(struct dev *d)
 {
+	drop_blobs(tpm_of(d));
 	loop_call(d->board->io, watch, tpm_of(d));
 }
 
@@ -364,8 +418,10 @@ static const struct field state_fields[] = {
 	S(struct tpm_state, sts, .max = STS_ERROR | STS_IDLE),
 	S(struct tpm_state, started, .max = 1),
 	S_HEX(struct tpm_state, data),
+	S_PAD(struct tpm_state, pad),
+	S_LIST(struct tpm_state, blobs, &tpmblob_desc, .max_items = TPMBLOB_KINDS, .since = 2),
 };
-static const struct desc state_desc = DESC_OF(struct tpm_state, state_fields, "tpm_state");
+static const struct desc state_desc = DESC_OF_V(struct tpm_state, state_fields, "tpm_state", 2);
 
 static const struct field counter_fields[] = {
 	S(struct tpm_counters, commands, .doc = "commands that the guest has given"),
@@ -388,6 +444,7 @@ const struct fixed_class tpm_class = {
 		.counters_off = offsetof(struct tpm, n),
 		.init = tpm_init,
 		.quiesce = tpm_quiesce,
+		.gather = tpm_gather,
 		.resume = tpm_resume,
 		.fini = tpm_fini,
 		.describe = tpm_describe,

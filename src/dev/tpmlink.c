@@ -6,9 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -31,7 +31,8 @@ static const struct step {
 	{ CMD_INIT, false, 8, 4, "start" },
 };
 #define READY ARRAY_LEN(steps)
-#define ANSWER_SIZE 4 /* of a cancelled command's request */
+#define INIT_TAKES_VOLATILE 1 /* what was given of it is for this start only */
+#define ANSWER_SIZE 4	      /* of a cancelled command's request */
 
 static uint32_t be32(const uint8_t *p)
 {
@@ -64,6 +65,7 @@ static void lose(struct tpmlink *l, const char *why)
 {
 	tpmlink_close(l);
 	l->asked = false;
+	l->why = why;
 	l->lost(l->arg, why);
 }
 
@@ -73,6 +75,8 @@ static uint32_t step_bytes(const struct tpmlink *l, const struct step *s, uint8_
 {
 	be32_put(out, s->cmd);
 	be32_put(out + 4, s->has_room ? l->room : 0);
+	if (s->cmd == CMD_INIT && l->before_start)
+		be32_put(out + 4, INIT_TAKES_VOLATILE);
 	return s->len;
 }
 
@@ -104,6 +108,10 @@ static void ctrl_answer(struct tpmlink *l)
 		return;
 	}
 	s++;
+	if (s->cmd == CMD_INIT && l->before_start && !l->before_start(l->arg)) {
+		lose(l, "take the saved state");
+		return;
+	}
 	if (!tell(l, out, step_bytes(l, s, out)))
 		lose(l, s->what);
 }
@@ -115,6 +123,11 @@ static void ctrl_ready(void *arg, uint32_t events)
 	ssize_t n;
 
 	(void)events;
+	if (tpmblob_is_late(&l->late)) {
+		if (!tpmblob_skip(&l->late, l->ctrl))
+			lose(l, "be understood: its late answer is none");
+		return;
+	}
 	if (l->step == READY && !l->cancels)
 		want = 1; /* nothing is to come but the end */
 	n = read(l->ctrl, l->ctrl_in + l->ctrl_have, want - l->ctrl_have);
@@ -227,6 +240,36 @@ bool tpmlink_send(struct tpmlink *l, const uint8_t *bytes, uint32_t len)
 	return data_flush(l);
 }
 
+/* --- without the loop --- */
+
+#define SETTLE_NS 30000000000ull
+#define MS_NS 1000000ull
+
+int tpmlink_settle(struct tpmlink *l, struct err *e)
+{
+	uint64_t until = loop_now_ns() + SETTLE_NS;
+
+	while (l->ctrl >= 0 &&
+	       (l->step != READY || l->cancels || l->asked || tpmblob_is_late(&l->late))) {
+		bool sends = l->step == READY && l->out_done < l->out_len;
+		struct pollfd f[] = {
+			{ .fd = l->ctrl, .events = POLLIN },
+			{ .fd = l->data, .events = sends ? POLLIN | POLLOUT : POLLIN },
+		};
+		uint64_t now = loop_now_ns();
+
+		if (now >= until || poll(f, 2, (int)((until - now) / MS_NS) + 1) == 0)
+			return err_set(e, ERR_IO, "its process does not answer");
+		if (f[0].revents)
+			ctrl_ready(l, EPOLLIN);
+		if (f[1].revents && l->data >= 0)
+			data_ready(l, (uint32_t)f[1].revents);
+	}
+	if (l->ctrl < 0)
+		return err_set(e, ERR_IO, "its process does not %s", l->why);
+	return 0;
+}
+
 /* --- life --- */
 
 void tpmlink_watch(struct tpmlink *l)
@@ -250,22 +293,16 @@ static int no_wait(int fd, struct err *e)
 	return 0;
 }
 
-static int reach(const char *path, struct err *e)
+int tpmlink_judge(struct tpmlink *l, const char *path, struct err *e)
 {
-	struct sockaddr_un a;
-	AUTO_FD int fd = fd_unix(&a, path, e);
-
-	if (fd < 0)
-		return -1;
-	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)))
-		return err_os(e, ERR_IO, "connect to %s; swtpm must listen there", path);
-	return fd_take(&fd);
+	l->ctrl = l->data = -1;
+	return fd_may_reach(path, "swtpm", e);
 }
 
 /* The first request carries the other end of the data channel. */
 int tpmlink_open(struct tpmlink *l, const char *path, struct err *e)
 {
-	AUTO_FD int ctrl = reach(path, e);
+	AUTO_FD int ctrl = fd_reach(path, "swtpm", e);
 	AUTO_FD int near = -1;
 	AUTO_FD int far = -1;
 	uint8_t out[8];

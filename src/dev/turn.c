@@ -4,11 +4,7 @@
  */
 #include "dev/turn.h"
 
-#define TURN_CHAINS 64
-
-enum turn_end { TURN_EMPTY, TURN_MORE, TURN_BAD };
-
-static enum turn_end turn_serve(struct turn *t)
+static enum turn_end answer_each(struct turn *t)
 {
 	struct vq *q = &t->q->q;
 
@@ -41,11 +37,11 @@ static void turn_take(void *arg)
 	if (!q->running || vdev_is_broken(q->vdev))
 		return;
 	vq_mute(&q->q);
-	end = turn_serve(t);
+	end = t->serve ? t->serve(q->vdev, &q->q) : answer_each(t);
 	vqueue_notify(q);
 	if (end == TURN_BAD)
 		vdev_broken(q->vdev, "a request that is none");
-	else if (end == TURN_MORE || vq_listen(&q->q))
+	else if (end == TURN_MORE || (end == TURN_EMPTY && vq_listen(&q->q)))
 		loop_post(q->loop, &t->again, turn_take, t);
 }
 

@@ -14,6 +14,7 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "core/iommu.h"
+#include "dev/turn.h"
 #include "virtio/vpci.h"
 
 #define F_INPUT_RANGE (1ull << 0)
@@ -22,7 +23,6 @@
 #define F_BYPASS_CONFIG (1ull << 6)
 
 #define QUEUE_SIZE 256
-#define TURN_CHAINS 64
 #define FAULTS 64 /* that wait for buffers of the driver's */
 #define PAGES (IOMMU_PAGE | 2u << 20)
 
@@ -59,7 +59,8 @@ struct viommu {
 	struct iommu_state state; /* saved; gathered when quiet */
 	bool waits;		  /* for devices to let go, before this is answered: */
 	struct chain chain;
-	struct loop_msg again, told;
+	struct turn turn; /* of the requests */
+	struct loop_msg settles, told;
 	pthread_mutex_t lock; /* of the faults */
 	struct iommu_fault fault[FAULTS];
 	uint32_t first_fault, fault_count;
@@ -197,46 +198,40 @@ static bool serve_one(struct viommu *m, const struct chain *c)
 	return true;
 }
 
-enum more { MORE_NONE, MORE_SOON, MORE_LATER, MORE_BAD };
-
-static enum more serve(struct viommu *m, struct vq *q)
+/* Nothing new is begun before what was taken away is let go of. */
+static enum turn_end serve(struct vdev *v, struct vq *q)
 {
+	struct viommu *m = viommu_of(v);
+
+	if (!iommu_settle(m->iommu))
+		return TURN_LATER;
+	if (m->waits)
+		answer(m, &m->chain, 0, S_OK);
+	m->waits = false;
 	for (unsigned int i = 0; i < TURN_CHAINS; i++) {
 		struct chain c;
 
 		switch (vq_pop(q, &c)) {
 		case VQ_BAD:
-			return MORE_BAD;
+			return TURN_BAD;
 		case VQ_EMPTY:
-			return MORE_NONE;
+			return TURN_EMPTY;
 		case VQ_CHAIN:
 			break;
 		}
 		if (!serve_one(m, &c))
-			return MORE_LATER;
+			return TURN_LATER;
 	}
-	return MORE_SOON;
+	return TURN_MORE;
 }
 
-static void turn(void *arg)
+/* Settled even while no driver is there: endpoints that held something reach nothing until then. */
+static void settle(void *arg)
 {
 	struct viommu *m = arg;
-	struct vqueue *q = &m->v.queues[0];
-	bool settled = iommu_settle(m->iommu);
-	enum more more;
 
-	if (!q->running || vdev_is_broken(&m->v) || !settled)
-		return;
-	if (m->waits)
-		answer(m, &m->chain, 0, S_OK);
-	m->waits = false;
-	vq_mute(&q->q);
-	more = serve(m, &q->q);
-	vqueue_notify(q);
-	if (more == MORE_BAD)
-		vdev_broken(&m->v, "a request that is none");
-	else if (more == MORE_SOON || (more == MORE_NONE && vq_listen(&q->q)))
-		loop_post(q->loop, &m->again, turn, m);
+	if (iommu_settle(m->iommu))
+		turn_kick(&m->turn);
 }
 
 /* From any thread: something that was taken away is held no more. */
@@ -244,7 +239,7 @@ static void let_go(void *arg)
 {
 	struct viommu *m = arg;
 
-	loop_post(m->v.dev.board->io, &m->again, turn, m);
+	loop_post(m->v.dev.board->io, &m->settles, settle, m);
 }
 
 /* --- faults --- */
@@ -285,7 +280,7 @@ static void fault_put(const struct chain *c, const struct iommu_fault *f)
 }
 
 /* One of them, if the driver left a buffer for it; a buffer that is too short goes back empty. */
-static enum more tell_one(struct viommu *m, struct vq *q)
+static enum turn_end tell_one(struct viommu *m, struct vq *q)
 {
 	struct iommu_fault f;
 	struct chain c;
@@ -293,9 +288,9 @@ static enum more tell_one(struct viommu *m, struct vq *q)
 
 	switch (vq_pop(q, &c)) {
 	case VQ_BAD:
-		return MORE_BAD;
+		return TURN_BAD;
 	case VQ_EMPTY:
-		return vq_listen(q) ? MORE_SOON : MORE_NONE;
+		return vq_listen(q) ? TURN_MORE : TURN_EMPTY;
 	case VQ_CHAIN:
 		break;
 	}
@@ -303,23 +298,23 @@ static enum more tell_one(struct viommu *m, struct vq *q)
 	if (fits)
 		fault_put(&c, &f);
 	vq_push(q, c.head, fits ? FAULT_LEN : 0);
-	return MORE_SOON;
+	return TURN_MORE;
 }
 
 static void tell_faults(void *arg)
 {
 	struct viommu *m = arg;
 	struct vqueue *q = &m->v.queues[1];
-	enum more more = MORE_SOON;
+	enum turn_end end = TURN_MORE;
 
 	if (!q->running || vdev_is_broken(&m->v))
 		return;
-	for (unsigned int i = 0; i < TURN_CHAINS && more == MORE_SOON; i++)
-		more = fault_waits(m) ? tell_one(m, &q->q) : MORE_NONE;
+	for (unsigned int i = 0; i < TURN_CHAINS && end == TURN_MORE; i++)
+		end = fault_waits(m) ? tell_one(m, &q->q) : TURN_EMPTY;
 	vqueue_notify(q);
-	if (more == MORE_BAD)
+	if (end == TURN_BAD)
 		vdev_broken(&m->v, "an event buffer that is none");
-	else if (more == MORE_SOON)
+	else if (end == TURN_MORE)
 		loop_post(q->loop, &m->told, tell_faults, m);
 }
 
@@ -348,7 +343,7 @@ static void viommu_kick(struct vqueue *q)
 	if (q->index)
 		tell_faults(viommu_of(q->vdev));
 	else
-		turn(viommu_of(q->vdev));
+		turn_kick(&viommu_of(q->vdev)->turn);
 }
 
 /* A request that waits goes back into the ring: its mappings are out, and asked again it waits for
@@ -409,6 +404,7 @@ static int viommu_init(struct dev *d, struct err *e)
 	if (vdev_queues(&m->v, 2, QUEUE_SIZE, e))
 		return -1;
 	m->v.queues[0].loop = m->v.queues[1].loop = d->board->io;
+	m->turn = (struct turn){ .q = &m->v.queues[0], .serve = serve };
 	pthread_mutex_init(&m->lock, NULL);
 	iommu_hear(m->iommu, &ears);
 	return 0;
@@ -418,7 +414,7 @@ static void unpost(void *arg)
 {
 	struct viommu *m = arg;
 
-	loop_unpost(m->v.dev.board->io, &m->again);
+	loop_unpost(m->v.dev.board->io, &m->settles);
 	loop_unpost(m->v.dev.board->io, &m->told);
 }
 
@@ -428,6 +424,7 @@ static void viommu_fini(struct dev *d)
 
 	iommu_hear(m->iommu, NULL);
 	loop_call(d->board->io, unpost, m);
+	turn_fini(&m->turn);
 	vdev_fini(&m->v);
 	pthread_mutex_destroy(&m->lock);
 }
@@ -436,7 +433,7 @@ static const struct field state_fields[] = {
 	S(struct iommu_state, passes, .max = 1),
 	S_PAD(struct iommu_state, pad),
 	S_LIST(struct iommu_state, endpoints, &iommu_ep_state_desc),
-	S_LIST(struct iommu_state, maps, &iommu_map_state_desc),
+	S_LIST(struct iommu_state, maps, &iommu_map_state_desc, .max_items = IOMMU_MAPS_MAX),
 };
 static const struct desc state_desc = DESC_OF(struct iommu_state, state_fields, "iommu_state");
 

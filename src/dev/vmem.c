@@ -14,10 +14,10 @@
 
 #include "base/bits.h"
 #include "base/counter.h"
+#include "dev/turn.h"
 #include "virtio/vpci.h"
 
 #define QUEUE_SIZE 128
-#define TURN_CHAINS 64
 #define TURN_BYTES MIB(64)
 
 /* §5.15.3; the last is of virtio 1.4 */
@@ -67,7 +67,7 @@ struct vmem {
 	struct vmem_state s;
 	uint64_t base, block, blocks; /* block in bytes */
 	struct vmem_job job;
-	struct loop_msg again;
+	struct turn turn;
 	struct vmem_counters n;
 };
 
@@ -252,10 +252,9 @@ static int request(struct vmem *m, const struct chain *c)
 	return 0;
 }
 
-enum vmem_more { VMEM_EMPTY, VMEM_MORE, VMEM_BAD };
-
-static enum vmem_more vmem_serve(struct vmem *m, struct vq *q)
+static enum turn_end vmem_serve(struct vdev *v, struct vq *q)
 {
+	struct vmem *m = vmem_of(v);
 	uint64_t left = TURN_BYTES;
 
 	for (unsigned int i = 0; i < TURN_CHAINS && left; i++) {
@@ -265,38 +264,21 @@ static enum vmem_more vmem_serve(struct vmem *m, struct vq *q)
 			enum vq_result r = vq_pop(q, &c);
 
 			if (r != VQ_CHAIN)
-				return r == VQ_BAD ? VMEM_BAD : VMEM_EMPTY;
+				return r == VQ_BAD ? TURN_BAD : TURN_EMPTY;
 			if (request(m, &c) < 0)
-				return VMEM_BAD;
+				return TURN_BAD;
 		}
 		if (m->job.busy)
 			left -= min_u64(left, job_step(m, left));
 	}
-	return VMEM_MORE;
-}
-
-static void vmem_turn(void *arg)
-{
-	struct vmem *m = arg;
-	struct vqueue *q = &m->v.queues[0];
-	enum vmem_more more;
-
-	if (!q->running || vdev_is_broken(&m->v))
-		return;
-	vq_mute(&q->q);
-	more = vmem_serve(m, &q->q);
-	vqueue_notify(q);
-	if (more == VMEM_BAD)
-		vdev_broken(&m->v, "a request that is none");
-	else if (more == VMEM_MORE || vq_listen(&q->q))
-		loop_post(q->loop, &m->again, vmem_turn, m);
+	return TURN_MORE;
 }
 
 /* --- life --- */
 
 static void vmem_kick(struct vqueue *q)
 {
-	vmem_turn(vmem_of(q->vdev));
+	turn_kick(&vmem_of(q->vdev)->turn);
 }
 
 /* What was begun is ended: the driver was promised nothing else. */
@@ -422,21 +404,15 @@ static int vmem_init(struct dev *d, struct err *e)
 	if (vdev_queues(&m->v, 1, QUEUE_SIZE, e) < 0)
 		return -1;
 	m->v.queues[0].loop = d->board->io;
+	m->turn = (struct turn){ .q = &m->v.queues[0], .serve = vmem_serve };
 	return 0;
-}
-
-static void forget(void *arg)
-{
-	struct vmem *m = arg;
-
-	loop_unpost(m->v.dev.board->io, &m->again);
 }
 
 static void vmem_fini(struct dev *d)
 {
 	struct vmem *m = vmem_of_dev(d);
 
-	loop_call(d->board->io, forget, m);
+	turn_fini(&m->turn);
 	vdev_fini(&m->v);
 }
 

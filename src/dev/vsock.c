@@ -26,6 +26,8 @@
 #define ROUNDS 8  /* batches moved before the loop looks at anything else */
 #define PIECES 64 /* of one buffer's room */
 #define RING_LOOKS 16
+#define NAP_NS 20000
+#define NAP_BYTES 0x4000u /* of the guest's, that make one worth while */
 #define OTHERS 2 /* threads that work while this one looks: a vCPU, and a program of the host */
 
 enum { RX, TX, EVENTS };
@@ -48,6 +50,9 @@ struct vsock {
 	struct look look;
 	bool may_look, worked;
 	uint64_t look_ns; /* since when it looks; 0: it does not */
+	struct loop_timer nap;
+	bool napped;	/* and has not found anything since */
+	uint32_t taken; /* bytes of the guest's, since it last was at rest or went to nap */
 	uint64_t rx_dropped, tx_dropped;
 	struct chain chains[VSMUX_ROOMS];
 	struct kiov pieces[VSMUX_ROOMS][PIECES];
@@ -108,10 +113,12 @@ static void take_packet(struct vsock *s, const struct chain *c)
 	if (p.op != VS_OP_RW)
 		p.len = 0;
 	n = p.len ? kiov_slice(c->r, c->readable, HEADER, p.len, c->r, c->readable) : 0;
-	if (n < 0)
+	if (n < 0) {
 		vsmux_refuse(s->mux, &p);
-	else
-		vsmux_take(s->mux, &p, c->r, (unsigned int)n);
+		return;
+	}
+	s->taken += p.len;
+	vsmux_take(s->mux, &p, c->r, (unsigned int)n);
 }
 
 /* Takes a batch. False when the ring is empty or must wait. */
@@ -285,9 +292,41 @@ static bool looks(struct vsock *s)
 	return false;
 }
 
+static void nap_over(void *arg)
+{
+	struct vsock *s = arg;
+
+	s->napped = true; /* the turn that follows looks at the ring */
+}
+
+/* Where too few processors are there for looking: a guest that sends much is not asked to ring for a
+ * moment, but looked after when that is over. So what it sends then costs one wake, and none of its
+ * exits; sockets wake us as ever. True while it naps. */
+static bool naps(struct vsock *s)
+{
+	uint64_t now;
+
+	if (s->nap.loop)
+		return true;
+	if (s->may_look || (s->taken < NAP_BYTES && !s->napped))
+		return false;
+	now = loop_now_ns();
+	if (s->napped && s->taken)
+		look_found(&s->look);
+	else if (s->napped)
+		look_missed(&s->look, now);
+	s->napped = false;
+	if (s->taken < NAP_BYTES || !s->q[TX] || !look_pays(&s->look, now))
+		return false;
+	s->taken = 0;
+	loop_timer_set(s->loop, &s->nap, now + NAP_NS, nap_over, s);
+	return true;
+}
+
 /* Nothing is left to do: the driver rings for what comes next. */
 static bool rests(struct vsock *s)
 {
+	s->taken = 0;
 	if (s->q[TX] && s->awake[TX] && !vsmux_is_full(s->mux))
 		s->awake[TX] = vq_listen(&s->q[TX]->q);
 	return !(s->q[TX] && s->awake[TX] && !vsmux_is_full(s->mux));
@@ -315,7 +354,7 @@ static bool vsock_turn(void *arg)
 			continue;
 		if (looks(s))
 			return true;
-		if (rests(s))
+		if (naps(s) || rests(s))
 			return false;
 	}
 	return true;
@@ -351,7 +390,9 @@ static void vsock_stop(struct vqueue *q)
 	if (s->pushed[q->index])
 		vqueue_notify(q);
 	s->q[q->index] = NULL;
-	s->look_ns = 0;
+	s->look_ns = s->taken = 0;
+	s->napped = false;
+	loop_timer_stop(&s->nap);
 	if (!s->q[RX] && !s->q[TX] && !s->q[EVENTS])
 		loop_hook_drop(&s->hook);
 }
@@ -444,6 +485,8 @@ static int make(struct vsock *s, const struct vsock_conf *c, struct err *e)
 		.arg = s,
 	};
 
+	if (s->v.dev.board->refused)
+		return vsmux_judge(&a, e) || vdev_queues(&s->v, QUEUES, QUEUE_SIZE, e) ? -1 : 0;
 	if (loop_new(&s->loop, s->v.dev.id, e))
 		return -1;
 	a.loop = s->loop;

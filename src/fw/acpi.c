@@ -40,18 +40,9 @@
 #define OP_EXT_DEVICE 0x82
 #define OP_LOCAL 0x60
 #define OP_ARG 0x68
-#define OP_STORE 0x70
-#define OP_ADD 0x72
-#define OP_SUBTRACT 0x74
-#define OP_SHIFT_LEFT 0x79
-#define OP_AND 0x7b
-#define OP_NOTIFY 0x86
 #define OP_QWORD_FIELD 0x8f
-#define OP_EQUAL 0x93
-#define OP_LESS 0x95
 #define OP_IF 0xa0
 #define OP_WHILE 0xa2
-#define OP_RETURN 0xa4
 
 /* resources, §6.4 */
 #define RES_IO 0x47
@@ -239,6 +230,12 @@ void aml_end(struct aml *a)
 	put_length(a, at);
 }
 
+static void ext_op(struct aml *a, uint8_t op)
+{
+	aml_u8(a, OP_EXT);
+	aml_u8(a, op);
+}
+
 static void name_seg(struct aml *a, const char *s)
 {
 	assert(strnlen(s, 4) == 4);
@@ -273,8 +270,7 @@ void aml_scope(struct aml *a, const char *path)
 
 void aml_device(struct aml *a, const char *name)
 {
-	aml_u8(a, OP_EXT);
-	aml_u8(a, OP_EXT_DEVICE);
+	ext_op(a, OP_EXT_DEVICE);
 	open_block(a, false);
 	name_seg(a, name);
 }
@@ -409,54 +405,9 @@ void aml_local(struct aml *a, uint8_t n)
 	aml_u8(a, (uint8_t)(OP_LOCAL + n));
 }
 
-void aml_return(struct aml *a)
+void aml_op(struct aml *a, enum aml_op op)
 {
-	aml_u8(a, OP_RETURN);
-}
-
-void aml_store(struct aml *a)
-{
-	aml_u8(a, OP_STORE);
-}
-
-void aml_and(struct aml *a)
-{
-	aml_u8(a, OP_AND);
-}
-
-void aml_shift_left(struct aml *a)
-{
-	aml_u8(a, OP_SHIFT_LEFT);
-}
-
-void aml_add(struct aml *a)
-{
-	aml_u8(a, OP_ADD);
-}
-
-void aml_subtract(struct aml *a)
-{
-	aml_u8(a, OP_SUBTRACT);
-}
-
-void aml_less(struct aml *a)
-{
-	aml_u8(a, OP_LESS);
-}
-
-void aml_equal(struct aml *a)
-{
-	aml_u8(a, OP_EQUAL);
-}
-
-void aml_notify(struct aml *a)
-{
-	aml_u8(a, OP_NOTIFY);
-}
-
-void aml_nowhere(struct aml *a)
-{
-	aml_u8(a, OP_ZERO);
+	aml_u8(a, (uint8_t)op);
 }
 
 void aml_qword_field(struct aml *a, const char *buffer, uint32_t at, const char *name)
@@ -469,31 +420,27 @@ void aml_qword_field(struct aml *a, const char *buffer, uint32_t at, const char 
 
 void aml_mutex(struct aml *a, const char *name)
 {
-	aml_u8(a, OP_EXT);
-	aml_u8(a, OP_EXT_MUTEX);
+	ext_op(a, OP_EXT_MUTEX);
 	name_seg(a, name);
 	aml_u8(a, 0); /* level */
 }
 
 void aml_acquire(struct aml *a, const char *path)
 {
-	aml_u8(a, OP_EXT);
-	aml_u8(a, OP_EXT_ACQUIRE);
+	ext_op(a, OP_EXT_ACQUIRE);
 	aml_path(a, path);
 	aml_u16(a, UINT16_MAX);
 }
 
 void aml_release(struct aml *a, const char *path)
 {
-	aml_u8(a, OP_EXT);
-	aml_u8(a, OP_EXT_RELEASE);
+	ext_op(a, OP_EXT_RELEASE);
 	aml_path(a, path);
 }
 
 void aml_region(struct aml *a, const char *region, uint8_t space, uint64_t base, uint64_t len)
 {
-	aml_u8(a, OP_EXT);
-	aml_u8(a, OP_EXT_REGION);
+	ext_op(a, OP_EXT_REGION);
 	name_seg(a, region);
 	aml_u8(a, space);
 	aml_int(a, base);
@@ -504,8 +451,7 @@ void aml_fields(struct aml *a, const char *region, uint8_t access_bytes)
 {
 	uint8_t access = access_bytes == 1 ? 1 : access_bytes == 2 ? 2 : access_bytes == 4 ? 3 : 4;
 
-	aml_u8(a, OP_EXT);
-	aml_u8(a, OP_EXT_FIELD);
+	ext_op(a, OP_EXT_FIELD);
 	open_block(a, false);
 	name_seg(a, region);
 	aml_u8(a, access | 2 << 5); /* the rest of a write as zeros */

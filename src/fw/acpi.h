@@ -44,7 +44,9 @@ void aml_u8(struct aml *a, uint8_t v);
 void aml_u16(struct aml *a, uint16_t v);
 void aml_u32(struct aml *a, uint32_t v);
 void aml_u64(struct aml *a, uint64_t v);
-/* ACPI's generic address: space 0 memory, 1 port; width in bits. */
+#define ACPI_SPACE_MEMORY 0
+#define ACPI_SPACE_PORT 1
+/* ACPI's generic address; width in bits. */
 void aml_gas(struct aml *a, uint8_t space, uint8_t bits, uint64_t addr);
 
 /* Begins a table (36 bytes of header) at the present end; returns where. acpi_table_end fills in
@@ -79,17 +81,20 @@ void aml_processor_path(struct aml *a, uint32_t index);
 void aml_arg(struct aml *a, uint8_t n);
 void aml_local(struct aml *a, uint8_t n);
 
-/* Statements and operators; operands follow in order. */
-void aml_return(struct aml *a);
-void aml_store(struct aml *a); /* what, where */
-void aml_and(struct aml *a);   /* left, right; aml_nowhere as target */
-void aml_equal(struct aml *a);
-void aml_less(struct aml *a);
-void aml_add(struct aml *a); /* left, right, where */
-void aml_subtract(struct aml *a);
-void aml_shift_left(struct aml *a); /* what, by how much, where */
-void aml_notify(struct aml *a);	    /* whom, code */
-void aml_nowhere(struct aml *a);
+/* Statements and operators; operands follow in order. §20.2.5 */
+enum aml_op {
+	AML_NOWHERE = 0x00,    /* none: in the place of a target */
+	AML_STORE = 0x70,      /* what, where */
+	AML_ADD = 0x72,	       /* left, right, where */
+	AML_SUBTRACT = 0x74,   /* the same */
+	AML_SHIFT_LEFT = 0x79, /* what, by how much, where */
+	AML_AND = 0x7b,	       /* left, right, where */
+	AML_NOTIFY = 0x86,     /* whom, code */
+	AML_EQUAL = 0x93,      /* left, right */
+	AML_LESS = 0x95,       /* the same */
+	AML_RETURN = 0xa4,     /* what */
+};
+void aml_op(struct aml *a, enum aml_op op);
 /* Methods that must not mix: the mutex is declared once, then taken and given back by its path. */
 void aml_mutex(struct aml *a, const char *name);
 void aml_acquire(struct aml *a, const char *path); /* waits for ever */

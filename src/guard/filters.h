@@ -18,6 +18,6 @@ extern const unsigned int seccomp_filter_count;
 /* Where a program compares with this, it means the number of the process that loads it. */
 extern const unsigned int seccomp_own_process;
 
-/* By number; NULL where there is none. */
-#define SECCOMP_CALLS 1024
-extern const char *const seccomp_calls[SECCOMP_CALLS];
+/* Names by number, one behind the other, each with its end; empty where there is none. */
+extern const char seccomp_calls[];
+extern const unsigned int seccomp_call_count;

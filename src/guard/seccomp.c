@@ -27,6 +27,18 @@ static struct {
 	enum seccomp_way way;
 } seccomp_state;
 
+const char *seccomp_call_name(unsigned int nr)
+{
+	const char *name = seccomp_calls;
+
+	if (nr >= seccomp_call_count)
+		return NULL;
+	while (nr--)
+		while (*name++)
+			;
+	return *name ? name : NULL;
+}
+
 /* --- the handler --- */
 
 struct words {
@@ -81,7 +93,7 @@ static void on_sigsys(int sig __attribute__((unused)), siginfo_t *info,
 		      void *context __attribute__((unused)))
 {
 	unsigned int nr = (unsigned int)info->si_syscall;
-	const char *name = nr < SECCOMP_CALLS ? seccomp_calls[nr] : NULL;
+	const char *name = seccomp_call_name(nr);
 	struct words w = { .used = 0 };
 
 	words_add(&w, log_name());

@@ -24,3 +24,6 @@ enum seccomp_way {
  * first thread.
  */
 MUST int seccomp_setup(unsigned int way, struct err *e);
+
+/* NULL when this architecture has none of that number. Also for a signal handler. */
+const char *seccomp_call_name(unsigned int nr);

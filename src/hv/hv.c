@@ -6,6 +6,7 @@
 #include "hv/hv.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "hv/kvm/kvm.h"
@@ -73,6 +74,57 @@ int hv_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args *a, stru
 		return -1;
 	pthread_mutex_init(&(*out)->slotting, NULL);
 	return 0;
+}
+
+static void rehearsal_free(struct hv_vm *vm)
+{
+	free(vm);
+}
+static int rehearsal_slot(struct hv_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size,
+			  uintptr_t host, bool readonly, struct err *e)
+{
+	(void)vm, (void)slot, (void)gpa, (void)size, (void)host, (void)readonly, (void)e;
+	return 0;
+}
+static int rehearsal_ioevent(struct hv_vm *vm, int fd, uint64_t addr, bool is_port, uint32_t size,
+			     bool on, struct err *e)
+{
+	(void)vm, (void)fd, (void)addr, (void)is_port, (void)size, (void)on, (void)e;
+	return 0;
+}
+static int rehearsal_irqfd(struct hv_vm *vm, int fd, uint32_t gsi, bool on, struct err *e)
+{
+	(void)vm, (void)fd, (void)gsi, (void)on, (void)e;
+	return 0;
+}
+static int rehearsal_routes(struct hv_vm *vm, const struct hv_irq_route *routes, uint32_t count,
+			    struct err *e)
+{
+	(void)vm, (void)routes, (void)count, (void)e;
+	return 0;
+}
+static int rehearsal_msi(struct hv_vm *vm, uint64_t addr, uint32_t data)
+{
+	(void)vm, (void)addr, (void)data;
+	return 0;
+}
+
+static const struct hv_vm_ops rehearsal_ops = {
+	.free = rehearsal_free,
+	.slot = rehearsal_slot,
+	.ioevent = rehearsal_ioevent,
+	.irqfd = rehearsal_irqfd,
+	.set_routes = rehearsal_routes,
+	.msi = rehearsal_msi,
+};
+
+struct hv_vm *hv_vm_rehearsal(void)
+{
+	struct hv_vm *vm = NEW(struct hv_vm);
+
+	vm->ops = &rehearsal_ops;
+	pthread_mutex_init(&vm->slotting, NULL);
+	return vm;
 }
 
 void hv_vm_free(struct hv_vm *vm)
@@ -272,6 +324,11 @@ int hv_vcpu_counter_back(struct hv_vcpu *c, uint64_t ticks, struct err *e)
 	return c->ops->counter_back(c, ticks, e);
 }
 
+int hv_vcpu_counter_like(struct hv_vcpu *c, struct hv_vcpu *other, uint64_t ahead, struct err *e)
+{
+	return c->ops->counter_like(c, other, ahead, e);
+}
+
 void hv_vcpu_paused(struct hv_vcpu *c)
 {
 	c->ops->paused(c);
@@ -280,6 +337,11 @@ void hv_vcpu_paused(struct hv_vcpu *c)
 void hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x)
 {
 	c->ops->run(c, x);
+}
+
+void hv_vcpu_settle(struct hv_vcpu *c, struct hv_exit *x)
+{
+	c->ops->settle(c, x);
 }
 
 void hv_vcpu_interrupt(struct hv_vcpu *c)

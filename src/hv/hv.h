@@ -154,6 +154,8 @@ struct hv_vm_args {
 	uint32_t ioapic_pins;
 };
 MUST int hv_vm_new(struct hv_vm **out, struct hv *h, const struct hv_vm_args *a, struct err *e);
+/* One of no hypervisor, to rehearse with: it takes slots, events and routes, and never has a vCPU. */
+struct hv_vm *hv_vm_rehearsal(void);
 void hv_vm_free(struct hv_vm *vm);
 /* A memory slot, by the lowest number that is free: *slot. While vCPUs run, too; any
  * thread. readonly: guest writes exit as MMIO. */
@@ -221,11 +223,19 @@ MUST int hv_vcpu_counter(struct hv_vcpu *c, uint64_t *ticks, struct err *e);
 /* It steps back by so many ticks, as if it had stood for them. All vCPUs of a guest step alike, or
  * they part. ERR_UNBUILT where the host cannot do that. */
 MUST int hv_vcpu_counter_back(struct hv_vcpu *c, uint64_t ticks, struct err *e);
+/* It runs in step with that of another vCPU, so many ticks ahead. The same. */
+MUST int hv_vcpu_counter_like(struct hv_vcpu *c, struct hv_vcpu *other, uint64_t ahead,
+			      struct err *e);
 /* Tells a guest that uses the hypervisor's clock that this vCPU, which is parked, has stood still:
  * nothing has hung. */
 void hv_vcpu_paused(struct hv_vcpu *c);
 /* Runs until an exit. Also completes the access of the exit before. */
 void hv_vcpu_run(struct hv_vcpu *c, struct hv_exit *x);
+/* Its own thread, when the vCPU is interrupted, has nothing left to complete and is to stand: what
+ * its timers did meanwhile gets into its state, without an instruction of the guest's.
+ * HV_EXIT_INTR when that is done; else an exit like others, and the caller comes again. The thread
+ * gets kick signals (base/thread). */
+void hv_vcpu_settle(struct hv_vcpu *c, struct hv_exit *x);
 /* Any thread, async-signal-safe: the next or present run returns at once with HV_EXIT_INTR, until
  * cleared. The caller sends the kick signal afterwards. */
 void hv_vcpu_interrupt(struct hv_vcpu *c);

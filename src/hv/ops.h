@@ -66,7 +66,10 @@ struct hv_vcpu_ops {
 	int (*set_tsc_khz)(struct hv_vcpu *c, uint32_t khz, struct err *e);
 	int (*counter)(struct hv_vcpu *c, uint64_t *ticks, struct err *e);
 	int (*counter_back)(struct hv_vcpu *c, uint64_t ticks, struct err *e);
+	int (*counter_like)(struct hv_vcpu *c, struct hv_vcpu *other, uint64_t ahead,
+			    struct err *e);
 	void (*run)(struct hv_vcpu *c, struct hv_exit *x);
+	void (*settle)(struct hv_vcpu *c, struct hv_exit *x);
 	void (*interrupt)(struct hv_vcpu *c, bool on);
 	void (*paused)(struct hv_vcpu *c);
 };

@@ -31,8 +31,10 @@
 #define PR_SET_VMA 0x53564d41
 #define PR_SET_VMA_ANON_NAME 0
 #endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
 
-#define NAME "virga_ram" /* in /proc/PID/maps */
 #define PAGE KIB(4)
 #define GUARD MIB(2)   /* around a span; one transparent huge page */
 #define NODES_MAX 1024 /* of any Linux host */
@@ -82,8 +84,8 @@ static int promise_file(const struct backing *b, struct err *e)
 	/* first: what is too much would be taken as far as it goes, and the disk be full for all */
 	if (look_for_room(b->fd, need, e) < 0)
 		return -1;
-	if ((fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC) &&
-	    b->how.reserve != BACKING_RESERVE_ALL)
+	if (b->how.only_looks || ((fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC) &&
+				  b->how.reserve != BACKING_RESERVE_ALL))
 		return 0;
 	if (fallocate(b->fd, 0, 0, (off_t)b->size) == 0 || errno == EOPNOTSUPP || errno == ENOSYS)
 		return 0;
@@ -175,7 +177,7 @@ static int open_memfd(struct backing *b, struct err *e)
 		flags |= MFD_HUGETLB;
 	if (b->how.hugepages && b->how.hugepage_size)
 		flags |= (unsigned int)__builtin_ctzll(b->how.hugepage_size) << MFD_HUGE_SHIFT;
-	b->fd = memfd_create(NAME, flags);
+	b->fd = memfd_create(BACKING_NAME, flags);
 	if (b->fd < 0)
 		return b->how.hugepages ? no_such_pages(b, e)
 					: err_os(e, ERR_IO, "create a memory file");
@@ -223,6 +225,14 @@ static int open_file(struct backing *b, struct err *e)
 	return 0;
 }
 
+bool backing_is_memory(const struct backing *b)
+{
+	struct statfs fs;
+
+	return b->fd >= 0 && !fstatfs(b->fd, &fs) &&
+	       (b->page > PAGE || fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 /* Names the zone that a sentence is of. */
 static int in_zone(const struct backing *b, struct err *e)
 {
@@ -232,14 +242,9 @@ static int in_zone(const struct backing *b, struct err *e)
 /* Only what is missing on a disk or in a pool is SIGBUS; a tmpfs is the host's memory. */
 static bool is_scarce(const struct backing *b)
 {
-	struct statfs fs;
-
 	if (b->fd < 0 || b->how.reserve == BACKING_RESERVE_NOTHING)
 		return false;
-	if (b->page > PAGE)
-		return true;
-	return b->how.file && b->how.shared && !fstatfs(b->fd, &fs) && fs.f_type != TMPFS_MAGIC &&
-	       fs.f_type != RAMFS_MAGIC;
+	return b->page > PAGE || (b->how.file && b->how.shared && !backing_is_memory(b));
 }
 
 int backing_open(struct backing *b, uint64_t size, const struct backing_args *a, struct err *e)
@@ -258,7 +263,7 @@ int backing_open(struct backing *b, uint64_t size, const struct backing_args *a,
 			    "a size of %" PRIu64 " bytes is no multiple of the page size, %" PRIu64
 			    " KiB: round it",
 			    size, b->page >> 10);
-	b->scarce = r == 0 && a->later && is_scarce(b);
+	b->scarce = r == 0 && a->later && !a->only_looks && is_scarce(b);
 	if (r == 0 && promise(b, e) < 0)
 		r = a->file ? err_in(e, "%s", a->file) : -1;
 	if (r == 0)
@@ -313,20 +318,28 @@ static void keep_start_small(const struct backing *b, void *host, uint64_t off, 
 	(void)*(const volatile char *)host;
 }
 
+static void let_merge(const struct backing *b, void *host, uint64_t size)
+{
+	if (b->how.mergeable && madvise(host, size, MADV_MERGEABLE) < 0)
+		log_warn("memory is not mergeable: this kernel has no KSM");
+}
+
 static void advise(const struct backing *b, void *host, uint64_t off, uint64_t size)
 {
 	/* a core dump of ours is not one of the guest */
 	madvise(host, size, MADV_DONTDUMP);
 	/* a kernel that gives no names gives none */
 	if (b->fd < 0)
-		prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, host, size, NAME);
+		prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, host, size, BACKING_NAME);
 	if (b->how.thp && b->page == PAGE) {
 		keep_start_small(b, host, off, size);
 		if (madvise(host, size, MADV_HUGEPAGE) < 0)
 			log_debug("no transparent huge pages here");
+	} else if (b->page == PAGE) {
+		/* where hosts give them unasked, they also fill up again what a guest gave back */
+		madvise(host, size, MADV_NOHUGEPAGE);
 	}
-	if (b->how.mergeable && madvise(host, size, MADV_MERGEABLE) < 0)
-		log_warn("memory is not mergeable: this kernel has no KSM");
+	let_merge(b, host, size);
 }
 
 static int map_failed(const struct backing *b, uint64_t size, struct err *e)
@@ -345,22 +358,35 @@ static int map_failed(const struct backing *b, uint64_t size, struct err *e)
 /* Do others that map the same see what is written? */
 static bool is_shared(const struct backing *b)
 {
-	return b->fd >= 0 && (!b->how.file || b->how.shared);
+	return b->fd >= 0 && !b->how.only_looks && (!b->how.file || b->how.shared);
+}
+
+/* Whether the host promises what is mapped from off on. */
+static int promise_flag(const struct backing *b, uint64_t off)
+{
+	bool reserve =
+		off < b->size && (b->how.reserve == BACKING_RESERVE_ALL ||
+				  (b->how.reserve == BACKING_RESERVE_NEEDED && b->page > PAGE));
+
+	return reserve ? 0 : MAP_NORESERVE;
+}
+
+static int map_pages(const struct backing *b, void *host, uint64_t off, uint64_t size,
+		     struct err *e)
+{
+	int flags = MAP_FIXED | (is_shared(b) ? MAP_SHARED : MAP_PRIVATE) |
+		    (b->fd < 0 ? MAP_ANONYMOUS : 0) | promise_flag(b, off);
+
+	if (mmap(host, size, PROT_READ | PROT_WRITE, flags, b->fd, (off_t)off) != MAP_FAILED)
+		return 0;
+	map_failed(b, size, e);
+	return in_zone(b, e);
 }
 
 int backing_map(const struct backing *b, void *host, uint64_t off, uint64_t size, struct err *e)
 {
-	bool shared = is_shared(b);
-	bool reserve =
-		off < b->size && (b->how.reserve == BACKING_RESERVE_ALL ||
-				  (b->how.reserve == BACKING_RESERVE_NEEDED && b->page > PAGE));
-	int flags = MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE) |
-		    (b->fd < 0 ? MAP_ANONYMOUS : 0) | (reserve ? 0 : MAP_NORESERVE);
-
-	if (mmap(host, size, PROT_READ | PROT_WRITE, flags, b->fd, (off_t)off) == MAP_FAILED) {
-		map_failed(b, size, e);
-		return in_zone(b, e);
-	}
+	if (map_pages(b, host, off, size, e) < 0)
+		return -1;
 	if (b->how.has_host_node && bind_to_node(b, host, size, e) < 0)
 		return in_zone(b, e);
 	advise(b, host, off, size);
@@ -370,14 +396,33 @@ int backing_map(const struct backing *b, void *host, uint64_t off, uint64_t size
 int backing_show(const struct backing *b, void *host, uint64_t size, int fd, uint64_t off,
 		 struct err *e)
 {
-	if (mmap(host, size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_NORESERVE, fd,
-		 (off_t)off) == MAP_FAILED) {
+	int flags = MAP_FIXED | MAP_PRIVATE | promise_flag(b, 0);
+
+	if (mmap(host, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)off) == MAP_FAILED) {
 		err_os(e, ERR_IO, "show guest memory from a file");
 		return in_zone(b, e);
 	}
 	if (b->how.has_host_node && bind_to_node(b, host, size, e) < 0)
 		return in_zone(b, e);
 	madvise(host, size, MADV_DONTDUMP); /* a core dump of ours is not one of the guest */
+	let_merge(b, host, size);
+	return 0;
+}
+
+int backing_renew(const struct backing *b, void *host, uint64_t off, uint64_t size, struct err *e)
+{
+	struct err why = { 0 };
+
+	/* new mappings are not locked */
+	if (madvise(host, size, MADV_DONTNEED) < 0) {
+		err_os(e, ERR_IO, "give %" PRIu64 " KiB back", size >> 10);
+		return in_zone(b, e);
+	}
+	if (map_pages(b, host, off, size, e) < 0)
+		return -1;
+	if (b->how.has_host_node && bind_to_node(b, host, size, &why) < 0)
+		log_guest("%s", err_frame(&why, 0));
+	advise(b, host, off, size);
 	return 0;
 }
 
@@ -401,7 +446,9 @@ int backing_discard(const struct backing *b, void *host, uint64_t off, uint64_t 
 			return in_zone(b, e);
 		}
 	}
-	if (!madvise(host, size, MADV_DONTNEED))
+	/* what the guest has locked it may give, too (mem/advice) */
+	if (!madvise(host, size, MADV_DONTNEED) ||
+	    (errno == EINVAL && !madvise(host, size, MADV_DONTNEED_LOCKED)))
 		return 0;
 	err_os(e, ERR_IO, "give %" PRIu64 " KiB back", size >> 10);
 	return in_zone(b, e);

@@ -14,6 +14,8 @@
 
 #include "base/err.h"
 
+#define BACKING_NAME "virga_ram" /* of guest memory in /proc/PID/maps */
+
 /* How much of the memory the host has to promise when it is mapped. */
 enum backing_reserve {
 	BACKING_RESERVE_NEEDED, /* that whose lack would be SIGBUS: huge pages, room on a disk */
@@ -29,11 +31,12 @@ struct backing_args {
 	uint32_t host_node; /* when has_host_node: all pages come from this NUMA node */
 	enum backing_reserve reserve;
 	bool has_host_node;
-	bool shared;	/* other processes can map it: a memfd, or the file itself */
-	bool hugepages; /* of the host's pool; always shared */
-	bool prefault;	/* every page is there before the guest runs; see gmem_prefault */
-	bool mergeable; /* KSM may merge equal pages */
-	bool thp;	/* transparent huge pages where they fit */
+	bool shared;	 /* other processes can map it: a memfd, or the file itself */
+	bool hugepages;	 /* of the host's pool; always shared */
+	bool prefault;	 /* every page is there before the guest runs; see gmem_prefault */
+	bool mergeable;	 /* KSM may merge equal pages */
+	bool thp;	 /* transparent huge pages where they fit */
+	bool only_looks; /* nothing of it is written, and no room taken on a disk */
 };
 
 /* A zone that is open. Plain data; whoever holds it closes it. */
@@ -62,9 +65,16 @@ MUST int backing_take(const struct backing *b, uint64_t off, uint64_t size, stru
  * file holds. Any thread. */
 MUST int backing_discard(const struct backing *b, void *host, uint64_t off, uint64_t size,
 			 struct err *e);
-/* In place of what is mapped at host: a private view of [off, off+size) of a file. */
+/* In place of what is mapped at host, of a zone without a file: a private view of [off, off+size) of
+ * one. */
 MUST int backing_show(const struct backing *b, void *host, uint64_t size, int fd, uint64_t off,
 		      struct err *e);
+/* The way back: memory of the zone, empty, as backing_map makes it. After a failure the view is still
+ * there: it is in too many pieces, or pages are locked (mem/advice). Any thread. */
+MUST int backing_renew(const struct backing *b, void *host, uint64_t off, uint64_t size,
+		       struct err *e);
+/* Does its file lie in the host's memory, and on no disk? */
+bool backing_is_memory(const struct backing *b);
 /* What is mapped stays mapped. A zeroed backing is fine. */
 void backing_close(struct backing *b);
 

@@ -1,347 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest memory map, and the only file with pointers into the guest. Every entrance goes through
- * find(), which proves that an address and a length lie in RAM before a pointer exists. See gmem.h.
+ * The accessors, and the only file that looks through pointers into the guest. Every entrance goes
+ * through find(), which proves that an address and a length lie in RAM before a pointer exists. How
+ * RAM lies is gmem_map.c's; what the host gives and takes back, gmem_back.c's. See gmem.h.
  */
 #include "mem/gmem.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/fd.h"
-#include "base/list.h"
-#include "base/log.h"
 #include "base/mem.h"
+#include "mem/gmem_map.h"
+#include "mem/pagemap.h"
 
-/* RAM without a seam: adjoining regions that lie side by side in the host too. */
-struct run {
-	uint64_t base, size;
-	unsigned char *host;
-	struct backing_span span;
-	uint64_t block;	   /* of a part with blocks, which has a run of its own; or 0 */
-	uint64_t *plugged; /* a bit for each block, atomic */
-	bool is_device;	   /* came by gmem_grow */
-};
-
-/* All runs at one time. What is published does not change, and is kept: who found it may look at it
- * as long as he likes. */
-struct map {
-	struct map *older;
-	unsigned int runs;
-	struct run run[]; /* sorted by base */
-};
-
-/* Memory of a device. */
-struct grown {
-	struct link link;
-	uint64_t base;
-	struct backing backing;
-};
-
-/* Host addresses of a device's memory that has gone: still there for who looks, and for the next. */
-struct spare {
-	struct link link;
-	struct backing_span span;
-};
-
-struct gmem {
-	unsigned int regions, zones;
-	struct gmem_region region[GMEM_PARTS_MAX]; /* sorted by base */
-	struct backing zone[GMEM_PARTS_MAX];	   /* gmem_add brings one for each region */
-	struct map *_Atomic map;
-	struct map *old; /* maps that were */
-	struct link grown, spare;
-	struct work *work; /* of loading, or NULL */
-};
+#define PAGE 4096u
 
 _Static_assert(sizeof(struct kiov) == sizeof(struct iovec), "kiov is what the kernel takes");
 
-int gmem_new(struct gmem **out, struct err *e)
-{
-	struct gmem *m = NEW(struct gmem);
-
-	(void)e;
-	atomic_init(&m->map, NEW(struct map));
-	list_init(&m->grown);
-	list_init(&m->spare);
-	*out = m;
-	return 0;
-}
-
-static const struct map *map_of(const struct gmem *m)
-{
-	return atomic_load_explicit(&m->map, memory_order_acquire);
-}
-
-void gmem_free(struct gmem *m)
-{
-	struct map *map, *older;
-
-	if (!m)
-		return;
-	map = atomic_load(&m->map);
-	for (unsigned int i = 0; i < map->runs; i++) {
-		backing_span_drop(&map->run[i].span);
-		free(map->run[i].plugged);
-	}
-	free(map);
-	for (map = m->old; map; map = older) {
-		older = map->older;
-		free(map);
-	}
-	for (unsigned int i = 0; i < m->zones; i++)
-		backing_close(&m->zone[i]);
-	list_each (at, &m->grown) {
-		struct grown *g = container_of(at, struct grown, link);
-
-		backing_close(&g->backing);
-		free(g);
-	}
-	list_each (at, &m->spare) {
-		struct spare *s = container_of(at, struct spare, link);
-
-		backing_span_drop(&s->span);
-		free(s);
-	}
-	free(m);
-}
-
-/* --- maps --- */
-
-static struct map *map_new(unsigned int runs)
-{
-	struct map *map = mem_new(sizeof(*map) + runs * sizeof(map->run[0]));
-
-	map->runs = runs;
-	return map;
-}
-
-static struct map *map_with(const struct map *from, const struct run *r)
-{
-	struct map *to = map_new(from->runs + 1);
-	unsigned int i = 0;
-
-	for (; i < from->runs && from->run[i].base < r->base; i++)
-		to->run[i] = from->run[i];
-	to->run[i] = *r;
-	for (; i < from->runs; i++)
-		to->run[i + 1] = from->run[i];
-	return to;
-}
-
-static struct map *map_without(const struct map *from, uint64_t base)
-{
-	struct map *to = map_new(from->runs - 1);
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < from->runs; i++)
-		if (from->run[i].base != base)
-			to->run[n++] = from->run[i];
-	return to;
-}
-
-static bool map_same(const struct map *a, const struct map *b)
-{
-	if (a->runs != b->runs)
-		return false;
-	for (unsigned int i = 0; i < a->runs; i++)
-		if (a->run[i].base != b->run[i].base || a->run[i].size != b->run[i].size ||
-		    a->run[i].host != b->run[i].host)
-			return false;
-	return true;
-}
-
-/* From here on everyone finds this one, which is the map's owner's. One that was there before is
- * taken again, so that what comes and goes a hundred times leaves two maps and not two hundred. */
-static void publish(struct gmem *m, struct map *map)
-{
-	struct map *was = atomic_load(&m->map);
-
-	for (struct map **at = &m->old; *at; at = &(*at)->older) {
-		struct map *old = *at;
-
-		if (!map_same(old, map))
-			continue;
-		*at = old->older;
-		free(map);
-		map = old;
-		break;
-	}
-	atomic_store_explicit(&m->map, map, memory_order_release);
-	was->older = m->old;
-	m->old = was;
-}
-
-/* --- building --- */
-
-static int judge_place(const struct gmem *m, uint64_t base, uint64_t size, struct err *e)
-{
-	uint64_t end;
-
-	if (base % KIB(4) || !size || size % KIB(4) || add_overflows(&end, base, size))
-		return err_set(e, ERR_BAD, "guest memory at 0x%" PRIx64 " of 0x%" PRIx64 " bytes",
-			       base, size);
-	for (unsigned int i = 0; i < m->regions; i++) {
-		const struct gmem_region *r = &m->region[i];
-
-		if (ranges_meet(base, size, r->base.v, r->size))
-			return err_set(e, ERR_TAKEN, "guest memory at 0x%" PRIx64 " is there twice",
-				       base);
-	}
-	for (unsigned int i = 0; i < map_of(m)->runs; i++) {
-		const struct run *r = &map_of(m)->run[i];
-
-		if (r->is_device && ranges_meet(base, size, r->base, r->size))
-			return err_set(e, ERR_TAKEN,
-				       "at 0x%" PRIx64 " is the memory of a device already", base);
-	}
-	return 0;
-}
-
-/* A run for the parts given, which adjoin; it is empty yet. NULL on failure. Nobody looks yet. */
-static const struct run *add_run(struct gmem *m, const struct gmem_part *p, unsigned int parts,
-				 struct err *e)
-{
-	struct map *was = atomic_load(&m->map), *now;
-	struct run r = { .base = p->base.v, .block = p->block };
-	uint64_t align = MIB(2);
-
-	for (unsigned int i = 0; i < parts; i++) {
-		r.size += p[i].size;
-		align = max_u64(align, m->zone[p[i].zone].page);
-	}
-	if (backing_span(&r.span, r.size, align, r.base, e) < 0)
-		return NULL;
-	r.host = r.span.host;
-	if (r.block)
-		r.plugged = mem_array(BITMAP_WORDS(r.size / r.block), sizeof(uint64_t));
-	now = map_with(was, &r);
-	atomic_store_explicit(&m->map, now, memory_order_release);
-	free(was);
-	for (unsigned int i = 0;; i++)
-		if (now->run[i].base == r.base)
-			return &now->run[i];
-}
-
-static int add_region(struct gmem *m, const struct run *run, const struct gmem_part *p,
-		      struct err *e)
-{
-	const struct backing *b = &m->zone[p->zone];
-	unsigned char *host = run->host + (p->base.v - run->base);
-	unsigned int at;
-
-	if (p->base.v % b->page || p->off % b->page || p->size % b->page)
-		return err_set(e, ERR_BAD,
-			       "guest memory at 0x%" PRIx64 " is not at a page of %" PRIu64 " KiB",
-			       p->base.v, b->page >> 10);
-	if (backing_map(b, host, p->off, p->size, e) < 0)
-		return -1;
-	for (at = m->regions++; at > 0 && m->region[at - 1].base.v > p->base.v; at--)
-		m->region[at] = m->region[at - 1];
-	m->region[at] = (struct gmem_region){
-		.base = p->base,
-		.size = p->size,
-		.host = (uintptr_t)host,
-		.fd = b->fd,
-		.fd_off = p->off,
-		.zone = p->zone,
-		.block = p->block,
-		.page = b->page,
-	};
-	return 0;
-}
-
-/* Makes the run that begins with the first part, and returns how many parts it has; 0 on
- * failure. */
-static unsigned int lay_run(struct gmem *m, const struct gmem_part *p, unsigned int parts,
-			    struct err *e)
-{
-	unsigned int n = 1;
-	const struct run *run;
-
-	while (n < parts && !p[0].block && !p[n].block &&
-	       p[n].base.v == p[n - 1].base.v + p[n - 1].size)
-		n++;
-	run = add_run(m, p, n, e);
-	for (unsigned int i = 0; run && i < n; i++)
-		if (add_region(m, run, &p[i], e) < 0)
-			return 0;
-	return run ? n : 0;
-}
-
-int gmem_lay(struct gmem *m, struct gmem_plan *p, struct err *e)
-{
-	assert(!m->zones);
-	memcpy(m->zone, p->zone, p->zones * sizeof(p->zone[0]));
-	m->zones = p->zones;
-	p->zones = 0;
-	for (unsigned int i = 0; i < p->parts; i++) {
-		const struct gmem_part *part = &p->part[i];
-
-		assert(part->zone < m->zones);
-		if (judge_place(m, part->base.v, part->size, e) < 0)
-			return -1;
-		if (i && part->base.v < part[-1].base.v + part[-1].size)
-			return err_set(e, ERR_TAKEN, "guest memory at 0x%" PRIx64 " is there twice",
-				       part->base.v);
-	}
-	for (unsigned int i = 0, n; i < p->parts; i += n) {
-		n = lay_run(m, &p->part[i], p->parts - i, e);
-		if (!n)
-			return -1;
-	}
-	return 0;
-}
-
-int gmem_add(struct gmem *m, gpa_t base, uint64_t size, const struct backing_args *b, struct err *e)
-{
-	struct gmem_part part = { .base = base, .size = size, .zone = m->zones };
-
-	if (m->zones == GMEM_PARTS_MAX || m->regions == GMEM_PARTS_MAX)
-		return err_set(e, ERR_BAD, "more than %d pieces of guest memory", GMEM_PARTS_MAX);
-	if (judge_place(m, base.v, size, e) < 0 || backing_open(&m->zone[m->zones], size, b, e) < 0)
-		return -1;
-	m->zones++;
-	return lay_run(m, &part, 1, e) ? 0 : -1;
-}
-
-void gmem_tell(struct gmem *m, struct work *w)
-{
-	m->work = w;
-}
-
-int gmem_prefault(const struct gmem *m, struct work *w, struct err *e)
-{
-	struct prefault_range range[GMEM_PARTS_MAX];
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < m->regions; i++) {
-		const struct gmem_region *r = &m->region[i];
-		const struct backing *b = &m->zone[r->zone];
-
-		if (b->how.prefault && !r->block)
-			range[n++] = (struct prefault_range){ (unsigned char *)r->host, r->size,
-							      b->page };
-	}
-	return prefault(range, n, w, e);
-}
-
 /* --- looking --- */
-
-unsigned int gmem_regions(const struct gmem *m)
-{
-	return m->regions;
-}
-
-const struct gmem_region *gmem_region(const struct gmem *m, unsigned int i)
-{
-	return i < m->regions ? &m->region[i] : NULL;
-}
 
 static bool is_plugged(const struct run *r, uint64_t block)
 {
@@ -350,7 +30,7 @@ static bool is_plugged(const struct run *r, uint64_t block)
 
 uint64_t gmem_total(const struct gmem *m)
 {
-	const struct map *map = map_of(m);
+	const struct map *map = gmem_map(m);
 	uint64_t sum = 0;
 
 	for (unsigned int i = 0; i < map->runs; i++) {
@@ -376,22 +56,11 @@ static uint64_t run_room(const struct run *r, uint64_t off, uint64_t want)
 	return end - off;
 }
 
-/* The run that holds a, or NULL. There are few. */
-static const struct run *run_at(const struct gmem *m, gpa_t a)
-{
-	const struct map *map = map_of(m);
-
-	for (unsigned int i = 0; i < map->runs; i++)
-		if (a.v >= map->run[i].base && a.v - map->run[i].base < map->run[i].size)
-			return &map->run[i];
-	return NULL;
-}
-
 /* Where a lies in the host, with *room bytes from there to the end of its run, or enough for want;
  * NULL and 0 outside RAM. */
 static unsigned char *find(const struct gmem *m, gpa_t a, uint64_t want, uint64_t *room)
 {
-	const struct run *r = run_at(m, a);
+	const struct run *r = gmem_run_at(m, a);
 
 	*room = r ? run_room(r, a.v - r->base, want) : 0;
 	return *room ? r->host + (a.v - r->base) : NULL;
@@ -402,16 +71,9 @@ uint64_t gmem_run(const struct gmem *m, gpa_t a)
 	uint64_t sum = 0, room;
 
 	for (; find(m, gpa_add(a, sum), UINT64_MAX, &room); sum += room)
-		if (run_at(m, gpa_add(a, sum))->is_device)
+		if (gmem_run_at(m, gpa_add(a, sum))->is_device)
 			break;
 	return sum;
-}
-
-uint64_t gmem_end(const struct gmem *m)
-{
-	const struct gmem_region *last = m->regions ? &m->region[m->regions - 1] : NULL;
-
-	return last ? last->base.v + last->size : 0;
 }
 
 bool gmem_ok(const struct gmem *m, gpa_t a, uint64_t len)
@@ -533,6 +195,16 @@ int gmem_clear(const struct gmem *m, gpa_t a, uint64_t len)
 	return 0;
 }
 
+void gmem_wipe(void *host, uint64_t size)
+{
+	memset(host, 0, size);
+}
+
+void gmem_tell(struct gmem *m, struct work *w)
+{
+	m->work = w;
+}
+
 int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off, struct err *e)
 {
 	struct load l = { fd, off, m->work, e };
@@ -545,186 +217,7 @@ int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
 	return each_piece(m, a, len, load_piece, &l);
 }
 
-/* --- coming and going --- */
-
-/* Says of blocks that they are RAM, or that they are not. */
-static void mark_blocks(const struct run *r, uint64_t off, uint64_t len, bool plugged)
-{
-	for (uint64_t n = off / r->block; n < (off + len) / r->block; n++) {
-		uint64_t bit = 1ull << n % 64;
-
-		if (plugged)
-			__atomic_fetch_or(&r->plugged[n / 64], bit, __ATOMIC_RELEASE);
-		else
-			__atomic_fetch_and(&r->plugged[n / 64], ~bit, __ATOMIC_RELEASE);
-	}
-}
-
-/* The run of whole blocks [a, a+len). */
-static const struct run *blocks_at(const struct gmem *m, gpa_t a, uint64_t len)
-{
-	const struct run *r = run_at(m, a);
-
-	assert(r && r->block && len <= r->size - (a.v - r->base));
-	assert((a.v - r->base) % r->block == 0 && len % r->block == 0);
-	return r;
-}
-
-static const struct gmem_region *region_at(const struct gmem *m, gpa_t a)
-{
-	for (unsigned int i = 0; i < m->regions; i++)
-		if (a.v >= m->region[i].base.v && a.v - m->region[i].base.v < m->region[i].size)
-			return &m->region[i];
-	return NULL;
-}
-
-int gmem_plug(const struct gmem *m, gpa_t a, uint64_t len, struct err *e)
-{
-	const struct run *run = blocks_at(m, a, len);
-	const struct gmem_region *r = region_at(m, a);
-	uint64_t off = r->fd_off + (a.v - r->base.v);
-	const struct backing *b = &m->zone[r->zone];
-	struct err ignored = { 0 };
-
-	if (backing_take(b, off, len, e) < 0) {
-		/* a part may have been taken */
-		if (backing_discard(b, run->host + (a.v - run->base), off, len, &ignored) < 0)
-			log_debug("%s", err_frame(&ignored, 0));
-		return -1;
-	}
-	mark_blocks(run, a.v - run->base, len, true);
-	return 0;
-}
-
-/* Nobody finds a page there any more by the time it is given back. */
-int gmem_unplug(const struct gmem *m, gpa_t a, uint64_t len, struct err *e)
-{
-	const struct run *run = blocks_at(m, a, len);
-	const struct gmem_region *r = region_at(m, a);
-
-	mark_blocks(run, a.v - run->base, len, false);
-	return backing_discard(&m->zone[r->zone], run->host + (a.v - run->base),
-			       r->fd_off + (a.v - r->base.v), len, e);
-}
-
-int gmem_discard(const struct gmem *m, gpa_t a, uint64_t len, struct err *e)
-{
-	if (!gmem_ok(m, a, len))
-		return err_set(e, ERR_BAD, "no guest memory at 0x%" PRIx64, a.v);
-	for (unsigned int i = 0; i < m->regions; i++) {
-		const struct gmem_region *r = &m->region[i];
-		const struct backing *b = &m->zone[r->zone];
-		uint64_t from = max_u64(a.v, r->base.v) - r->base.v;
-		uint64_t to = min_u64(a.v + len, r->base.v + r->size) - r->base.v;
-
-		if (a.v + len <= r->base.v || a.v >= r->base.v + r->size)
-			continue;
-		from = align_up(from, b->page);
-		to = align_down(to, b->page);
-		if (from < to && backing_discard(b, (unsigned char *)r->host + from,
-						 r->fd_off + from, to - from, e) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-uint64_t gmem_page(const struct gmem *m, gpa_t a)
-{
-	const struct gmem_region *r = gmem_ok(m, a, 1) ? region_at(m, a) : NULL;
-
-	return r ? m->zone[r->zone].page : 0;
-}
-
-/* --- devices' memory --- */
-
-/* Addresses of the host for it: those of one that has gone, if they fit. */
-static int take_span(struct gmem *m, struct backing_span *out, uint64_t base, uint64_t size,
-		     uint64_t align, struct err *e)
-{
-	list_each (at, &m->spare) {
-		struct spare *s = container_of(at, struct spare, link);
-
-		if (s->span.size != size || ((uintptr_t)s->span.host - base) % align)
-			continue;
-		*out = s->span;
-		list_drop(&s->link);
-		free(s);
-		return 0;
-	}
-	return backing_span(out, size, align, base, e);
-}
-
-/* Who still has a window there finds memory that is nobody's. */
-static void spare_span(struct gmem *m, const struct backing_span *span)
-{
-	struct spare *s = NEW(struct spare);
-
-	backing_blank(span);
-	s->span = *span;
-	list_add_tail(&m->spare, &s->link);
-}
-
-static int map_grown(struct gmem *m, struct run *r, const struct backing *b, struct err *e)
-{
-	uint64_t align = max_u64(MIB(2), b->page);
-
-	if (judge_place(m, r->base, r->size, e) < 0 ||
-	    take_span(m, &r->span, r->base, r->size, align, e) < 0)
-		return -1;
-	r->host = r->span.host;
-	if (backing_map(b, r->host, 0, r->size, e) == 0)
-		return 0;
-	spare_span(m, &r->span);
-	return -1;
-}
-
-int gmem_grow(struct gmem *m, gpa_t base, struct backing *b, struct gmem_region *out, struct err *e)
-{
-	struct run r = { .base = base.v, .size = b->size, .is_device = true };
-	struct grown *g;
-
-	if (map_grown(m, &r, b, e) < 0) {
-		backing_close(b);
-		return -1;
-	}
-	g = NEW(struct grown);
-	g->base = base.v;
-	g->backing = *b;
-	*b = (struct backing){ .fd = -1 };
-	list_add_tail(&m->grown, &g->link);
-	publish(m, map_with(map_of(m), &r));
-	*out = (struct gmem_region){
-		.base = base,
-		.size = r.size,
-		.host = (uintptr_t)r.host,
-		.fd = g->backing.fd,
-	};
-	return 0;
-}
-
-void gmem_shrink(struct gmem *m, gpa_t base)
-{
-	const struct run *r = run_at(m, base);
-	struct backing_span span;
-
-	assert(r && r->is_device && r->base == base.v);
-	span = r->span;
-	publish(m, map_without(map_of(m), base.v));
-	spare_span(m, &span);
-	list_each (at, &m->grown) {
-		struct grown *g = container_of(at, struct grown, link);
-
-		if (g->base != base.v)
-			continue;
-		backing_close(&g->backing);
-		list_drop(&g->link);
-		free(g);
-	}
-}
-
 /* --- what is there --- */
-
-#define PAGE 4096u
 
 /* Where in [off, end) of a region something may be: whole pages of its file that were never written
  * are left out. end when there is nothing. */
@@ -746,8 +239,8 @@ static bool is_zero(const unsigned char *page)
 	return !page[0] && !memcmp(page, page + 1, PAGE - 1);
 }
 
-/* In [from, end) of one region; offsets. */
-static uint64_t find_data(const struct gmem *m, const struct gmem_region *r, uint64_t *from,
+/* In [from, end) of one region, all of which is there; offsets. */
+static uint64_t find_here(const struct gmem *m, const struct gmem_region *r, uint64_t *from,
 			  uint64_t end, uint64_t max)
 {
 	const unsigned char *host = (const unsigned char *)r->host;
@@ -768,11 +261,82 @@ static uint64_t find_data(const struct gmem *m, const struct gmem_region *r, uin
 	return n;
 }
 
+/* The same, all of which is in the file, at where's off. */
+static uint64_t find_in_file(const struct gmem *m, uint64_t *from, uint64_t end, uint64_t max,
+			     struct gmem_place *where)
+{
+	uint64_t data, hole, off_end = where->off + (end - *from);
+
+	source_data(m->source.fd, &where->run, where->off, off_end, &data, &hole);
+	data &= ~(uint64_t)(PAGE - 1);
+	*from += data - where->off;
+	if (data >= off_end)
+		return 0;
+	where->source = &m->source;
+	where->off = data;
+	return min_u64(max, align_up(hole, PAGE) - data);
+}
+
+enum whereabouts { IS_HERE, IS_IN_FILE, IS_NOWHERE };
+
+/* Whether pages that the kernel does not have for us are zeros: not where others may have written
+ * them, nor where a file of the zone's own has them. */
+static bool is_ours_alone(const struct gmem *m, const struct gmem_region *r)
+{
+	const struct backing *b = &m->zone[r->zone];
+
+	return r->fd < 0 || (b->how.hugepages && !b->how.shared && !b->has_past);
+}
+
+/* Where the pages of [from, from + *n) are, n at most up to end; off: in the file. */
+static enum whereabouts whereabouts(const struct gmem *m, const struct gmem_region *r,
+				    uint64_t from, uint64_t end, struct gmem_place *where,
+				    uint64_t *n)
+{
+	bool is_view = false;
+	uint64_t room = end - from;
+
+	*n = room;
+	if (m->uffd && uffd_is_in_file(m->uffd, (void *)(r->host + from), room, n, &where->off))
+		return IS_IN_FILE;
+	if (!where->pages)
+		return IS_HERE;
+	/* what has been served by now may have come after the kernel was asked */
+	if (m->uffd)
+		pagemap_forget(where->pages);
+	if (m->views)
+		is_view = views_at(m->views, r->base.v + from, *n, n, &where->off);
+	if (is_view)
+		return pagemap_is(where->pages, r->host + from, *n, PAGEMAP_OWN, n) ? IS_HERE
+										    : IS_IN_FILE;
+	if (is_ours_alone(m, r) && !pagemap_is(where->pages, r->host + from, *n, PAGEMAP_ANY, n))
+		return IS_NOWHERE;
+	return IS_HERE;
+}
+
+static uint64_t find_data(const struct gmem *m, const struct gmem_region *r, uint64_t *from,
+			  uint64_t end, uint64_t max, struct gmem_place *where)
+{
+	uint64_t n, found = 0;
+
+	for (uint64_t next; *from < end && !found; *from = found ? *from : next) {
+		enum whereabouts is = whereabouts(m, r, *from, end, where, &n);
+
+		where->source = NULL;
+		next = *from + n;
+		if (is == IS_IN_FILE)
+			found = find_in_file(m, from, next, max, where);
+		else if (is == IS_HERE)
+			found = find_here(m, r, from, next, max);
+	}
+	return found;
+}
+
 /* The next part of [*from, end) of a region that is RAM; its end, or 0 when there is none. */
 static uint64_t next_part(const struct gmem *m, const struct gmem_region *r, uint64_t *from,
 			  uint64_t end)
 {
-	const struct run *run = run_at(m, r->base);
+	const struct run *run = gmem_run_at(m, r->base);
 
 	if (!r->block)
 		return *from < end ? end : 0;
@@ -785,7 +349,8 @@ static uint64_t next_part(const struct gmem *m, const struct gmem_region *r, uin
 	return 0;
 }
 
-uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t max)
+uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t max,
+			struct gmem_place *where)
 {
 	uint64_t end = a->v + len;
 
@@ -796,7 +361,7 @@ uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t m
 		if (r->base.v >= end || r->base.v + r->size <= a->v)
 			continue;
 		while ((part = next_part(m, r, &from, min_u64(r->size, end - r->base.v)))) {
-			n = find_data(m, r, &from, part, max);
+			n = find_data(m, r, &from, part, max, where);
 			*a = gpa_add(r->base, from);
 			if (n)
 				return n;
@@ -805,6 +370,8 @@ uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t m
 	}
 	return 0;
 }
+
+/* --- windows --- */
 
 int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t align)
 {
@@ -817,11 +384,9 @@ int gmem_win(struct gwin *w, const struct gmem *m, gpa_t a, size_t len, size_t a
 	return 0;
 }
 
-#define WIN_PAGE 4096u
-
 void gwin_paged(struct gwin *w, gpa_t base, size_t len)
 {
-	size_t pages = (base.v % WIN_PAGE + len + WIN_PAGE - 1) / WIN_PAGE;
+	size_t pages = (base.v % PAGE + len + PAGE - 1) / PAGE;
 
 	*w = (struct gwin){ .len = len,
 			    .base = base,
@@ -832,8 +397,8 @@ int gwin_page(struct gwin *w, const struct gmem *m, size_t i, gpa_t a)
 {
 	uint64_t room;
 
-	w->page[i] = find(m, a, WIN_PAGE, &room);
-	return w->page[i] && room >= WIN_PAGE ? 0 : -1;
+	w->page[i] = find(m, a, PAGE, &room);
+	return w->page[i] && room >= PAGE ? 0 : -1;
 }
 
 void gwin_fini(struct gwin *w)
@@ -846,8 +411,8 @@ static unsigned char *at(const struct gwin *w, size_t off)
 {
 	if (__builtin_expect(!w->page, 1))
 		return w->host + off;
-	off += w->base.v % WIN_PAGE;
-	return w->page[off / WIN_PAGE] + off % WIN_PAGE;
+	off += w->base.v % PAGE;
+	return w->page[off / PAGE] + off % PAGE;
 }
 
 static bool fits(const struct gwin *w, size_t off, size_t n)
@@ -905,11 +470,13 @@ int gwin_copy(const struct gwin *w, size_t off, void *to, size_t len)
 		return -1;
 	/* at most one step but over pages */
 	for (size_t n; len; off += n, out += n, len -= n) {
-		n = w->page ? min_u64(len, WIN_PAGE - (w->base.v + off) % WIN_PAGE) : len;
+		n = w->page ? min_u64(len, PAGE - (w->base.v + off) % PAGE) : len;
 		memcpy(out, at(w, off), n);
 	}
 	return 0;
 }
+
+/* --- payload --- */
 
 int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned int max, gpa_t a,
 	     uint32_t len)
@@ -937,7 +504,7 @@ int gmem_iov(const struct gmem *m, struct kiov *out, unsigned int *n, unsigned i
 static uint64_t guest_address(const struct gmem *m, const struct kiov *k)
 {
 	uintptr_t at = (uintptr_t)k->v.iov_base;
-	const struct map *map = map_of(m);
+	const struct map *map = gmem_map(m);
 
 	for (unsigned int i = 0; i < map->runs; i++) {
 		uintptr_t host = (uintptr_t)map->run[i].host;
@@ -1046,44 +613,4 @@ int kiov_slice(const struct kiov *k, unsigned int n, size_t off, size_t len, str
 struct kiov kiov_of(void *buf, size_t len)
 {
 	return (struct kiov){ .v = { .iov_base = buf, .iov_len = len } };
-}
-
-/* --- shown from a file --- */
-
-int gmem_may_map(const struct gmem *m, gpa_t a, uint64_t len, struct err *e)
-{
-	for (unsigned int i = 0; i < m->regions; i++) {
-		const struct gmem_region *r = &m->region[i];
-		const struct backing_args *how = &m->zone[r->zone].how;
-
-		if (!ranges_meet(a.v, len, r->base.v, r->size))
-			continue;
-		if (how->hugepages)
-			return err_set(e, ERR_BAD, "huge pages cannot be shown from a file");
-		if (how->file)
-			return err_set(e, ERR_BAD,
-				       "memory that lies in %s cannot be shown from "
-				       "another file",
-				       how->file);
-		if (how->shared)
-			return err_set(e, ERR_BAD,
-				       "memory that other processes share cannot be "
-				       "shown from a file");
-	}
-	return 0;
-}
-
-int gmem_map_file(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off, struct err *e)
-{
-	for (unsigned int i = 0; i < m->regions; i++) {
-		const struct gmem_region *r = &m->region[i];
-		uint64_t from = max_u64(a.v, r->base.v);
-		uint64_t to = min_u64(a.v + len, r->base.v + r->size);
-
-		if (from < to &&
-		    backing_show(&m->zone[r->zone], (unsigned char *)r->host + (from - r->base.v),
-				 to - from, fd, off + (from - a.v), e) < 0)
-			return -1;
-	}
-	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The guest's memory: the one checked door. Everyone else holds an address of the guest (gpa_t), a
- * length and one of the accessors below; pointers into the guest exist in gmem.c only. Payload
+ * length and one of the accessors below; only gmem.c looks through pointers into the guest. Payload
  * leaves as kiov, which may be handed to the kernel (readv, io_uring) and is never read by us.
  *
  * A region with blocks is RAM only where it is plugged: every accessor refuses the rest of it.
@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "mem/backing.h"
 #include "mem/prefault.h"
+#include "mem/source.h"
 
 typedef struct {
 	uint64_t v;
@@ -32,6 +33,7 @@ static inline gpa_t gpa_add(gpa_t a, uint64_t n)
 }
 
 struct gmem;
+struct pagemap; /* mem/pagemap.h */
 
 /* One piece of RAM as the hypervisor and other processes see it. */
 struct gmem_region {
@@ -57,6 +59,9 @@ struct gmem_part {
 	uint64_t
 		block; /* 0, or it comes and goes in blocks of so many bytes, and none is there yet */
 };
+/* What comes from gmem_set_source's file without being touched. */
+enum gmem_prefetch { GMEM_PREFETCH_NONE, GMEM_PREFETCH_RECORDED, GMEM_PREFETCH_ALL };
+
 struct gmem_plan {
 	uint32_t zones, parts;
 	struct backing zone[GMEM_ZONES_MAX];   /* open */
@@ -77,6 +82,9 @@ void gmem_free(struct gmem *m);
 void gmem_tell(struct gmem *m, struct work *w);
 /* Touches the pages of the zones that ask for it; see mem/prefault. */
 MUST int gmem_prefault(const struct gmem *m, struct work *w, struct err *e);
+/* Touches those of [a, a+len), which is RAM. */
+MUST int gmem_prefault_range(const struct gmem *m, gpa_t a, uint64_t len, struct work *w,
+			     struct err *e);
 
 unsigned int gmem_regions(const struct gmem *m);
 const struct gmem_region *gmem_region(const struct gmem *m, unsigned int i);
@@ -122,15 +130,51 @@ MUST int gmem_load(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t
 /* Whether [a, a+len) can be shown from a file: its pages until the guest writes to them, then the
  * guest's own. Says why not: shared memory, huge pages, a file of the zone's own. */
 MUST int gmem_may_map(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
-/* Shows [off, off+len) of fd so, which stays open as long as it is mapped, whoever closes it. Of RAM
- * that may, in whole pages, before vCPUs run. */
-MUST int gmem_map_file(const struct gmem *m, gpa_t a, uint64_t len, int fd, uint64_t off,
-		       struct err *e);
+/* Whether it can come from a file when it is touched: not where a zone lies in a file of its own, but in one
+ * of the host's memory that others share. */
+MUST int gmem_may_serve(const struct gmem *m, gpa_t a, uint64_t len, struct err *e);
+/* Shows [off, off+len) of gmem_set_source's file so. Of RAM that may, in whole pages, by address,
+ * before vCPUs run; what is no RAM is left out, blocks need not be plugged yet. What the guest gives
+ * back of it is zeros when it is touched again. */
+MUST int gmem_map_file(struct gmem *m, gpa_t a, uint64_t len, uint64_t off, struct err *e);
+bool gmem_is_shown(const struct gmem *m, gpa_t a);
+bool gmem_shows(const struct gmem *m); /* anything of it, ever */
+/* A descriptor of the map's that is readable when somebody may have changed the file that is shown
+ * (gmem_check_source finds out); -1 where none is, or the host cannot watch it. Once. */
+int gmem_watch_source(struct gmem *m);
 
+/* The file that RAM comes from while the guest runs; fd is the caller's. lost: guest memory cannot be
+ * had any more, and the guest must end; any thread. */
+MUST int gmem_set_source(struct gmem *m, int fd, void (*lost)(void *arg, const char *why),
+			 void *arg, struct err *e);
+/* Its pages come when they are touched: what gmem_serve names after this, from gmem_serve_start on.
+ * fd is uffd_open's, and the map's from here on, also on failure; touched, the record's file
+ * (mem/touched.h) or -1, too. */
+MUST int gmem_serve_with(struct gmem *m, int fd, enum gmem_prefetch prefetch, int touched,
+			 struct err *e);
+/* [a, a+len) is [off, off+len) of it. Nobody has touched it, or what was there is lost. Says why not:
+ * private memory that lies in a file of its own. */
+MUST int gmem_serve(struct gmem *m, gpa_t a, uint64_t len, uint64_t off, struct err *e);
+MUST int gmem_serve_start(struct gmem *m, struct err *e);
+
+/* Is what waits in the file still what it was? True of all that was found in it before. */
+MUST int gmem_check_source(const struct gmem *m, struct err *e);
+
+/* Where data of RAM is: at source's off, or, where source is NULL, in RAM. */
+struct gmem_place {
+	const struct source *source; /* the map's */
+	uint64_t off;
+	/* of who looks, open: pages that are not there are zeros, or a file's, and nobody touches them;
+	 * NULL: he touches them */
+	struct pagemap *pages;
+	struct source_run run; /* gmem.c's, of the file */
+};
 /* The next pages of [*a, *a+len) that are not all zeros, in steps of 4 KiB and of one region: where
  * they begin in *a, and how many bytes, at most max; 0 when there are none. All of the range is RAM
- * and begins at a page. Pages that were never there are not made by looking, unless huge. */
-uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t max);
+ * and begins at a page. Pages that were never there are not made by looking, unless huge, and those
+ * that wait in a file are left there. While nobody changes RAM. */
+uint64_t gmem_find_data(const struct gmem *m, gpa_t *a, uint64_t len, uint64_t max,
+			struct gmem_place *where);
 
 /* A window: a range without a seam in the host, checked once, then accessed by offset. Rings live
  * in windows. One over pages that lie anywhere knows each of them. */

@@ -61,15 +61,23 @@ struct tap_args {
 	const int *
 		fds; /* passed descriptors instead of all the above; borrowed, the links have duplicates */
 	unsigned int fd_count;
+	bool beside; /* of tap_judge: another card is to have the same */
 };
 /* Opens `pairs` queues of one tap. Sentences: no right to make it, busy, no such option. A tap that
  * we make goes away with its last descriptor. */
 MUST int tap_open(struct nlink *links, const struct tap_args *a, struct err *e);
+/* Could they be opened, as far as can be told without doing it? One link of which nothing but what it
+ * can do may be asked. No descriptors. */
+MUST int tap_judge(struct nlink *l, const struct tap_args *a, struct err *e);
 /* MTU of the interface behind a link, 0 = unknown. */
 uint32_t tap_mtu(const struct nlink *l);
+/* The address of the host's end; false: it has none. */
+bool tap_host_mac(const struct nlink *l, uint8_t mac[6]);
 
 /* net/stream.c: bare frames over a unix stream socket, one pair. */
 MUST int stream_open(struct nlink *l, const char *path, struct err *e);
+/* The same as tap_judge. */
+MUST int stream_judge(struct nlink *l, const char *path, struct err *e);
 /* Is the descriptor a unix stream socket? And such a one, connected, as a link; borrowed, the link
  * has a duplicate. */
 bool stream_is(int fd);

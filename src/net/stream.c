@@ -16,18 +16,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/frame.h"
 #include "net/link.h"
 
 #define LENGTH_BYTES 4
-#define HEADER_BYTES 12	       /* virtio_net_hdr, which is not sent */
-#define FRAME_MAX (65535 + 18) /* an IP packet with Ethernet header and tag */
 #define IN_BYTES 0x20000
 #define OUT_BYTES 0x20000
 #define COPY_MAX 4096 /* longer frames are sent from where they lie */
@@ -68,11 +66,11 @@ static long take_more(struct nlink *l, struct stream *s)
 
 static long give(struct stream *s, uint32_t len, const struct kiov *k, unsigned int n)
 {
-	static const uint8_t header[HEADER_BYTES];
+	static const uint8_t header[FRAME_HEADER];
 	const uint8_t *frame = s->in + s->in_at + LENGTH_BYTES;
 	size_t given = kiov_put(k, n, 0, header, sizeof(header));
 
-	given += kiov_put(k, n, HEADER_BYTES, frame, len);
+	given += kiov_put(k, n, FRAME_HEADER, frame, len);
 	s->in_at += LENGTH_BYTES + len;
 	if (s->in_at == s->in_end)
 		s->in_at = s->in_end = 0;
@@ -130,7 +128,7 @@ static void keep(struct stream *s, uint32_t len, uint32_t from, const struct kio
 	be32_put(length, len);
 	for (; from < LENGTH_BYTES; from++)
 		s->out[s->out_end++] = length[from];
-	s->out_end += (uint32_t)kiov_get(k, n, HEADER_BYTES + from - LENGTH_BYTES,
+	s->out_end += (uint32_t)kiov_get(k, n, FRAME_HEADER + from - LENGTH_BYTES,
 					 s->out + s->out_end, len + LENGTH_BYTES - from);
 }
 
@@ -139,7 +137,7 @@ static long send_long(struct nlink *l, uint32_t len, const struct kiov *k, unsig
 {
 	struct stream *s = l->priv;
 	uint8_t length[LENGTH_BYTES];
-	int count = kiov_slice(k, n, HEADER_BYTES, len, s->pieces + 1, PIECES_MAX);
+	int count = kiov_slice(k, n, FRAME_HEADER, len, s->pieces + 1, PIECES_MAX);
 	ssize_t sent;
 
 	if (count < 0)
@@ -151,7 +149,7 @@ static long send_long(struct nlink *l, uint32_t len, const struct kiov *k, unsig
 		return sent < 0 && is_later(errno) ? LINK_AGAIN : LINK_DEAD;
 	if ((size_t)sent < LENGTH_BYTES + len)
 		keep(s, len, (uint32_t)sent, k, n);
-	return HEADER_BYTES + (long)len;
+	return FRAME_HEADER + (long)len;
 }
 
 static long stream_tx(struct nlink *l, const struct kiov *k, unsigned int n)
@@ -161,9 +159,9 @@ static long stream_tx(struct nlink *l, const struct kiov *k, unsigned int n)
 	uint32_t len;
 	long wait;
 
-	if (total <= HEADER_BYTES || total > HEADER_BYTES + FRAME_MAX)
+	if (total <= FRAME_HEADER || total > FRAME_HEADER + FRAME_MAX)
 		return LINK_DROP;
-	len = (uint32_t)total - HEADER_BYTES;
+	len = (uint32_t)total - FRAME_HEADER;
 	if (len > COPY_MAX || OUT_BYTES - s->out_end < LENGTH_BYTES + len) {
 		wait = stream_flush(l);
 		if (wait)
@@ -177,25 +175,12 @@ static long stream_tx(struct nlink *l, const struct kiov *k, unsigned int n)
 
 /* --- life --- */
 
-static int reach(const char *path, struct err *e)
-{
-	struct sockaddr_un a;
-	AUTO_FD int fd = fd_unix(&a, path, e);
-
-	if (fd < 0)
-		return -1;
-	if (connect(fd, (const struct sockaddr *)&a, sizeof(a)))
-		return err_os(e, ERR_IO, "connect to %s; a program such as passt must listen there",
-			      path);
-	return fd_take(&fd);
-}
-
 static int stream_knock(const struct nlink *l)
 {
 	const struct stream *s = l->priv;
 	struct err e = { 0 };
 
-	return reach(s->path, &e);
+	return fd_reach(s->path, "a program such as passt", &e);
 }
 
 static void stream_renew(struct nlink *l, int fd)
@@ -253,12 +238,18 @@ static struct stream *stream_new(const char *path)
 
 int stream_open(struct nlink *l, const char *path, struct err *e)
 {
-	int fd = reach(path, e);
+	int fd = fd_reach(path, "a program such as passt", e);
 
 	if (fd < 0)
 		return -1;
 	*l = (struct nlink){ .ops = &stream_ops, .fd = fd, .priv = stream_new(path) };
 	return 0;
+}
+
+int stream_judge(struct nlink *l, const char *path, struct err *e)
+{
+	*l = (struct nlink){ .ops = &stream_ops, .fd = -1 };
+	return fd_may_reach(path, "a program such as passt", e);
 }
 
 bool stream_is(int fd)

@@ -13,6 +13,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/ipv6.h>
 #include <net/if.h>
@@ -26,12 +27,12 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "net/frame.h"
 #include "net/link.h"
 
 #define TUN_PATH "/dev/net/tun"
 #define NAME_CHOSEN "vmtap%d" /* the kernel fills in the number */
-#define HEADER_BYTES 12
-#define PIECES_MAX 1024 /* UIO_MAXIOV */
+#define PIECES_MAX 1024	      /* UIO_MAXIOV */
 
 /* --- frames, the pair's loop --- */
 
@@ -281,13 +282,45 @@ static int refuse_tun(struct err *e)
 	}
 }
 
-static bool exists(const char *name)
+/* Its number; 0: there is none of that name. */
+static int index_of(const char *name)
 {
 	AUTO_FD int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq r;
 
 	name_put(&r, name);
-	return s >= 0 && !ioctl(s, SIOCGIFINDEX, &r);
+	return s >= 0 && !ioctl(s, SIOCGIFINDEX, &r) ? r.ifr_ifindex : 0;
+}
+
+/* May this thread make interfaces? Where nobody tells, it may try. */
+static bool is_admin(void)
+{
+	AUTO_FREE char *text = NULL;
+	struct err none = { 0 };
+	const char *at;
+	size_t len;
+
+	if (fd_slurp("/proc/thread-self/status", 1u << 16, &text, &len, &none) < 0)
+		return true;
+	at = strstr(text, "CapEff:");
+	return !at || strtoull(at + strlen("CapEff:"), NULL, 16) >> CAP_NET_ADMIN & 1;
+}
+
+static int refuse_kind(const char *name, unsigned int pairs, struct err *e)
+{
+	return err_set(
+		e, ERR_BAD,
+		"interface %s is there and is no macvtap and no tap with %s; name another, or make it: ip tuntap add %s mode tap vnet_hdr%s",
+		name, pairs > 1 ? "several queues" : "one queue", name,
+		pairs > 1 ? " multi_queue" : "");
+}
+
+static int refuse_busy(const char *name, struct err *e)
+{
+	return err_set(
+		e, ERR_TAKEN,
+		"tap %s is in use by another program; end that one first, or name another tap",
+		name);
 }
 
 static int refuse_attach(const char *name, unsigned int pairs, bool there, struct err *e)
@@ -303,16 +336,21 @@ static int refuse_attach(const char *name, unsigned int pairs, bool there, struc
 			there ? "use" : "make", chosen ? "a new" : name, chosen ? "tap0" : name,
 			pairs > 1 ? " multi_queue" : "");
 	case EBUSY:
-		return err_set(
-			e, ERR_TAKEN,
-			"tap %s is in use by another program; end that one first, or name another tap",
-			name);
+		return refuse_busy(name, e);
 	case E2BIG:
 		return err_set(e, ERR_BAD, "tap %s has no room for %u queues", name, pairs);
 	default:
 		break;
 	}
 	return err_os(e, ERR_IO, "%s tap %s", there ? "open" : "make", name);
+}
+
+static int refuse_macvtap(const char *path, const char *name, struct err *e)
+{
+	return err_set(
+		e, ERR_DENIED,
+		"no right to open %s, the device of macvtap %s; give this user read and write on it",
+		path, name);
 }
 
 /* One more queue of an interface that is no tap: a macvtap, or nothing for us. The index says which
@@ -329,19 +367,12 @@ static int attach_macvtap(const char *name, unsigned int pairs, struct err *e)
 	snprintf(path, sizeof(path), "/dev/tap%d", r.ifr_ifindex);
 	fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
-		return err_set(
-			e, ERR_DENIED,
-			"no right to open %s, the device of macvtap %s; give this user read and write on it",
-			path, name);
+		return refuse_macvtap(path, name, e);
 	if (fd < 0 && errno == EBUSY)
 		return err_set(e, ERR_TAKEN, "macvtap %s is in use by another program", name);
 	name_put(&r, "");
 	if (fd < 0 || ioctl(fd, TUNGETIFF, &r) || strcmp(r.ifr_name, name))
-		return err_set(
-			e, ERR_BAD,
-			"interface %s is there and is no macvtap and no tap with %s; name another, or make it: ip tuntap add %s mode tap vnet_hdr%s",
-			name, pairs > 1 ? "several queues" : "one queue", name,
-			pairs > 1 ? " multi_queue" : "");
+		return refuse_kind(name, pairs, e);
 	name_put(&r, name);
 	r.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (pairs > 1 ? IFF_MULTI_QUEUE : 0);
 	if (ioctl(fd, TUNSETIFF, &r))
@@ -352,7 +383,7 @@ static int attach_macvtap(const char *name, unsigned int pairs, struct err *e)
 /* One more queue of the tap; name takes what the kernel calls it. */
 static int attach(char name[IFNAMSIZ], unsigned int pairs, struct err *e)
 {
-	bool there = exists(name);
+	bool there = index_of(name);
 	AUTO_FD int fd = open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	struct ifreq r;
 	int bad;
@@ -379,7 +410,7 @@ static int attach(char name[IFNAMSIZ], unsigned int pairs, struct err *e)
 
 static int set_header(int fd, const char *name, struct err *e)
 {
-	int bytes = HEADER_BYTES;
+	int bytes = FRAME_HEADER;
 
 	if (ioctl(fd, TUNSETVNETHDRSZ, &bytes) || ioctl(fd, TUNSETOFFLOAD, 0ul))
 		return err_os(e, ERR_IO, "set the frame header of tap %s", name);
@@ -390,6 +421,100 @@ static void close_all(struct nlink *links, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
 		tap_close(&links[i]);
+}
+
+/* What /sys tells of an interface, or `none`. */
+static long told_of(const char *name, const char *what, int base, long none)
+{
+	AUTO_FREE char *path = mem_fmt("/sys/class/net/%s/%s", name, what);
+	AUTO_FREE char *text = NULL;
+	struct err ignored = { 0 };
+	size_t len;
+
+	return fd_slurp(path, 64, &text, &len, &ignored) < 0 ? none : strtol(text, NULL, base);
+}
+
+static bool has_flag(const char *name, short flag)
+{
+	AUTO_FD int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq r;
+
+	name_put(&r, name);
+	return s >= 0 && !ioctl(s, SIOCGIFFLAGS, &r) && r.ifr_flags & flag;
+}
+
+/* No tap: a macvtap, whose device one may open, or nothing for us. */
+static int judge_macvtap(const struct tap_args *a, long index, struct err *e)
+{
+	AUTO_FREE char *path = mem_fmt("/dev/tap%ld", index);
+
+	if (access(path, R_OK | W_OK) == 0)
+		return 0;
+	return errno == EACCES ? refuse_macvtap(path, a->name, e)
+			       : refuse_kind(a->name, a->pairs, e);
+}
+
+/* One that is down tells nobody of who comes and goes. */
+static int judge_down(const struct tap_args *a, struct err *e)
+{
+	char name[IFNAMSIZ];
+	AUTO_FD int fd = -1;
+
+	snprintf(name, sizeof(name), "%s", a->name);
+	fd = attach(name, a->pairs, e);
+	if (fd < 0 || is_admin())
+		return fd < 0 ? -1 : 0;
+	errno = EPERM;
+	return refuse_setting(a->name, "state (up)", e);
+}
+
+/* One that is there: attaching would show on the host. A tap has a carrier while somebody has it. */
+static int judge_there(const struct tap_args *a, struct err *e)
+{
+	long index = told_of(a->name, "ifindex", 10, 0),
+	     flags = told_of(a->name, "tun_flags", 16, 0);
+	long owner = told_of(a->name, "owner", 10, -1);
+	bool multi = flags & IFF_MULTI_QUEUE;
+
+	/* where nobody tells, or of another network's interface, it is tried */
+	if (!index || index != index_of(a->name))
+		return 0;
+	if (!flags)
+		return judge_macvtap(a, index, e);
+	if (!(flags & IFF_TAP) || (a->pairs > 1 && !multi))
+		return refuse_kind(a->name, a->pairs, e);
+	if (!multi && (a->beside || told_of(a->name, "carrier", 10, 0)))
+		return refuse_busy(a->name, e);
+	if (!has_flag(a->name, IFF_UP))
+		return judge_down(a, e);
+	errno = EPERM;
+	if (is_admin())
+		return 0;
+	if (owner >= 0 && owner != (long)geteuid())
+		return refuse_attach(a->name, a->pairs, true, e);
+	if (!a->host_mac && !a->mtu && !a->ip)
+		return 0;
+	return refuse_setting(a->name, a->host_mac ? "mac" : a->mtu ? "mtu" : "address", e);
+}
+
+int tap_judge(struct nlink *l, const struct tap_args *a, struct err *e)
+{
+	struct address ip;
+
+	*l = (struct nlink){ .ops = &tap_ops, .fd = -1 };
+	if ((a->name && check_name(a->name, e)) || read_address(&ip, a->ip, a->mask, e))
+		return -1;
+	if (a->name && index_of(a->name))
+		return judge_there(a, e);
+	if (a->beside && a->pairs == 1)
+		return refuse_busy(a->name, e);
+	if (access(TUN_PATH, R_OK | W_OK))
+		return refuse_tun(e);
+	if (is_admin())
+		return 0;
+	return err_set(e, ERR_ABSENT,
+		       "there is no tap %s, and no right to make it: make it beforehand",
+		       a->name ? a->name : "yet");
 }
 
 static int open_named(struct nlink *links, const struct tap_args *a, struct err *e)
@@ -462,12 +587,30 @@ int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
 	return open_passed(links, a, e);
 }
 
-uint32_t tap_mtu(const struct nlink *l)
+/* What the interface behind a link says of itself. */
+static int ask_interface(const struct nlink *l, unsigned long what, struct ifreq *r)
 {
 	AUTO_FD int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq r = { 0 };
 
-	if (s < 0 || ioctl(l->fd, TUNGETIFF, &r))
-		return 0;
-	return !ioctl(s, SIOCGIFMTU, &r) && r.ifr_mtu > 0 ? (uint32_t)r.ifr_mtu : 0;
+	*r = (struct ifreq){ 0 };
+	return s < 0 || ioctl(l->fd, TUNGETIFF, r) || ioctl(s, what, r) ? -1 : 0;
+}
+
+uint32_t tap_mtu(const struct nlink *l)
+{
+	struct ifreq r;
+
+	if (l->fd < 0 && l->ops == &tap_ops)
+		return ETH_DATA_LEN; /* of tap_judge */
+	return !ask_interface(l, SIOCGIFMTU, &r) && r.ifr_mtu > 0 ? (uint32_t)r.ifr_mtu : 0;
+}
+
+bool tap_host_mac(const struct nlink *l, uint8_t mac[6])
+{
+	struct ifreq r;
+
+	if (ask_interface(l, SIOCGIFHWADDR, &r))
+		return false;
+	memcpy(mac, r.ifr_hwaddr.sa_data, 6);
+	return true;
 }

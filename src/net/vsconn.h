@@ -82,7 +82,7 @@ enum vs_moved {
 };
 
 #define VS_STREAM_NARROW 0x10000u
-#define VS_STREAM_WIDE 0x40000u
+#define VS_STREAM_WIDE 0x80000u
 #define VS_PACKETS 0x20000u /* less than a unix socket takes at once by default */
 
 /* The guest has said how much it takes and has taken. */

@@ -32,7 +32,7 @@
 #define FIRST_PORT 0x40000000u
 #define ANSWER_NS 2000000000ull /* to a REQUEST, and to the end of a connection */
 #define KNOCK_NS 5000000ull	/* between knocks at a listener that has no room */
-#define WIDE_MAX 192		/* connections with a wide window; others get narrow ones */
+#define WIDE_MAX 96		/* connections with a wide window; others get narrow ones */
 #define SEQPACKET_SUFFIX "_seqpacket"
 
 struct vsmux {
@@ -724,6 +724,13 @@ void vsmux_free(struct vsmux *m, struct link *kept)
 		vsdoor_close(&m->doors[i], kept);
 	free(m->path);
 	free(m);
+}
+
+int vsmux_judge(const struct vsmux_args *a, struct err *e)
+{
+	AUTO_FREE char *second = mem_fmt("%s" SEQPACKET_SUFFIX, a->path);
+
+	return listener_judge(a->path, e) || (a->seqpacket && listener_judge(second, e)) ? -1 : 0;
 }
 
 int vsmux_new(struct vsmux **out, const struct vsmux_args *a, struct err *e)

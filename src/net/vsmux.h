@@ -70,6 +70,8 @@ struct vsmux_args {
 
 struct vsmux;
 
+/* Could it listen? Makes nothing. */
+MUST int vsmux_judge(const struct vsmux_args *a, struct err *e);
 /* Listens. On failure nothing is left. */
 MUST int vsmux_new(struct vsmux **out, const struct vsmux_args *a, struct err *e);
 /* Ends all connections and watches nothing any more. In the loop, or when it never ran. */

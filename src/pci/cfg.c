@@ -305,8 +305,26 @@ static int state_agrees(struct pci_fn *f, const struct pci_fn_state *s, struct e
 	return 0;
 }
 
+/* Whether a memory BAR lies low or may lie high depends on when its device came: the guest has met it
+ * as it was saved. */
+static void bar_as_saved(struct pci_fn *f, unsigned int n, const struct pci_fn_state *s)
+{
+	struct pci_bar *b = &f->bar[n];
+	bool wide = s->cfg[REG_BAR + 4 * n] & BAR_IS_64;
+
+	if (!bar_is_mem(b) || wide == (b->kind == PCI_BAR_MEM64))
+		return;
+	if (wide ? n + 1 == PCI_BARS || f->bar[n + 1].kind != PCI_BAR_NONE : b->size > UINT32_MAX)
+		return;
+	b->kind = wide ? PCI_BAR_MEM64 : PCI_BAR_MEM32;
+	le32_put(bar_reg(f, n), (uint32_t)bar_flags(b));
+	le32_put(f->mask + REG_BAR + 4 * n + 4, wide ? (uint32_t)(~(b->size - 1) >> 32) : 0);
+}
+
 int pci_fn_load(struct pci_fn *f, const struct pci_fn_state *s, struct err *e)
 {
+	for (unsigned int n = 0; n < PCI_BARS; n++)
+		bar_as_saved(f, n, s);
 	if (state_agrees(f, s, e))
 		return -1;
 	pthread_mutex_lock(&f->lock);

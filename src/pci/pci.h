@@ -147,10 +147,11 @@ struct pci_area {
 	struct bus_range range;
 	uint64_t base, size;
 };
-/* Gives it the lowest free place that is a multiple of align (a power of two), or exactly `base`
- * when that is not 0; size is set by the caller. No BAR is placed there, and one that the guest
- * writes there waits. The lowest: kernels map memory of devices from the end of RAM on, and some not
- * far beyond it. Control thread. */
+/* Gives it a free place that is a multiple of align (a power of two), or exactly `base` when that is
+ * not 0; size is set by the caller. No BAR is placed there, and one that the guest writes there
+ * waits. A low place, for kernels map memory of devices from the end of RAM on, and some not far
+ * beyond it; but not among the first 4 GiB, which are for BARs that a guest places. Control thread.
+ */
 MUST int pci_area_claim(struct pci_host *h, struct pci_area *a, uint16_t segment, uint64_t align,
 			struct err *e);
 /* Twice is fine. */

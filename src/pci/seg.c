@@ -23,6 +23,7 @@
 #define ECAM_SEGMENT MIB(1)
 #define APERTURE_PAGE 0x1000ull
 #define APERTURE_ALIGN64 GIB(4)
+#define BARS_OF_GUEST GIB(4)
 
 #define HOST_VENDOR 0x8086
 #define HOST_DEVICE 0x0d57
@@ -501,11 +502,12 @@ static bool aperture_find(const struct segment *s, const struct pci_aperture *a,
 	return false;
 }
 
-/* The lowest free place, or 0. Each round goes above what was met. */
-static uint64_t area_find(const struct segment *s, uint64_t size, uint64_t align)
+/* The lowest free place from `at` on, or 0. Each round goes above what was met. */
+static uint64_t area_find_from(const struct segment *s, uint64_t at, uint64_t size, uint64_t align)
 {
-	uint64_t at = align_up(s->mem64.base, align);
 	struct extent x;
+
+	at = align_up(at, align);
 
 	while (aperture_holds(&s->mem64, at, size)) {
 		if (!segment_meets(s, at, size, &x))
@@ -513,6 +515,16 @@ static uint64_t area_find(const struct segment *s, uint64_t size, uint64_t align
 		at = align_up(x.to, align);
 	}
 	return 0;
+}
+
+/* A guest that places the BARs of a device that has come begins at the bottom, where an area is not
+ * yet known to it: areas go there only when there is no other room. */
+static uint64_t area_find(const struct segment *s, uint64_t size, uint64_t align)
+{
+	uint64_t left = min_u64(BARS_OF_GUEST, s->mem64.size / 2);
+	uint64_t at = area_find_from(s, s->mem64.base + left, size, align);
+
+	return at ? at : area_find_from(s, s->mem64.base, size, align);
 }
 
 /* The hypervisor answers for it; before and after that, nobody does. */

@@ -113,12 +113,24 @@ static int make_file(struct ask *out, const struct route *r, char *const *args, 
 		     : fd_slurp(args[0], JSON_TEXT_MAX, &out->body, &out->body_len, e);
 }
 
+void ask_config_syntax(struct str *out, const struct desc *body)
+{
+	if (!(body->fields[0].flags & F_BARE)) {
+		str_puts(out, "key=value,...");
+		return;
+	}
+	desc_value_syntax(out, &body->fields[0]);
+	str_puts(out, "[,key=value,...]");
+}
+
 static int make_config(struct ask *out, const struct route *r, char *const *args,
 		       unsigned int count, struct err *e)
 {
 	AUTO_BODY struct body b = body_new(r->body);
+	AUTO_STR struct str what = { 0 };
 
-	if (one_word(r, args, count, "one key=value,...", e) < 0 ||
+	ask_config_syntax(&what, b.d);
+	if (one_word(r, args, count, str_text(&what), e) < 0 ||
 	    desc_from_kv(b.d, b.obj, args[0], e) < 0 || collect_fds(out, b.d, b.obj, e) < 0)
 		return -1;
 	print_body(out, &b);
@@ -162,10 +174,10 @@ static int unknown_key(const struct route *r, const char *arg, struct err *e)
 	return err_set(e, ERR_BAD, "%s has no '%s': it takes %s", r->command, arg, str_text(&keys));
 }
 
-static int make_keys(struct ask *out, const struct route *r, char *const *args, unsigned int count,
-		     struct err *e)
+static int read_keys(const struct body *body, const struct route *r, char *const *args,
+		     unsigned int count, struct err *e)
 {
-	AUTO_BODY struct body b = body_new(r->body);
+	const struct body b = *body;
 
 	for (unsigned int i = 0; i < count; i++) {
 		const struct field *f = find_key(b.d, args[i]);
@@ -187,6 +199,37 @@ static int make_keys(struct ask *out, const struct route *r, char *const *args, 
 		if (b.d->fields[i].flags & F_REQUIRED && !desc_said(b.d, b.obj, i))
 			return err_set(e, ERR_BAD, "%s needs --%s", r->command,
 				       row_cli(&b.d->fields[i]));
+	return 0;
+}
+
+static int make_keys(struct ask *out, const struct route *r, char *const *args, unsigned int count,
+		     struct err *e)
+{
+	AUTO_BODY struct body b = body_new(r->body);
+
+	if (read_keys(&b, r, args, count, e) < 0)
+		return -1;
+	print_body(out, &b);
+	return 0;
+}
+
+/* The word may stand behind keys, too. */
+static int make_word_keys(struct ask *out, const struct route *r, char *const *args,
+			  unsigned int count, struct err *e)
+{
+	AUTO_BODY struct body b = body_new(r->body);
+	AUTO_STR struct str what = { 0 };
+	bool first = count && strncmp(args[0], "--", 2) != 0;
+	unsigned int word = first || !count ? 0 : count - 1;
+
+	desc_value_syntax(&what, b.d->fields);
+	if (!count || !strncmp(args[word], "--", 2))
+		return err_set(e, ERR_BAD, "%s needs %s", r->command, str_text(&what));
+	if (desc_value_from_text(b.d->fields, b.obj, args[word], e) < 0)
+		return -1;
+	row_mark_said(b.d, b.obj, 0);
+	if (read_keys(&b, r, args + first, count - 1, e) < 0)
+		return -1;
 	print_body(out, &b);
 	return 0;
 }
@@ -209,10 +252,11 @@ int ask_make(struct ask *out, const struct route *r, char *const *args, unsigned
 				     unsigned int, struct err *) = {
 		[ROUTE_NOTHING] = make_nothing, [ROUTE_FILE] = make_file,
 		[ROUTE_CONFIG] = make_config,	[ROUTE_WORD] = make_word,
-		[ROUTE_KEYS] = make_keys,	[ROUTE_ID] = make_id,
+		[ROUTE_KEYS] = make_keys,	[ROUTE_WORD_KEYS] = make_word_keys,
+		[ROUTE_ID] = make_id,
 	};
 
-	*out = (struct ask){ .path = route_path(r, 0) };
+	*out = (struct ask){ .path = r->path ? route_path(r, 0) : NULL };
 	return makers[r->arg](out, r, args, count, e);
 }
 

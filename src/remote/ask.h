@@ -8,6 +8,8 @@
 #include "base/httpc.h"
 #include "conf/routes.h"
 
+struct str;
+
 struct ask {
 	char *path;
 	uint64_t id; /* of a job, in the path */
@@ -22,3 +24,6 @@ struct ask {
 MUST int ask_make(struct ask *out, const struct route *r, char *const *args, unsigned int count,
 		  struct err *e);
 void ask_free(struct ask *a);
+
+/* How a configuration is said to a command, for help: its keys, behind what may stand without one. */
+void ask_config_syntax(struct str *out, const struct desc *body);

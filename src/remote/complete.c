@@ -126,6 +126,7 @@ static char *command_spec(const struct route *r)
 	case ROUTE_CONFIG:
 		return table_spec(r->body);
 	case ROUTE_WORD:
+	case ROUTE_WORD_KEYS:
 		return row_spec(&r->body->fields[0]);
 	default:
 		return mem_str("");
@@ -140,7 +141,9 @@ static void add_commands(struct tables *t)
 		if (!r->command)
 			continue;
 		add(t, NULL, mem_str(r->command), r->doc, command_spec(r));
-		for (unsigned int i = 0; r->arg == ROUTE_KEYS && i < r->body->count; i++) {
+		for (unsigned int i = r->arg == ROUTE_WORD_KEYS;
+		     (r->arg == ROUTE_KEYS || r->arg == ROUTE_WORD_KEYS) && i < r->body->count;
+		     i++) {
 			const struct field *f = &r->body->fields[i];
 
 			add(t, r->command, mem_fmt("--%s", row_cli(f)), f->doc,

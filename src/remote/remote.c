@@ -14,6 +14,7 @@
 #include "remote/ask.h"
 #include "remote/buscall.h"
 #include "remote/complete.h"
+#include "remote/inspect.h"
 #include "remote/reply.h"
 #include "remote/top.h"
 #include "remote/usage.h"
@@ -114,6 +115,11 @@ static int run(struct words *w, int argc, char **argv, int *status, struct err *
 		return failed;
 	}
 	*status = FAILED;
+	if (!w->route->path) {
+		failed = inspect_command(w->route, w->args, w->count, e);
+		*status = failed ? FAILED : DONE;
+		return failed ? err_in(e, "%s", w->route->command) : 0;
+	}
 	if (judge(w, e) < 0)
 		return -1;
 	failed = ask_make(&a, w->route, w->args, w->count, e);

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "conf/doc.h"
 #include "conf/page.h"
+#include "remote/ask.h"
 #include "remote/words.h"
 
 #define COMMAND_COLUMN 28
@@ -22,7 +23,7 @@ static const char about[] =
 static const char answers[] =
 	"An answer is printed as it comes: JSON, or what the command says. A refusal is printed on "
 	"standard error, what was wanted first and the cause last. The status is 0 when it was done, 1 "
-	"when it was not, and 2 when it was said wrongly.";
+	"when it was not, and 2 when there is no such command or option.";
 
 const char *usage_program(const char *argv0)
 {
@@ -48,6 +49,12 @@ static void key_head(struct str *out, const struct field *f)
 	desc_value_syntax(out, f);
 }
 
+/* Is the value of the row said without its key? */
+static bool is_word(const struct route *r, const struct field *f)
+{
+	return f == r->body->fields && (r->arg == ROUTE_WORD || r->arg == ROUTE_WORD_KEYS);
+}
+
 void usage_argument(struct str *out, const struct route *r)
 {
 	switch (r->arg) {
@@ -55,15 +62,20 @@ void usage_argument(struct str *out, const struct route *r)
 		str_puts(out, "[<path>|-]");
 		break;
 	case ROUTE_CONFIG:
-		str_puts(out, "key=value,...");
+		ask_config_syntax(out, r->body);
 		break;
 	case ROUTE_WORD:
 		desc_value_syntax(out, &r->body->fields[0]);
 		break;
 	case ROUTE_KEYS:
+	case ROUTE_WORD_KEYS:
 		for (const struct field *f = r->body->fields; f < desc_end(r->body); f++) {
 			bool must = f->flags & F_REQUIRED;
 
+			if (is_word(r, f)) {
+				desc_value_syntax(out, f);
+				continue;
+			}
 			str_add(out, "%s%s", f > r->body->fields ? " " : "", must ? "" : "[");
 			key_head(out, f);
 			str_puts(out, must ? "" : "]");
@@ -164,10 +176,10 @@ static void help_values(FILE *f, const struct route *r)
 		const struct field *row = &r->body->fields[i];
 		AUTO_STR struct str head = { 0 };
 
-		if (r->arg == ROUTE_KEYS)
-			key_head(&head, row);
-		else
+		if (is_word(r, row))
 			desc_value_syntax(&head, row);
+		else
+			key_head(&head, row);
 		help_line(f, str_text(&head), row->doc);
 	}
 }
@@ -178,10 +190,12 @@ void usage_command(FILE *f, const struct route *r)
 
 	usage_argument(&argument, r);
 	command_text(&text, r);
-	fprintf(f, "Usage: virga-remote --api-socket <path> [options] %s%s%s\n\n", r->command,
+	fprintf(f, "Usage: virga-remote %s%s%s%s\n\n",
+		r->path ? "--api-socket <path> [options] " : "", r->command,
 		argument.len ? " " : "", str_text(&argument));
-	fprintf(f, "%s %s,", route_method_name(r->method), r->path);
-	page_wrap(f, str_text(&text), 0, (unsigned int)(strlen(r->path) + 5));
+	if (r->path)
+		fprintf(f, "%s %s,", route_method_name(r->method), r->path);
+	page_wrap(f, str_text(&text), 0, r->path ? (unsigned int)(strlen(r->path) + 5) : 0);
 	if (r->arg == ROUTE_FILE)
 		fputs("\nThe file, or standard input, holds the JSON that `virga --doc openapi` "
 		      "describes.\n",
@@ -190,7 +204,7 @@ void usage_command(FILE *f, const struct route *r)
 		fputs("\nKeys:\n", f);
 		page_help_keys(f, r->body);
 	}
-	if (r->arg == ROUTE_KEYS || r->arg == ROUTE_WORD) {
+	if (r->arg == ROUTE_KEYS || r->arg == ROUTE_WORD || r->arg == ROUTE_WORD_KEYS) {
 		fputs("\nValues:\n", f);
 		help_values(f, r);
 	}
@@ -213,10 +227,13 @@ static void man_commands(FILE *f)
 		page_roff(f, str_text(&argument));
 		fputc('\n', f);
 		page_roff(f, str_text(&text));
-		fprintf(f, " (%s ", route_method_name(r->method));
-		page_roff(f, r->path);
-		fputs(").\n", f);
-		if (r->arg == ROUTE_CONFIG || r->arg == ROUTE_KEYS)
+		if (r->path) {
+			fprintf(f, " (%s ", route_method_name(r->method));
+			page_roff(f, r->path);
+			fputc(')', f);
+		}
+		fputs(".\n", f);
+		if (r->arg == ROUTE_CONFIG || r->arg == ROUTE_KEYS || r->arg == ROUTE_WORD_KEYS)
 			page_man_keys(f, r->body);
 	}
 }

@@ -11,6 +11,7 @@
 #include "base/desc_row.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "remote/inspect.h"
 #include "remote/top.h"
 
 static const struct field fields[] = {
@@ -51,9 +52,10 @@ struct parse {
 
 const struct route *words_nth(unsigned int i)
 {
-	if (i < ROUTE_COUNT)
-		return &route_table[i];
-	return i == ROUTE_COUNT ? &top_route : NULL;
+	static const struct route *const own[WORDS_OWN + 1] = { &top_route, &inspect_route,
+								&check_route, NULL };
+
+	return i < ROUTE_COUNT ? &route_table[i] : own[i - ROUTE_COUNT];
 }
 
 const struct route *words_command(const char *name)
@@ -165,7 +167,8 @@ static int take_dashed(struct parse *p, char *arg, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		if (!strncmp(arg, "--", 2) && is_option(arg + 2, fields[i].opt))
 			return take_option(p, &fields[i], arg, e);
-	if (!p->out->route || p->out->route->arg != ROUTE_KEYS)
+	if (!p->out->route ||
+	    (p->out->route->arg != ROUTE_KEYS && p->out->route->arg != ROUTE_WORD_KEYS))
 		return unknown_option(arg, e);
 	if (take_word(p, arg, e) < 0)
 		return -1;
@@ -176,7 +179,7 @@ static int take_dashed(struct parse *p, char *arg, struct err *e)
 
 static int take_command(struct parse *p, const char *arg, struct err *e)
 {
-	const char *names[ROUTE_COUNT + 2] = { NULL };
+	const char *names[ROUTE_COUNT + WORDS_OWN + 1] = { NULL };
 	const struct route *r;
 	AUTO_STR struct str near = { 0 };
 	unsigned int n = 0;

@@ -12,6 +12,7 @@
 #include "conf/routes.h"
 
 #define WORDS_MAX 16 /* of a command */
+#define WORDS_OWN 3  /* commands that are not the server's */
 
 enum words_what {
 	WORDS_ASK,  /* do the command */

@@ -343,10 +343,22 @@ void vdev_config_changed(struct vdev *v)
 		v->transport->config_irq(v->transport_arg);
 }
 
+static void kick_now(void *arg)
+{
+	struct vqueue *q = arg;
+
+	if (q->running)
+		vdev_class(q->vdev)->kick(q);
+}
+
 void vdev_kick(struct vdev *v, uint16_t queue)
 {
-	if (queue < v->nqueues)
-		fd_signal(v->queues[queue].kick_fd);
+	struct vqueue *q = queue < v->nqueues ? &v->queues[queue] : NULL;
+
+	if (q && q->at_once)
+		loop_call(q->loop, kick_now, q);
+	else if (q)
+		fd_signal(q->kick_fd);
 }
 
 void vdev_broken(struct vdev *v, const char *why)
@@ -385,7 +397,11 @@ int vdev_load(struct vdev *v, const struct vdev_state *s, struct err *e)
 	if (s->queues.count != v->nqueues)
 		return err_set(e, ERR_BAD, "the saved device has %u queues and this one %u",
 			       s->queues.count, v->nqueues);
-	if ((s->features | s->driver_features) & ~v->offered && s->status & VSTAT_FEATURES_OK)
+	if (s->status & VSTAT_DRIVER_OK && !(s->status & VSTAT_FEATURES_OK))
+		return err_set(e, ERR_BAD,
+			       "the saved device works for a driver without agreed features");
+	/* until features are agreed there are none, whatever the driver has asked for */
+	if (s->features & ~v->offered)
 		return err_set(e, ERR_BAD,
 			       "the saved device had features 0x%llx and this one has 0x%llx",
 			       (unsigned long long)s->features, (unsigned long long)v->offered);

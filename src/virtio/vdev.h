@@ -53,6 +53,7 @@ struct vqueue {
 	struct vq q;	     /* the loop's, while running */
 	bool running;	     /* between start and stop; written in the loop */
 	int kick_fd;	     /* eventfd: the doorbell; edge-triggered, so nobody has to read it */
+	bool at_once;	     /* set by init: the doorbell returns when kick has been called */
 	struct loop_fd kick;
 	struct loop_msg revoked; /* the IOMMU's driver took memory away */
 	void *priv;		 /* the device's */
@@ -138,7 +139,7 @@ uint8_t vdev_status(struct vdev *v);
 void vdev_set_status(struct vdev *v, uint8_t s); /* 0 resets; DRIVER_OK starts the queues */
 void vdev_config_read(struct vdev *v, uint32_t off, uint8_t *data, uint32_t len);
 void vdev_config_write(struct vdev *v, uint32_t off, const uint8_t *data, uint32_t len);
-/* Doorbell by a slow road (no ioeventfd hit). */
+/* Doorbell by a slow road (no ioeventfd hit, or a queue that is at_once). */
 void vdev_kick(struct vdev *v, uint16_t queue);
 /* Memory was taken away behind an IOMMU: a queue that works with it marks the device NEEDS_RESET, stops
  * and lets go of it. Any thread; posts. */

@@ -441,7 +441,8 @@ static void doorbells_off(struct vpci *p)
 	for (; p->doorbells; p->doorbells--) {
 		uint16_t i = (uint16_t)(p->doorbells - 1);
 
-		if (hv_ioevent(hv, p->v->queues[i].kick_fd, p->doorbells_at + i * NOTIFY_EACH,
+		if (!p->v->queues[i].at_once &&
+		    hv_ioevent(hv, p->v->queues[i].kick_fd, p->doorbells_at + i * NOTIFY_EACH,
 			       false, 0, false, &e))
 			log_guest("%s: a doorbell stays: %s", p->v->dev.id, err_frame(&e, 0));
 	}
@@ -457,7 +458,8 @@ static void doorbells_on(struct vpci *p, uint64_t at)
 	for (; hv && p->doorbells < p->v->nqueues; p->doorbells++) {
 		uint16_t i = p->doorbells;
 
-		if (hv_ioevent(hv, p->v->queues[i].kick_fd, at + i * NOTIFY_EACH, false, 0, true,
+		if (!p->v->queues[i].at_once &&
+		    hv_ioevent(hv, p->v->queues[i].kick_fd, at + i * NOTIFY_EACH, false, 0, true,
 			       &e)) {
 			log_guest("%s: slow doorbells: %s", p->v->dev.id, err_frame(&e, 0));
 			return;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/net.h"
 #include "vm/machine.h"
@@ -33,6 +34,18 @@ static struct dev *find(struct machine *m, const struct dev_class *class, const 
 	struct dev *d = m ? dev_find(machine_board(m), id) : NULL;
 
 	return d && d->class == class ? d : NULL;
+}
+
+int change_reclaim(struct machine *m, struct err *e)
+{
+	struct dev *d;
+
+	list_each (l, &machine_board(m)->devs) {
+		d = container_of(l, struct dev, link);
+		if (d->class == &balloon_class.dev)
+			return balloon_reclaim(d, e);
+	}
+	return err_set(e, ERR_ABSENT, "this machine has no balloon: say --balloon");
 }
 
 int change_disk_size(struct machine *m, const struct resize_disk_conf *w, struct err *e)

@@ -13,6 +13,8 @@
 
 struct machine;
 
+/* Asks the guest's balloon for all memory that nothing uses. There is a machine. */
+MUST int change_reclaim(struct machine *m, struct err *e);
 /* For who has the machine: a smaller size waits for requests under way. */
 MUST int change_disk_size(struct machine *m, const struct resize_disk_conf *w, struct err *e);
 /* Take what they keep out of w, which stays its owner's. */

@@ -28,27 +28,63 @@ static int open_row(struct chars *s, const struct row *r, struct err *e)
 	return 0;
 }
 
+static void rows_of(struct row rows[CHARS], struct chars *s, struct vm_conf *c)
+{
+	rows[0] = (struct row){ "--serial",
+				&s->serial,
+				{ c->serial.mode, c->serial.file, c->serial.socket },
+				&c->serial.file };
+	rows[1] = (struct row){ "--console",
+				&s->console,
+				{ c->console.mode, c->console.file, c->console.socket },
+				&c->console.file };
+	rows[2] = (struct row){ "--debug-console",
+				&s->debug_console,
+				{ c->debug_console.mode, c->debug_console.file, NULL },
+				&c->debug_console.file };
+}
+
+static size_t no_write(struct chardev *c, const uint8_t *data, size_t len)
+{
+	(void)c;
+	(void)data;
+	return len;
+}
+static void no_wish(struct chardev *c, bool on)
+{
+	(void)c;
+	(void)on;
+}
+static const struct chardev_ops no_ops = { .write = no_write, .want_input = no_wish };
+
+void chars_rehearse(struct chars *s, struct chardev none[CHARS], struct vm_conf *c,
+		    struct reasons *r)
+{
+	struct row rows[CHARS];
+	struct err e = { 0 };
+
+	*s = (struct chars){ 0 };
+	rows_of(rows, s, c);
+	for (size_t i = 0; i < CHARS; i++) {
+		none[i] = (struct chardev){ .ops = &no_ops };
+		if (rows[i].args.mode != CONSOLE_OFF)
+			*rows[i].out = &none[i];
+		if (tty_judge(&rows[i].args, &e) == 0)
+			continue;
+		err_in(&e, "%s", rows[i].option);
+		reasons_add(r, &e);
+	}
+}
+
 int chars_open(struct chars *s, struct vm_conf *c, struct err *e)
 {
-	struct row rows[] = {
-		{ "--serial",
-		  &s->serial,
-		  { c->serial.mode, c->serial.file, c->serial.socket },
-		  &c->serial.file },
-		{ "--console",
-		  &s->console,
-		  { c->console.mode, c->console.file, c->console.socket },
-		  &c->console.file },
-		{ "--debug-console",
-		  &s->debug_console,
-		  { c->debug_console.mode, c->debug_console.file, NULL },
-		  &c->debug_console.file },
-	};
+	struct row rows[CHARS];
 
 	*s = (struct chars){ 0 };
 	if (tty_new(&s->tty, e) < 0)
 		return -1;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	rows_of(rows, s, c);
+	for (size_t i = 0; i < CHARS; i++) {
 		if (open_row(s, &rows[i], e) < 0) {
 			chars_close(s);
 			return -1;

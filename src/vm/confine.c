@@ -58,6 +58,8 @@ static const struct {
 	/* limits of block devices; /sys/dev/block has links to these */
 	{ "/sys/devices", "r", has_disk },
 	{ "/sys/devices/system/node", "r", has_host_node },
+	/* what of the guest's memory is there */
+	{ "/proc/self/pagemap", "r", always },
 };
 
 /* A macvtap has a device file of its own, named by the number of the interface. NULL: it is none. */
@@ -101,6 +103,20 @@ static int add_users(struct landlock_rules *r, const struct vm_conf *c, struct e
 		landlock_rules_add(r, u->path, u->access);
 	}
 	return 0;
+}
+
+int vm_confine_judge(const struct vm_conf *c, struct err *e)
+{
+	struct landlock_rules r = { 0 };
+	int result;
+
+	if (!c->landlock_enable)
+		return 0;
+	result = landlock_judge(landlock_version(), e);
+	if (!result)
+		result = add_users(&r, c, e);
+	landlock_rules_fini(&r);
+	return result;
 }
 
 int vm_confine(const struct vm_conf *c, const char *const *sockets, struct err *e)

@@ -13,4 +13,6 @@
  * --landlock it does nothing. sockets (ended by NULL, or NULL) are paths where the program itself
  * listens, and removes what it made at its end. When consoles and /dev/kvm are open and before the machine
  * is built; a reboot builds the next one under the same rules, and so is another VM. */
+/* Could that be done? */
+MUST int vm_confine_judge(const struct vm_conf *c, struct err *e);
 MUST int vm_confine(const struct vm_conf *c, const char *const *sockets, struct err *e);

@@ -5,6 +5,8 @@
  */
 #include "vm/hotplug.h"
 
+#include <string.h>
+
 #include "base/event.h"
 #include "base/mem.h"
 #include "conf/check.h"
@@ -105,6 +107,15 @@ static void take_out(const struct hotplug *h, struct dev *hp, struct dev *d)
 	forget(h, id);
 }
 
+/* The tables of the next machine would name one that is not there. */
+static bool is_node(const struct vm_conf *c, const char *id)
+{
+	for (uint32_t i = 0; i < c->numa.count; i++)
+		if (c->numa.items[i].device_id && !strcmp(c->numa.items[i].device_id, id))
+			return true;
+	return false;
+}
+
 static int find(const struct hotplug *h, const char *id, struct conf_dev *c, struct dev **d,
 		struct err *e)
 {
@@ -114,6 +125,10 @@ static int find(const struct hotplug *h, const char *id, struct conf_dev *c, str
 	if (!c->kind || !plug_is_hot(c->kind))
 		return err_set(e, ERR_DENIED, "%s stays as long as the machine: only %s", id,
 			       "disks, network cards, pmem and vsock are removed");
+	if (is_node(h->conf, id))
+		return err_set(e, ERR_DENIED,
+			       "%s stays as long as the machine: --numa says that it is a node",
+			       id);
 	return 0;
 }
 
@@ -146,6 +161,14 @@ int hotplug_remove(const struct hotplug *h, const char *id, enum hotplug_how how
 	return 0;
 }
 
+/* Nobody asks for others than those; a saved state may say so. */
+static bool may_leave(const struct hotplug *h, const struct dev *d)
+{
+	struct conf_dev c;
+
+	return conf_find(&c, h->conf, d->id) && plug_is_hot(c.kind);
+}
+
 void hotplug_carry_out(const struct hotplug *h)
 {
 	struct board *b = machine_board(h->machine);
@@ -155,7 +178,7 @@ void hotplug_carry_out(const struct hotplug *h)
 
 	while (hp && pcihp_let_go(hp, &segment, &slot)) {
 		d = plug_at(b, segment, slot);
-		if (d)
+		if (d && may_leave(h, d))
 			take_out(h, hp, d);
 		else
 			pcihp_gone(hp, segment, slot);
@@ -163,13 +186,13 @@ void hotplug_carry_out(const struct hotplug *h)
 }
 
 /* One that the guest was asked for; NULL when none is left. */
-static struct dev *next_asked(struct board *b, struct dev *hp)
+static struct dev *next_asked(const struct hotplug *h, struct board *b, struct dev *hp)
 {
 	list_each (l, &b->devs) {
 		struct dev *d = container_of(l, struct dev, link);
 		const struct pci_fn *f = plug_fn(d);
 
-		if (f && pcihp_is_asked(hp, f->segment, f->slot))
+		if (f && pcihp_is_asked(hp, f->segment, f->slot) && may_leave(h, d))
 			return d;
 	}
 	return NULL;
@@ -180,6 +203,6 @@ void hotplug_settle(const struct hotplug *h)
 	struct board *b = machine_board(h->machine);
 	struct dev *hp = dev_find(b, PCIHP_ID), *d;
 
-	while (hp && (d = next_asked(b, hp)))
+	while (hp && (d = next_asked(h, b, hp)))
 		take_out(h, hp, d);
 }

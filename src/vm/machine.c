@@ -7,11 +7,12 @@
 #include "vm/machine.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "arch/arch.h"
 #include "base/bits.h"
+#include "base/event.h"
 #include "base/futex.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -19,11 +20,12 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "core/rate.h"
-#include "dev/cpuhp.h"
 #include "dev/ged.h"
 #include "dev/memhp.h"
 #include "mem/gmem.h"
 #include "pci/pci.h"
+#include "vm/cpus.h"
+#include "vm/guestclock.h"
 #include "vm/plug.h"
 #include "vm/ram.h"
 #include "vm/snapshot.h"
@@ -31,30 +33,26 @@
 /* A vCPU that waits for a disk's answer in a register access may take so long to stand. */
 #define PARK_NS 10000000000ull
 
+/* Of memory that comes by ACPI: Linux's block. */
+#define MEMORY_GRAIN MIB(128)
 /* Payloads up to so many bytes are loaded without a thread of their own. */
-#define MEMORY_GRAIN MIB(128) /* of memory that comes by ACPI: Linux's block */
 #define LOAD_AT_ONCE KIB(256)
 #define ASK_NS 10000000ull
-
-#define CLOCK_TRIES 8
-#define GUESSED_KHZ 3000000u
+#define LOOK_NS 1000000000ull
 
 struct machine {
 	struct machine_args args;
+	/* of the file that memory shows: the kernel tells of a change, or it is looked for */
+	struct loop_fd source_watch;
+	struct loop_timer source_look;
 	struct hv_vm *hv;
 	struct gmem *mem;
 	struct board board;
 	struct arch_payload payload;
-	struct arch_cpus *cpus;
-	struct vcpu_team team;
+	struct cpus cpus;
 	uint64_t added;		 /* bytes of memory that came by ACPI */
-	struct vcpu *vcpu;	 /* as many as there may be */
-	uint32_t vcpus;		 /* that were made: those that left count too */
-	pthread_mutex_t leaving; /* none leaves by itself while the machine ends */
-	bool has_clock;		 /* that of a pause */
-	uint64_t clock_ns;
-	bool has_counter; /* the same */
-	uint64_t counter;
+	struct guestclock clock; /* that of a pause */
+	bool catches_up;	 /* its clocks are to have gone on meanwhile: it was restored so */
 };
 
 /* The payload's own thread. */
@@ -70,7 +68,7 @@ static void on_wish(void *arg, enum board_wish w)
 {
 	struct machine *m = arg;
 
-	vcpus_halt(&m->team);
+	vcpus_halt(&m->cpus.team);
 	m->args.up.wish(m->args.up.arg, w);
 }
 
@@ -99,10 +97,7 @@ static void on_cpu_left(void *arg, uint32_t cpu)
 {
 	struct machine *m = arg;
 
-	pthread_mutex_lock(&m->leaving);
-	if (!vcpus_halted(&m->team))
-		vcpu_leave(&m->vcpu[cpu]);
-	pthread_mutex_unlock(&m->leaving);
+	cpus_left(&m->cpus, cpu);
 }
 
 static void on_let_go(void *arg)
@@ -112,9 +107,25 @@ static void on_let_go(void *arg)
 	m->args.up.let_go(m->args.up.arg);
 }
 
+/* Any thread: what else would happen in the guest happens with other contents of its memory. */
+static void on_memory_lost(void *arg, const char *why)
+{
+	struct machine *m = arg;
+
+	vcpus_halt(&m->cpus.team);
+	event_with("vm", "memory-lost", "reason", why);
+	m->args.cpu_ended(m->args.up.arg, VCPU_FAIL, why);
+}
+
 static int build_memory(struct machine *m, struct work *w, struct err *e)
 {
-	if (ram_new(&m->mem, m->args.conf, hv_phys_bits(m->args.hv), w, e) < 0)
+	const struct memory_lost lost = { .fn = on_memory_lost, .arg = m };
+
+	if (ram_new(&m->mem, m->args.conf, hv_phys_bits(m->args.hv), RAM_FOR_GUEST, e) < 0 ||
+	    (m->args.from && snapshot_show(m->args.from, m->mem, &lost, e) < 0))
+		return -1;
+	/* who goes on says anew whether pages are to be there beforehand */
+	if (!m->args.from && gmem_prefault(m->mem, w, e) < 0)
 		return -1;
 	for (unsigned int i = 0; i < gmem_regions(m->mem); i++) {
 		const struct gmem_region *r = gmem_region(m->mem, i);
@@ -157,6 +168,7 @@ static int build_board(struct machine *m, struct err *e)
 	b->hv = m->hv;
 	b->ctl = m->args.ctl;
 	b->kept = m->args.kept;
+	b->generation = m->args.generation;
 	build_rates(m);
 	b->up = (struct board_up){
 		.wish = on_wish,
@@ -211,68 +223,21 @@ static int build_devices(struct machine *m, struct err *e)
 	return plug_all(&m->board, m->args.conf, m->args.chars, e);
 }
 
-/* What this host gives a VM. */
-static int check_vcpus(const struct machine *m, struct err *e)
-{
-	const struct cpus_conf *c = &m->args.conf->cpus;
-	uint32_t want = c->max_vcpus, most = hv_max_vcpus(m->args.hv);
-	uint32_t last = arch_apic_id(m->cpus, want - 1), ids = hv_max_apic_ids(m->args.hv);
-
-	if (want > most)
-		return err_set(e, ERR_BAD,
-			       "--cpus %s=%" PRIu32 ": this host gives a VM at most %" PRIu32,
-			       want == c->boot_vcpus ? "boot" : "max", want, most);
-	if (last >= ids)
-		return err_set(e, ERR_BAD,
-			       "--cpus topology: the last vCPU's APIC id is %" PRIu32
-			       ", and this host has ids below %" PRIu32
-			       ": say powers of two, which leave no gaps",
-			       last, ids);
-	return 0;
-}
-
-/* Of a machine that goes on: all that there were, those that had left too. */
-static int count_first(uint32_t *out, const struct machine *m, struct err *e)
-{
-	const struct cpus_conf *c = &m->args.conf->cpus;
-	size_t saved;
-
-	*out = c->boot_vcpus;
-	if (!m->args.from)
-		return 0;
-	saved = json_count(m->args.from->saved.vcpus);
-	if (saved < c->boot_vcpus || saved > c->max_vcpus)
-		return err_set(e, ERR_BAD,
-			       "%zu vCPUs were saved, and the configuration has %" PRIu32
-			       " and at most %" PRIu32,
-			       saved, c->boot_vcpus, c->max_vcpus);
-	*out = (uint32_t)saved;
-	return 0;
-}
-
 static int build_vcpus(struct machine *m, struct err *e)
 {
-	uint32_t want;
-
-	m->team = (struct vcpu_team){
-		.pio = m->board.pio,
-		.mmio = m->board.mmio,
-		.irqs = m->board.irqs,
+	const struct cpus_args a = {
+		.hv = m->args.hv,
+		.vm = m->hv,
+		.board = &m->board,
+		.conf = m->args.conf,
+		.payload = &m->payload,
+		.from = m->args.from,
 		.ended = m->args.cpu_ended,
 		.stopped = m->args.cpu_stopped,
 		.arg = m->args.up.arg,
 	};
-	coresched_init(&m->team.cores, m->args.conf->cpus.core_scheduling);
-	if (arch_cpus_new(&m->cpus, m->args.hv, m->args.conf, e) < 0 || check_vcpus(m, e) < 0 ||
-	    count_first(&want, m, e) < 0)
-		return -1;
-	m->vcpu = mem_array(m->args.conf->cpus.max_vcpus, sizeof(m->vcpu[0]));
-	for (uint32_t i = 0; i < want; i++) {
-		if (vcpu_new(&m->vcpu[i], m->hv, &m->team, i, arch_apic_id(m->cpus, i), e) < 0)
-			return -1;
-		m->vcpus++;
-	}
-	return 0;
+
+	return cpus_make(&m->cpus, &a, e);
 }
 
 /* The upper half of a machine that goes on: memory comes last, when devices have said which of it is
@@ -288,11 +253,11 @@ static int restore_devices(struct machine *m, struct err *e)
 	for (size_t i = 0; r == 0 && i < json_count(saved); i++) {
 		const char *id = json_str(json_get(json_at(saved, i), "id"));
 
-		if (!dev_find(&m->board, id))
-			r = err_set(
-				e, ERR_BAD,
-				"device %s was saved, and the configuration has none of that name",
-				id);
+		if (dev_find(&m->board, id))
+			continue;
+		err_set(e, ERR_BAD,
+			"device %s was saved, and the configuration has none of that name", id);
+		r = board_refuse(&m->board, e);
 	}
 	return r;
 }
@@ -349,17 +314,73 @@ static int restore_memory(struct machine *m, struct err *e)
 	return 0;
 }
 
+/* In the loop of quiet devices. */
+static bool source_is_lost(struct machine *m)
+{
+	struct err e = { 0 };
+	char line[ERR_TEXT];
+
+	if (gmem_check_source(m->mem, &e) == 0)
+		return false;
+	on_memory_lost(m, err_line(&e, line, sizeof(line)));
+	return true;
+}
+
+/* Others may have touched it in other ways than those that count. */
+static void on_source_changed(void *arg, uint32_t events)
+{
+	struct machine *m = arg;
+	char some[1024];
+
+	(void)events;
+	while (read(m->source_watch.fd, some, sizeof(some)) > 0)
+		continue;
+	if (source_is_lost(m))
+		loop_unwatch(&m->source_watch);
+}
+
+static void look_at_source(void *arg)
+{
+	struct machine *m = arg;
+
+	if (!source_is_lost(m))
+		loop_timer_set(m->board.io, &m->source_look, loop_now_ns() + LOOK_NS,
+			       look_at_source, m);
+}
+
+/* A file that is shown as memory ends the guest when it changes: at the latest a second after, where
+ * the host has no watch left to give, as to many machines of one user. The loop does not run yet. */
+static int watch_source(struct machine *m, struct err *e)
+{
+	int fd = gmem_watch_source(m->mem);
+
+	if (fd >= 0)
+		return loop_watch(m->board.io, &m->source_watch, fd, EPOLLIN, on_source_changed, m,
+				  e);
+	if (gmem_shows(m->mem))
+		loop_timer_set(m->board.io, &m->source_look, loop_now_ns() + LOOK_NS,
+			       look_at_source, m);
+	return 0;
+}
+
 static int restore_upper(struct machine *m, struct work *w, struct err *e)
 {
 	const struct saved *s = &m->args.from->saved;
 
-	if (restore_devices(m, e) < 0 || restore_memory(m, e) < 0 || build_vcpus(m, e) < 0)
+	if (restore_devices(m, e) < 0 || restore_memory(m, e) < 0 || build_vcpus(m, e) < 0 ||
+	    arch_finish_restored(&m->board, m->args.conf, e) < 0)
 		return -1;
-	if (arch_cpus_load(m->cpus, s->cpuid, e) < 0)
+	m->clock = (struct guestclock){
+		.real_ns = s->machine.real_ns,
+		.has_clock = s->machine.has_clock,
+		.clock_ns = s->machine.guest_ns,
+		.has_counter = s->machine.has_counter,
+		.counter = s->machine.counter,
+	};
+	m->catches_up = m->args.from->how->clock == RESTORE_CLOCK_REALTIME;
+	if (snapshot_fill(m->args.from, m->mem, w, e) < 0)
 		return -1;
-	m->has_clock = s->machine.has_clock;
-	m->clock_ns = s->machine.guest_ns + m->args.from->passed_ns;
-	return snapshot_fill(m->args.from, m->mem, w, e);
+	return watch_source(m, e);
 }
 
 /* Does loading take less than a thread's start? What cannot be looked at is an error of loading. */
@@ -411,7 +432,7 @@ int machine_new(struct machine **out, const struct machine_args *a, struct work 
 	struct hv_vm_args hv;
 
 	m->args = *a;
-	pthread_mutex_init(&m->leaving, NULL);
+	cpus_init(&m->cpus);
 	board_init(&m->board);
 	arch_hv_args(&hv, a->conf);
 	if (hv_vm_new(&m->hv, a->hv, &hv, e) < 0 || build_memory(m, w, e) < 0 ||
@@ -423,172 +444,102 @@ int machine_new(struct machine **out, const struct machine_args *a, struct work 
 	return 0;
 }
 
-/* One whose start failed half-way. */
-static void take_back(struct vcpu *c)
+/* --- rehearsal --- */
+
+static void on_refused(void *arg, struct err *e)
 {
-	if (!c->started)
-		return;
-	vcpu_leave(c);
-	vcpu_gather(c);
+	reasons_add(arg, e);
 }
 
-/* One that goes on is held until machine_resume; one that had left has no thread. */
-static int restore_vcpu(struct machine *m, uint32_t i, struct err *e)
+/* What cannot be had does not keep devices from being looked at. */
+static int rehearse_memory(struct machine *m, struct reasons *r, struct err *e)
 {
-	const struct snapshot *from = m->args.from;
-	struct vcpu *c = &m->vcpu[i];
+	uint8_t bits = hv_phys_bits(m->args.hv);
 
-	vcpu_hold(c);
-	if (arch_vcpu_load(m->cpus, c->hv, i, json_at(from->saved.vcpus, i), from->passed_ns, e) <
-	    0)
-		return err_in(e, "vCPU %" PRIu32, i);
-	return machine_has_vcpu(m, i) ? vcpu_start(c, &m->args.conf->cpus, e) : 0;
+	if (ram_new(&m->mem, m->args.conf, bits, RAM_TO_LOOK, e) == 0)
+		return 0;
+	reasons_add(r, e);
+	if (ram_new(&m->mem, m->args.conf, bits, RAM_LIKE_IT, e) == 0)
+		return 0;
+	err_clear(e); /* that has been said */
+	return -1;
 }
 
-/* The thread stands until the registers are set, which takes about as long as its own start. */
-static int start_vcpu(struct machine *m, uint32_t i, struct err *e)
+static int rehearse(struct machine *m, struct reasons *r, struct err *e)
 {
-	struct vcpu *c = &m->vcpu[i];
-	int r;
+	unsigned int before;
 
-	vcpu_hold(c);
-	r = vcpu_start(c, &m->args.conf->cpus, e);
-	if (r == 0 && arch_vcpu(m->cpus, c->hv, i, &m->payload, e) < 0)
-		r = err_in(e, "vCPU %" PRIu32, i);
-	if (r < 0)
-		take_back(c);
-	vcpu_release(c);
-	return r;
+	if (rehearse_memory(m, r, e) < 0)
+		return 0;
+	if (build_board(m, e) < 0)
+		return -1;
+	m->board.refused = on_refused;
+	m->board.refused_arg = r;
+	before = r->count;
+	if (restore_devices(m, e) < 0 || restore_memory(m, e) < 0)
+		return -1;
+	/* who plugs memory may be among those refused */
+	return r->count == before ? snapshot_judge_memory(m->args.from, m->mem, e) : 0;
 }
 
-/* The guest begins with the first vCPU, and the others are set up beside it: they exist, so that an
- * INIT which comes before one has its thread waits there. */
+void machine_rehearse(struct reasons *r, const struct machine_args *a)
+{
+	struct machine *m = NEW(struct machine);
+	struct err e = { 0 };
+
+	m->args = *a;
+	cpus_init(&m->cpus);
+	board_init(&m->board);
+	m->hv = hv_vm_rehearsal();
+	if (rehearse(m, r, &e) < 0)
+		reasons_add(r, &e);
+	machine_free(m);
+}
+
 int machine_start(struct machine *m, struct err *e)
 {
+	struct err later = { 0 };
+	int r;
+
 	/* nobody need be called to attach what does not run yet */
 	tty_attach(m->args.chars->tty, m->board.io);
-	if (loop_start(m->board.io, "io", e) < 0)
+	/* the guest begins before quiet devices have their thread: what it wants of them waits */
+	loop_open(m->board.io);
+	r = cpus_start(&m->cpus, e);
+	if (loop_start(m->board.io, "io", r < 0 ? &later : e) < 0 || r < 0 ||
+	    cpus_start_others(&m->cpus, e) < 0)
 		return -1;
-	for (uint32_t i = 0; i < m->vcpus && !vcpus_halted(&m->team); i++) {
-		if ((m->args.from ? restore_vcpu(m, i, e) : start_vcpu(m, i, e)) < 0)
-			return -1;
-	}
 	m->args.from = NULL;
 	return 0;
 }
 
 int machine_nmi(struct machine *m, struct err *e)
 {
-	for (uint32_t i = 0; i < m->vcpus; i++) {
-		if (machine_has_vcpu(m, i) && hv_nmi(m->hv, arch_apic_id(m->cpus, i), e) < 0)
-			return err_in(e, "vCPU %" PRIu32, i);
-	}
-	return 0;
+	return cpus_nmi(&m->cpus, e);
 }
 
-/* --- vCPUs that come and go --- */
-
-/* What the controller says; without one, all that were made. */
 bool machine_has_vcpu(struct machine *m, uint32_t i)
 {
-	const struct dev *hp = dev_find(&m->board, CPUHP_ID);
-
-	return !hp || cpuhp_is_there(hp, i);
+	return cpus_has(&m->cpus, i);
 }
 
-static uint32_t count_vcpus(struct machine *m)
+int machine_judge_vcpus(const struct machine *m, uint32_t n, struct err *e)
 {
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < m->vcpus; i++)
-		n += machine_has_vcpu(m, i);
-	return n;
-}
-
-/* The hypervisor can not end a vCPU: one that has left comes again as the same. It is set up
- * already, and waits for INIT. */
-static int start_again(struct machine *m, uint32_t i, struct err *e)
-{
-	struct vcpu *c = &m->vcpu[i];
-
-	/* one that had left when the machine was saved has a thread again */
-	take_back(c);
-	if (hv_vcpu_reset(c->hv, e) < 0)
-		return err_in(e, "vCPU %" PRIu32, i);
-	if (vcpu_start(c, &m->args.conf->cpus, e) == 0)
-		return 0;
-	take_back(c);
-	return -1;
-}
-
-static int start_new(struct machine *m, uint32_t i, struct err *e)
-{
-	if (vcpu_new(&m->vcpu[i], m->hv, &m->team, i, arch_apic_id(m->cpus, i), e) < 0) {
-		m->vcpu[i] = (struct vcpu){ 0 };
-		return -1;
-	}
-	m->vcpus++;
-	return start_vcpu(m, i, e);
-}
-
-/* Those with the lowest numbers. What comes before a failure has come. */
-static int bring_vcpus(struct machine *m, struct dev *hp, uint32_t n, struct err *e)
-{
-	for (uint32_t i = 0; n; i++) {
-		if (i < m->vcpus && cpuhp_is_there(hp, i))
-			continue;
-		if ((i < m->vcpus ? start_again(m, i, e) : start_new(m, i, e)) < 0)
-			return -1;
-		cpuhp_come(hp, i);
-		n--;
-	}
-	return 0;
-}
-
-/* Those with the highest. */
-static void ask_vcpus(struct machine *m, struct dev *hp, uint32_t n)
-{
-	for (uint32_t i = m->vcpus; n; i--) {
-		if (!cpuhp_is_there(hp, i - 1))
-			continue;
-		cpuhp_ask(hp, i - 1);
-		n--;
-	}
+	return cpus_judge_set(&m->cpus, n, e);
 }
 
 int machine_set_vcpus(struct machine *m, uint32_t n, struct err *e)
 {
-	struct dev *hp = dev_find(&m->board, CPUHP_ID);
-	uint32_t now = count_vcpus(m), max = m->args.conf->cpus.max_vcpus;
-	int r = 0;
-
-	if (!n || n > max)
-		return err_set(e, ERR_BAD,
-			       "%" PRIu32 " vCPUs: there can be 1 to %" PRIu32 " (--cpus max)", n,
-			       max);
-	if (!hp)
-		return err_set(e, ERR_STATE, "a machine of more than %d vCPUs keeps them",
-			       CPUHP_CPUS_MAX);
-	if (cpuhp_is_pending(hp)) {
-		cpuhp_tell(hp);
-		return err_set(e, ERR_BUSY,
-			       "the guest has not yet let go of all vCPUs that it was asked for: "
-			       "try again later");
-	}
-	if (n > now)
-		r = bring_vcpus(m, hp, n - now, e);
-	else
-		ask_vcpus(m, hp, now - n);
-	if (n != now)
-		cpuhp_tell(hp);
-	return r;
+	return cpus_set(&m->cpus, n, e);
 }
 
 /* --- memory that comes --- */
 
-static int judge_memory(struct machine *m, const struct dev *hp, const struct gmem_region *r,
-			uint64_t bytes, struct err *e)
+int machine_judge_memory(struct machine *m, uint64_t bytes, struct err *e)
 {
+	const struct dev *hp = dev_find(&m->board, MEMHP_ID);
+	const struct gmem_region *r = later_region(m);
+
 	if (!hp || !r)
 		return err_set(
 			e, ERR_BAD,
@@ -612,13 +563,27 @@ static int judge_memory(struct machine *m, const struct dev *hp, const struct gm
 	return 0;
 }
 
+uint64_t machine_booted_with(const struct machine *m)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < gmem_regions(m->mem); i++)
+		sum += gmem_region(m->mem, i)->block ? 0 : gmem_region(m->mem, i)->size;
+	return sum;
+}
+
+uint64_t machine_added(const struct machine *m)
+{
+	return m->added;
+}
+
 int machine_add_memory(struct machine *m, uint64_t bytes, struct err *e)
 {
 	struct dev *hp = dev_find(&m->board, MEMHP_ID);
 	const struct gmem_region *r = later_region(m);
 	gpa_t at;
 
-	if (judge_memory(m, hp, r, bytes, e) < 0)
+	if (machine_judge_memory(m, bytes, e) < 0)
 		return -1;
 	at = gpa_add(r->base, m->added);
 	if (plug_memory(m, r, bytes, e) < 0)
@@ -627,15 +592,14 @@ int machine_add_memory(struct machine *m, uint64_t bytes, struct err *e)
 	return 0;
 }
 
-bool machine_clock(const struct machine *m, uint64_t *ns)
+const struct guestclock *machine_clock(const struct machine *m)
 {
-	*ns = m->has_clock ? m->clock_ns : 0;
-	return m->has_clock;
+	return &m->clock;
 }
 
 struct arch_cpus *machine_cpus(struct machine *m)
 {
-	return m->cpus;
+	return m->cpus.arch;
 }
 
 struct board *machine_board(struct machine *m)
@@ -645,35 +609,24 @@ struct board *machine_board(struct machine *m)
 
 uint32_t machine_vcpus(const struct machine *m)
 {
-	return m->vcpus;
+	return m->cpus.count;
 }
 
 struct vcpu *machine_vcpu(struct machine *m, uint32_t i)
 {
-	return &m->vcpu[i];
+	return &m->cpus.vcpu[i];
 }
 
 /* --- standing still --- */
 
 int machine_park(struct machine *m, struct err *e)
 {
-	uint64_t until = loop_now_ns() + PARK_NS;
-
-	for (uint32_t i = 0; i < m->vcpus; i++)
-		vcpu_hold(&m->vcpu[i]);
-	for (uint32_t i = 0; i < m->vcpus; i++) {
-		if (vcpu_wait(&m->vcpu[i], until, e) < 0) {
-			machine_unpark(m);
-			return -1;
-		}
-	}
-	return 0;
+	return cpus_hold(&m->cpus, loop_now_ns() + PARK_NS, e);
 }
 
 void machine_unpark(struct machine *m)
 {
-	for (uint32_t i = 0; i < m->vcpus; i++)
-		vcpu_release(&m->vcpu[i]);
+	cpus_release(&m->cpus);
 }
 
 static void resume_devices(struct board *b, const struct link *until)
@@ -699,80 +652,6 @@ static int quiesce_devices(struct board *b, struct err *e)
 	return 0;
 }
 
-/* Ticks of a millisecond. Clock and counter are read, and set, within less of each other: a guest that
- * compares them would find one wrong. */
-static uint64_t tick_ms(struct machine *m)
-{
-	uint32_t khz = hv_vcpu_tsc_khz(m->vcpu[0].hv);
-
-	return khz ? khz : GUESSED_KHZ;
-}
-
-/* False where there is no counter to be read. */
-static bool read_clock(struct machine *m)
-{
-	struct hv_vcpu *c = m->vcpu[0].hv;
-	uint64_t before, ms = tick_ms(m);
-	struct err e = { 0 };
-
-	for (int i = 0; i < CLOCK_TRIES; i++) {
-		if (hv_vcpu_counter(c, &before, &e) < 0)
-			return false;
-		m->has_clock = hv_clock(m->hv, &m->clock_ns, &e) == 0;
-		if (hv_vcpu_counter(c, &m->counter, &e) < 0)
-			return false;
-		if (m->counter - before < ms)
-			break;
-	}
-	return true;
-}
-
-/* Guests with a clock of the hypervisor's are told, so that their watchdogs do not bite. That clock
- * and the processor's counter stand meanwhile, as the PM timer does: a guest compares them with each
- * other. */
-static void stop_clock(struct machine *m)
-{
-	m->has_counter = read_clock(m);
-	for (uint32_t i = 0; i < m->vcpus; i++)
-		hv_vcpu_paused(m->vcpu[i].hv);
-}
-
-/* All counters to where the first one stood. The counters of hosts that cannot do that go on. */
-static void set_counters(struct machine *m)
-{
-	struct err e = { 0 };
-	uint64_t now;
-
-	if (!m->has_counter || hv_vcpu_counter(m->vcpu[0].hv, &now, &e) < 0)
-		return;
-	for (uint32_t i = 0; i < m->vcpus && m->has_counter; i++)
-		m->has_counter = hv_vcpu_counter_back(m->vcpu[i].hv, now - m->counter, &e) == 0;
-}
-
-static void set_clock(struct machine *m)
-{
-	char line[ERR_TEXT];
-	struct err e = { 0 };
-
-	if (m->has_clock && hv_set_clock(m->hv, m->clock_ns, &e) < 0)
-		log_warn("the guest's clock has gone on: %s", err_line(&e, line, sizeof(line)));
-}
-
-/* Again when we were kept from the processor in between. */
-static void start_clock(struct machine *m)
-{
-	uint64_t now, ms = tick_ms(m);
-	struct err e = { 0 };
-
-	for (int i = 0; i < CLOCK_TRIES; i++) {
-		set_counters(m);
-		set_clock(m);
-		if (!m->has_counter || hv_vcpu_counter(m->vcpu[0].hv, &now, &e) < 0 ||
-		    now - m->counter < ms)
-			break;
-	}
-}
-
 int machine_pause(struct machine *m, struct err *e)
 {
 	if (machine_park(m, e) < 0)
@@ -781,13 +660,15 @@ int machine_pause(struct machine *m, struct err *e)
 		machine_unpark(m);
 		return -1;
 	}
-	stop_clock(m);
+	guestclock_stop(&m->clock, m->hv, m->cpus.vcpu, m->cpus.count);
 	return 0;
 }
 
 void machine_resume(struct machine *m)
 {
-	start_clock(m);
+	m->board.passed_ns = m->catches_up ? guestclock_pass(&m->clock, m->cpus.vcpu) : 0;
+	m->catches_up = false;
+	guestclock_start(&m->clock, m->hv, m->cpus.vcpu, m->cpus.count);
 	resume_devices(&m->board, &m->board.devs);
 	machine_unpark(m);
 }
@@ -806,17 +687,9 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
-	pthread_mutex_lock(&m->leaving);
-	vcpus_halt(&m->team);
-	pthread_mutex_unlock(&m->leaving);
-	for (uint32_t i = 0; i < m->vcpus; i++)
-		vcpu_kick(&m->vcpu[i]);
-	for (uint32_t i = 0; i < m->vcpus; i++)
-		vcpu_free(&m->vcpu[i]);
-	free(m->vcpu);
-	coresched_fini(&m->team.cores);
-	arch_cpus_free(m->cpus);
-	tty_detach(m->args.chars->tty);
+	cpus_free(&m->cpus);
+	if (m->args.chars->tty)
+		tty_detach(m->args.chars->tty);
 	dev_remove_all(&m->board);
 	list_each (at, &m->board.rates)
 		rate_free(container_of(at, struct rate, link));
@@ -828,6 +701,5 @@ void machine_free(struct machine *m)
 	iommu_free(m->board.iommu);
 	hv_vm_free(m->hv);
 	gmem_free(m->mem);
-	pthread_mutex_destroy(&m->leaving);
 	free(m);
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "base/reasons.h"
 #include "base/work.h"
 #include "conf/conf.h"
 #include "core/dev.h"
@@ -19,6 +20,7 @@
 #include "vm/vcpu.h"
 
 struct arch_cpus;
+struct guestclock;
 struct machine;
 
 struct snapshot; /* vm/snapshot.h */
@@ -28,6 +30,7 @@ struct machine_args {
 	struct chars *chars;	    /* borrowed */
 	struct loop *ctl;	    /* the control loop, borrowed */
 	struct link *kept;	    /* listeners that outlive machines, borrowed */
+	const uint8_t *generation;  /* VMGENID_BYTES, borrowed */
 	/* go on from there: it is paused then, as by machine_pause; NULL = boot. Borrowed until
 	 * machine_start has returned. */
 	const struct snapshot *from;
@@ -40,15 +43,25 @@ struct machine_args {
  * asked during them whether to break off. On failure nothing is left. */
 MUST int machine_new(struct machine **out, const struct machine_args *a, struct work *w,
 		     struct err *e);
+/* Would that succeed, from the snapshot that a names? Adds each reason against it, and takes, makes and
+ * changes nothing of the host. Needs neither loop nor functions. Control thread. */
+void machine_rehearse(struct reasons *r, const struct machine_args *a);
 /* Lets the vCPUs run. */
 MUST int machine_start(struct machine *m, struct err *e);
+/* Whether machine_set_vcpus would take the number now; a guest that holds it up is asked again. */
+MUST int machine_judge_vcpus(const struct machine *m, uint32_t n, struct err *e);
 /* Makes vCPUs come, which run before the guest is told, or asks the guest to let go of some, so that
  * there are n of them. ERR_BAD for a number that can not be, ERR_BUSY while it has not let go of
  * those that it was asked for before. The machine is not paused. */
 MUST int machine_set_vcpus(struct machine *m, uint32_t n, struct err *e);
+/* Whether machine_add_memory would take so much now. */
+MUST int machine_judge_memory(struct machine *m, uint64_t bytes, struct err *e);
 /* Makes more memory come, which is there before the guest is told by ACPI. ERR_BAD for what is not
  * whole 128 MiB, more than hotplug_size, or one time more than there are slots. */
 MUST int machine_add_memory(struct machine *m, uint64_t bytes, struct err *e);
+/* Bytes of memory that the machine began with, and those that have come by ACPI since. */
+uint64_t machine_booted_with(const struct machine *m);
+uint64_t machine_added(const struct machine *m);
 /* A non-maskable interrupt for every vCPU. */
 MUST int machine_nmi(struct machine *m, struct err *e);
 /* Makes every vCPU stand still, as vcpu_hold says, at most ten seconds long; after a failure none is
@@ -61,9 +74,8 @@ MUST int machine_pause(struct machine *m, struct err *e);
 /* The way back. The guest's clocks go on where they stood, the counter of the processor too where the
  * host can do that; only the time of day has gone on. */
 void machine_resume(struct machine *m);
-/* The clock of a paused machine, false when it has none; and what its processors have told the
- * guest. */
-bool machine_clock(const struct machine *m, uint64_t *ns);
+/* The clocks of a paused machine; and what its processors have told the guest. */
+const struct guestclock *machine_clock(const struct machine *m);
 struct arch_cpus *machine_cpus(struct machine *m);
 /* For those who look: the board with its devices, and the vCPUs. */
 struct board *machine_board(struct machine *m);

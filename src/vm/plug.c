@@ -7,13 +7,16 @@
 
 #include <string.h>
 
+#include "base/json.h"
 #include "base/mem.h"
+#include "conf/nodes.h"
 #include "core/snap.h"
 #include "dev/balloon.h"
 #include "dev/blk.h"
 #include "dev/ivshmem.h"
 #include "dev/net.h"
 #include "dev/pmem.h"
+#include "dev/pvmemcontrol.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/rtc.h"
@@ -143,10 +146,16 @@ static void plan_vmem(struct plan *p, const struct plug_row *r, const struct plu
 			.base = g->base.v,
 			.requested = z ? z->hotplugged_size : c->hotplugged_size,
 		};
-		if (z)
-			find_node(m, from->c, z->id);
+		find_node(m, from->c, nodes_zone(from->c, g->zone));
 		plan_add(p, r, z ? z->id : NULL, m);
 	}
+}
+
+static void plan_pvmemcontrol(struct plan *p, const struct plug_row *r,
+			      const struct plug_from *from)
+{
+	if (from->c->pvmemcontrol)
+		plan_add(p, r, NULL, from->c->pvmemcontrol);
 }
 
 static void plan_pvpanic(struct plan *p, const struct plug_row *r, const struct plug_from *from)
@@ -169,17 +178,33 @@ static const struct plug_row rows[] = {
 	{ "rng", &rng_class.dev, "__rng", plan_section, 0 },
 	{ "pmem", &pmem_class.dev, NULL, plan_section, HOT },
 	{ "vsock", &vsock_class.dev, NULL, plan_section, HOT },
-	{ "memory", &vmem_class.dev, "mem0", plan_vmem, 0 },
+	{ "memory", &vmem_class.dev, NODES_ONLY_ZONE, plan_vmem, 0 },
 	{ "balloon", &balloon_class.dev, "__balloon", plan_section, 0 },
 	{ "watchdog", &watchdog_class.dev, "__watchdog", plan_watchdog, 0 },
 	{ "rtc", &rtc_class.dev, "__rtc", plan_section, 0 },
 	{ "iommu", &viommu_class.dev, VIOMMU_ID, plan_iommu, FIRST },
+	{ "pvmemcontrol", &pvmemcontrol_class.dev, "__pvmemcontrol", plan_pvmemcontrol, 0 },
 	{ "pvpanic", &pvpanic_class.dev, "__pvpanic", plan_pvpanic, 0 },
 	{ "ivshmem", &ivshmem_class.dev, "__ivshmem", plan_section, 0 },
 };
 
+static int take_place(struct dev_args *a, const struct board *b, struct err *e)
+{
+	uint16_t segment;
+	int slot;
+
+	if (saved_place(a->saved, &segment, &slot, e) < 0)
+		return err_in(e, "device %s", a->id);
+	if (segment >= pci_segments(b->pci))
+		return err_set(e, ERR_BAD, "device %s was on PCI segment %u, and there are %u",
+			       a->id, segment, pci_segments(b->pci));
+	a->segment = segment;
+	a->slot = slot;
+	return 0;
+}
+
 /* Devices that go on do so where they were. */
-static int plan_places(struct plan *p, const struct board *b, struct err *e)
+static int plan_places(struct plan *p, struct board *b, struct err *e)
 {
 	for (uint32_t i = 0; b->saved && i < p->count; i++) {
 		struct dev_args *a = &p->lines[i].args;
@@ -187,12 +212,8 @@ static int plan_places(struct plan *p, const struct board *b, struct err *e)
 		a->saved = board_saved_find(b->saved, a->id);
 		if (!a->saved)
 			continue; /* dev_add says so */
-		if (saved_place(a->saved, &a->segment, &a->slot, e) < 0)
-			return err_in(e, "device %s", a->id);
-		if (a->segment >= pci_segments(b->pci))
-			return err_set(e, ERR_BAD,
-				       "device %s was on PCI segment %u, and there are %u", a->id,
-				       a->segment, pci_segments(b->pci));
+		if (take_place(a, b, e) < 0 && board_refuse(b, e) < 0)
+			return -1;
 	}
 	return 0;
 }

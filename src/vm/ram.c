@@ -57,10 +57,23 @@ static struct backing_args zone_args(const struct memory_conf *c, const struct m
 	};
 }
 
-static int open_zones(struct gmem_plan *p, const struct memory_conf *c, struct err *e)
+/* Of what the host has anyway. */
+static void unmake(struct backing_args *a)
+{
+	a->file = NULL;
+	a->shared = a->hugepages = a->has_host_node = false;
+	a->reserve = BACKING_RESERVE_NOTHING;
+}
+
+static int open_zones(struct gmem_plan *p, const struct memory_conf *c, enum ram_use use,
+		      struct err *e)
 {
 	struct backing_args a = whole_args(c);
 
+	a.only_looks = use != RAM_FOR_GUEST;
+
+	if (use == RAM_LIKE_IT)
+		unmake(&a);
 	if (!c->zones.count) {
 		if (backing_open(&p->zone[0], c->size, &a, e) < 0)
 			return -1;
@@ -74,6 +87,9 @@ static int open_zones(struct gmem_plan *p, const struct memory_conf *c, struct e
 		const struct memory_zone_conf *z = &c->zones.items[i];
 
 		a = zone_args(c, z);
+		a.only_looks = use != RAM_FOR_GUEST;
+		if (use == RAM_LIKE_IT)
+			unmake(&a);
 		if (backing_open(&p->zone[i], z->size, &a, e) < 0)
 			return -1;
 		p->zones++;
@@ -82,17 +98,17 @@ static int open_zones(struct gmem_plan *p, const struct memory_conf *c, struct e
 }
 
 static int build(struct gmem *m, struct gmem_plan *p, const struct vm_conf *c, uint8_t phys_bits,
-		 struct err *e)
+		 enum ram_use use, struct err *e)
 {
-	if (open_zones(p, &c->memory, e) < 0 || arch_ram(p, c, phys_bits, e) < 0 ||
+	if (open_zones(p, &c->memory, use, e) < 0 || arch_ram(p, c, phys_bits, e) < 0 ||
 	    gmem_lay(m, p, e) < 0)
 		return -1;
 	/* Where guests look for tables, none that a former guest left in a file may be found. What
 	 * lies above is the loader's. */
-	return gmem_clear(m, GPA(0), MIB(1));
+	return use == RAM_FOR_GUEST ? gmem_clear(m, GPA(0), MIB(1)) : 0;
 }
 
-int ram_new(struct gmem **out, const struct vm_conf *c, uint8_t phys_bits, struct work *w,
+int ram_new(struct gmem **out, const struct vm_conf *c, uint8_t phys_bits, enum ram_use use,
 	    struct err *e)
 {
 	AUTO_FREE struct gmem_plan *p = NEW(struct gmem_plan);
@@ -101,9 +117,7 @@ int ram_new(struct gmem **out, const struct vm_conf *c, uint8_t phys_bits, struc
 
 	if (gmem_new(&m, e) < 0)
 		return -1;
-	r = build(m, p, c, phys_bits, e);
-	if (r == 0)
-		r = gmem_prefault(m, w, e);
+	r = build(m, p, c, phys_bits, use, e);
 	while (p->zones)
 		backing_close(&p->zone[--p->zones]);
 	if (r < 0) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is asked for is put into the config first, which is judged as a whole, and then done by the
- * machine; if that fails, the config is what it was. See resize.h.
+ * What is asked for is put into the config first, which is judged as a whole, and by the machine; then
+ * it is done. If that fails, the config is what it was. See resize.h.
  */
 #include "vm/resize.h"
 
@@ -9,16 +9,18 @@
 #include <string.h>
 
 #include "conf/check.h"
+#include "conf/nodes.h"
 #include "core/dev.h"
 #include "dev/balloon.h"
 #include "dev/vmem.h"
 #include "mem/gmem.h"
 #include "vm/machine.h"
 
-/* One amount: what the config says of it, and how the machine comes to it. */
+/* One amount: what the config says of it, whether the machine can come to it now, and how. */
 struct amount {
 	uint64_t want;
 	int (*put)(struct vm_conf *c, uint64_t want, struct err *e);
+	int (*judge)(const struct vm_conf *c, struct machine *m, uint64_t want, struct err *e);
 	int (*carry_out)(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e);
 };
 
@@ -33,6 +35,12 @@ static int put_vcpus(struct vm_conf *c, uint64_t want, struct err *e)
 			       want, c->cpus.max_vcpus);
 	c->cpus.boot_vcpus = (uint32_t)want;
 	return 0;
+}
+
+static int judge_vcpus(const struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
+{
+	(void)c;
+	return machine_judge_vcpus(m, (uint32_t)want, e);
 }
 
 static int do_vcpus(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
@@ -73,14 +81,28 @@ static int ask_for(struct machine *m, const char *zone, uint64_t bytes, struct e
 	return vmem_resize(d, bytes, e);
 }
 
-/* What the guest has is what it booted with, and what has come since. */
-static int do_memory(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
+/* What is to come by ACPI: what the guest has is what it booted with, and what has come since. */
+static uint64_t more(const struct vm_conf *c, struct machine *m, uint64_t want)
 {
 	uint64_t now = gmem_total(machine_board(m)->mem);
 
+	return c->memory.hotplug_method == HOTPLUG_ACPI && want > now ? want - now : 0;
+}
+
+static int judge_memory(const struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
+{
+	uint64_t bytes = more(c, m, want);
+
+	return bytes ? machine_judge_memory(m, bytes, e) : 0;
+}
+
+static int do_memory(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
+{
+	uint64_t bytes = more(c, m, want);
+
 	if (c->memory.hotplug_method == HOTPLUG_VIRTIO_MEM)
-		return ask_for(m, "mem0", c->memory.hotplugged_size, e);
-	return want > now ? machine_add_memory(m, want - now, e) : 0;
+		return ask_for(m, NODES_ONLY_ZONE, c->memory.hotplugged_size, e);
+	return bytes ? machine_add_memory(m, bytes, e) : 0;
 }
 
 /* --- the balloon --- */
@@ -93,22 +115,43 @@ static int put_balloon(struct vm_conf *c, uint64_t want, struct err *e)
 	return 0;
 }
 
+static struct dev *find_balloon(const struct vm_conf *c, struct machine *m)
+{
+	return dev_find(machine_board(m), c->balloon->id ? c->balloon->id : "__balloon");
+}
+
+/* Memory that is to come with it counts. */
+static int judge_balloon(const struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
+{
+	uint64_t memory = gmem_total(machine_board(m)->mem) + more(c, m, c->memory.size);
+	struct dev *d = find_balloon(c, m);
+
+	return d ? balloon_judge(d, want, memory, e) : 0;
+}
+
 static int do_balloon(struct vm_conf *c, struct machine *m, uint64_t want, struct err *e)
 {
-	struct dev *d = dev_find(machine_board(m), c->balloon->id ? c->balloon->id : "__balloon");
+	struct dev *d = find_balloon(c, m);
 
 	return d ? balloon_resize(d, want, e) : err_set(e, ERR_BAD, "the balloon is not there");
 }
 
 /* --- all of it --- */
 
-/* Before the machine does anything, each amount is in the config, and fits the others. */
-static int put_all(struct vm_conf *c, const struct amount *a, unsigned int n, struct err *e)
+/* Before the machine does anything, each amount is in the config and fits the others, and the machine
+ * takes it. */
+static int put_all(struct vm_conf *c, struct machine *m, const struct amount *a, unsigned int n,
+		   struct err *e)
 {
 	for (unsigned int i = 0; i < n; i++)
 		if (a[i].put(c, a[i].want, e) < 0)
 			return -1;
-	return conf_check(c, e);
+	if (conf_check(c, e) < 0)
+		return -1;
+	for (unsigned int i = 0; m && i < n; i++)
+		if (a[i].judge(c, m, a[i].want, e) < 0)
+			return -1;
+	return 0;
 }
 
 int resize_vm(struct vm_conf *c, struct machine *m, const struct resize_conf *r, struct err *e)
@@ -121,12 +164,13 @@ int resize_vm(struct vm_conf *c, struct machine *m, const struct resize_conf *r,
 	int result;
 
 	if (conf_said(resize, r, desired_vcpus))
-		a[n++] = (struct amount){ r->desired_vcpus, put_vcpus, do_vcpus };
+		a[n++] = (struct amount){ r->desired_vcpus, put_vcpus, judge_vcpus, do_vcpus };
 	if (conf_said(resize, r, desired_ram))
-		a[n++] = (struct amount){ r->desired_ram, put_memory, do_memory };
+		a[n++] = (struct amount){ r->desired_ram, put_memory, judge_memory, do_memory };
 	if (conf_said(resize, r, desired_balloon))
-		a[n++] = (struct amount){ r->desired_balloon, put_balloon, do_balloon };
-	result = put_all(c, a, n, e);
+		a[n++] = (struct amount){ r->desired_balloon, put_balloon, judge_balloon,
+					  do_balloon };
+	result = put_all(c, m, a, n, e);
 	for (; m && result == 0 && done < n; done++)
 		result = a[done].carry_out(c, m, a[done].want, e);
 	if (result == 0)

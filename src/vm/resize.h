@@ -2,7 +2,8 @@
 /*
  * Other amounts for a VM: vCPUs and memory. With a machine they change now, and the guest is told;
  * in any case the config has them from then on, so that they are there after a reboot and in vm.info.
- * What the config can not be is found before anything is changed. Whoever has the VM.
+ * What the config can not be, or the machine does not take now, is found before anything is changed.
+ * Whoever has the VM.
  *
  *	desired_vcpus	comes at once, goes when the guest lets go
  *	desired_ram	by ACPI: comes at once, in multiples of 128 MiB; less is for the next boot

@@ -20,6 +20,7 @@
 #include "dev/net.h"
 #include "dev/pcihp.h"
 #include "dev/pmem.h"
+#include "dev/pvmemcontrol.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/rtc.h"
@@ -28,6 +29,7 @@
 #include "dev/vcon.h"
 #include "dev/viommu.h"
 #include "dev/vmem.h"
+#include "dev/vmgenid.h"
 #include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "pci/root.h"
@@ -43,6 +45,7 @@ const struct dev_class *const roster[] = {
 	&pcihp_class.dev,
 	&cpuhp_class.dev,
 	&memhp_class.dev,
+	&vmgenid_class.dev,
 	&i8042_class.dev,
 	&serial_class.dev,
 	&tpm_class.dev,
@@ -57,6 +60,7 @@ const struct dev_class *const roster[] = {
 	&pmem_class.dev,
 	&watchdog_class.dev,
 	&rtc_class.dev,
+	&pvmemcontrol_class.dev,
 	&pvpanic_class.dev,
 	&ivshmem_class.dev,
 	NULL,

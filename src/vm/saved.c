@@ -5,16 +5,17 @@
 #include "vm/saved.h"
 
 #include <inttypes.h>
-#include <time.h>
 
 #include "arch/arch.h"
 #include "base/bits.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "conf/conf.h"
 #include "conf/doc.h"
 #include "core/snap.h"
 #include "mem/gmem.h"
 #include "pci/pci.h"
+#include "vm/guestclock.h"
 #include "vm/machine.h"
 
 #define K_BUILD "build"
@@ -23,6 +24,9 @@
 #define K_VCPUS "vcpus"
 
 #define RANGES_MAX (1u << 20)
+/* Each is looked for among all: one for each slot that there can be, and those at fixed places. */
+#define DEVICES_MAX (PCI_SEGMENTS_MAX * PCI_SLOTS + 64)
+#define VCPUS_MAX 8192u /* of conf/cpus.def */
 #define PAGE 4096u
 
 static const struct field range_f[] = {
@@ -35,11 +39,15 @@ static const struct desc range_desc = DESC_OF(struct saved_range, range_f, "Save
 static const struct field machine_f[] = {
 	S(struct saved_machine, real_ns),
 	S(struct saved_machine, guest_ns),
+	S(struct saved_machine, counter, .since = 2),
+	S(struct saved_machine, next_size, .since = 3, .max = INT64_MAX),
 	S(struct saved_machine, has_clock),
+	S(struct saved_machine, has_counter, .since = 2),
 	S_PAD(struct saved_machine, pad),
 	S_LIST(struct saved_machine, ranges, &range_desc, .max_items = RANGES_MAX),
 };
-const struct desc saved_machine_desc = DESC_OF(struct saved_machine, machine_f, "SavedMachine");
+const struct desc saved_machine_desc =
+	DESC_OF_V(struct saved_machine, machine_f, "SavedMachine", 3);
 
 /* --- gathering --- */
 
@@ -76,20 +84,19 @@ static void add_ranges(struct saved_machine *s, const struct gmem *m)
 	}
 }
 
-uint64_t saved_real_now(void)
+static struct json *make_machine(struct machine *m, const struct vm_conf *next)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static struct json *make_machine(struct machine *m)
-{
-	struct saved_machine s = { .real_ns = saved_real_now() };
+	const struct guestclock *c = machine_clock(m);
+	struct saved_machine s = {
+		.real_ns = c->real_ns,
+		.guest_ns = c->has_clock ? c->clock_ns : 0,
+		.counter = c->has_counter ? c->counter : 0,
+		.next_size = next->memory.size,
+		.has_clock = c->has_clock,
+		.has_counter = c->has_counter,
+	};
 	struct json *j;
 
-	s.has_clock = machine_clock(m, &s.guest_ns);
 	add_ranges(&s, machine_board(m)->mem);
 	j = snap_save(&saved_machine_desc, &s);
 	desc_free(&saved_machine_desc, &s);
@@ -111,12 +118,26 @@ static int make_vcpus(struct json *root, struct machine *m, struct err *e)
 	return 0;
 }
 
-int saved_make(struct json **out, struct machine *m, struct err *e)
+static int gather(struct board *b, struct err *e)
 {
-	AUTO_JSON struct json *root = board_save(machine_board(m), ARCH_NAME);
+	list_each (at, &b->devs) {
+		struct dev *d = container_of(at, struct dev, link);
 
+		if (d->class->gather && d->class->gather(d, e) < 0)
+			return err_in(e, "device %s", d->id);
+	}
+	return 0;
+}
+
+int saved_make(struct json **out, struct machine *m, const struct vm_conf *next, struct err *e)
+{
+	AUTO_JSON struct json *root = NULL;
+
+	if (gather(machine_board(m), e) < 0)
+		return -1;
+	root = board_save(machine_board(m), ARCH_NAME);
 	json_set_str(root, K_BUILD, VIRGA_VERSION);
-	json_set(root, K_MACHINE, make_machine(m));
+	json_set(root, K_MACHINE, make_machine(m, next));
 	json_set(root, K_CPUID, arch_cpus_save(machine_cpus(m)));
 	if (make_vcpus(root, m, e) < 0)
 		return -1;
@@ -149,6 +170,9 @@ static int judge_ranges(struct saved *s, struct err *e)
 /* Entries are objects with names of their own; the rest is judged by who loads them. */
 static int judge_devices(const struct saved *s, struct err *e)
 {
+	if (json_count(s->devices) > DEVICES_MAX)
+		return err_set(e, ERR_BAD, "%zu devices are saved, and no machine has more than %u",
+			       json_count(s->devices), DEVICES_MAX);
 	for (size_t i = 0; i < json_count(s->devices); i++) {
 		const struct json *d = json_at(s->devices, i), *id = json_get(d, "id");
 
@@ -160,6 +184,16 @@ static int judge_devices(const struct saved *s, struct err *e)
 	return 0;
 }
 
+static int judge_vcpus(const struct saved *s, struct err *e)
+{
+	if (!s->vcpus || json_kind(s->vcpus) != JSON_IS_ARR)
+		return err_set(e, ERR_BAD, "the saved machine has no list of vCPUs");
+	if (json_count(s->vcpus) <= VCPUS_MAX)
+		return 0;
+	return err_set(e, ERR_BAD, "%zu vCPUs are saved, and no machine has more than %u",
+		       json_count(s->vcpus), VCPUS_MAX);
+}
+
 int saved_read(struct saved *s, struct json *root, struct err *e)
 {
 	*s = (struct saved){ .root = root };
@@ -167,13 +201,9 @@ int saved_read(struct saved *s, struct json *root, struct err *e)
 	s->vcpus = json_get(root, K_VCPUS);
 	if (board_saved_devices(&s->devices, root, ARCH_NAME, e) < 0 ||
 	    snap_load(&saved_machine_desc, &s->machine, json_get(root, K_MACHINE), e) < 0 ||
-	    judge_ranges(s, e) < 0 || judge_devices(s, e) < 0) {
+	    judge_ranges(s, e) < 0 || judge_devices(s, e) < 0 || judge_vcpus(s, e) < 0) {
 		saved_free(s);
 		return -1;
-	}
-	if (!s->vcpus || json_kind(s->vcpus) != JSON_IS_ARR) {
-		saved_free(s);
-		return err_set(e, ERR_BAD, "the saved machine has no list of vCPUs");
 	}
 	return 0;
 }

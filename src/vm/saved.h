@@ -21,6 +21,7 @@
 
 struct json;
 struct machine;
+struct vm_conf;
 
 /* RAM, and where it lies in the file. */
 struct saved_range {
@@ -28,10 +29,12 @@ struct saved_range {
 };
 
 struct saved_machine {
-	uint64_t real_ns;  /* CLOCK_REALTIME when it was saved */
-	uint64_t guest_ns; /* the hypervisor's clock, when has_clock */
-	bool has_clock;
-	uint8_t pad[7];
+	uint64_t real_ns;   /* the host's time of day when it came to stand */
+	uint64_t guest_ns;  /* the hypervisor's clock then, when has_clock */
+	uint64_t counter;   /* the first processor's counter then, when has_counter */
+	uint64_t next_size; /* of memory without zones at the next boot; 0: not told */
+	bool has_clock, has_counter;
+	uint8_t pad[6];
 	LIST(struct saved_range) ranges; /* by address */
 };
 extern const struct desc saved_machine_desc;
@@ -43,10 +46,10 @@ struct saved {
 	uint64_t bytes;				    /* of memory */
 };
 
-/* CLOCK_REALTIME in nanoseconds. */
-uint64_t saved_real_now(void);
-/* Of a machine that machine_pause has stopped. The caller puts *out. */
-MUST int saved_make(struct json **out, struct machine *m, struct err *e);
+/* Of a machine that machine_pause has stopped, and what its next boot is to be like. The caller puts
+ * *out. */
+MUST int saved_make(struct json **out, struct machine *m, const struct vm_conf *next,
+		    struct err *e);
 /* Takes root, also on failure. Judges all that can be judged without a machine. */
 MUST int saved_read(struct saved *s, struct json *root, struct err *e);
 void saved_free(struct saved *s);

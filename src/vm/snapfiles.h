@@ -5,3 +5,4 @@
 #define SNAP_CONFIG "config.json"
 #define SNAP_STATE "state.json" /* last to come: without it there is no snapshot */
 #define SNAP_MEMORY "memory-ranges"
+#define SNAP_TOUCHED "memory-touched" /* ours, and not always there: see mem/touched.h */

@@ -13,12 +13,13 @@
 #include "base/bits.h"
 #include "base/fd.h"
 #include "base/json.h"
-#include "base/log.h"
+#include "base/loop.h"
 #include "base/mem.h"
 #include "conf/check.h"
-#include "mem/gmem.h"
-#include "mem/ramfile.h"
+#include "conf/edit.h"
+#include "conf/override.h"
 #include "vm/fileurl.h"
+#include "vm/restorable.h"
 #include "vm/snapfiles.h"
 
 static int open_file(int dir, const char *name, struct err *e)
@@ -53,12 +54,15 @@ static int read_json(struct json **out, int dir, const char *name, struct err *e
 	return 0;
 }
 
-static int read_conf(struct snapshot *s, int dir, struct err *e)
+static int read_conf(struct snapshot *s, int dir, struct reasons *r, struct err *e)
 {
 	AUTO_JSON struct json *j = NULL;
 
 	if (read_json(&j, dir, SNAP_CONFIG, e) < 0)
 		return -1;
+	if (s->how->overrides)
+		conf_override(j, s->how->overrides, r);
+	conf_override_zones(j, s->how, r);
 	conf_default(&s->conf);
 	if (desc_from_json(&vm_desc, &s->conf, j, e) < 0)
 		return err_in(e, "%s", SNAP_CONFIG);
@@ -74,7 +78,7 @@ static int read_state(struct snapshot *s, int dir, struct err *e)
 	return saved_read(&s->saved, j, e) < 0 ? err_in(e, "%s", SNAP_STATE) : 0;
 }
 
-static int open_memory(struct snapshot *s, int dir, struct err *e)
+static int open_memory(struct snapshot *s, int dir, bool has_state, struct err *e)
 {
 	struct stat st;
 
@@ -83,61 +87,103 @@ static int open_memory(struct snapshot *s, int dir, struct err *e)
 		return -1;
 	if (fstat(s->memory, &st) < 0)
 		return err_os(e, ERR_IO, "look at %s", SNAP_MEMORY);
-	if ((uint64_t)st.st_size != s->saved.bytes)
+	if (has_state && (uint64_t)st.st_size != s->saved.bytes)
 		return err_set(e, ERR_BAD,
 			       "%s has %" PRIu64 " bytes, and the state speaks of %" PRIu64,
 			       SNAP_MEMORY, (uint64_t)st.st_size, s->saved.bytes);
 	return 0;
 }
 
-/* Descriptors that the caller has opened in place of those of then. */
-static int take_net_fds(struct snapshot *s, const struct restore_conf *c, struct err *e)
+/* Could the VM boot with as much memory as it is to have then? Zones have sizes of their own. */
+static int judge_next_boot(struct snapshot *s, struct err *e)
 {
-	for (uint32_t i = 0; i < c->net_fds.count; i++) {
-		const struct restored_net_conf *from = &c->net_fds.items[i];
-		struct net_conf *n = NULL;
+	struct vm_conf next = s->conf;
 
-		for (uint32_t k = 0; k < s->conf.net.count; k++)
-			if (s->conf.net.items[k].id && !strcmp(s->conf.net.items[k].id, from->id))
-				n = &s->conf.net.items[k];
-		if (!n)
-			return err_set(e, ERR_BAD, "net_fds: the snapshot has no network card %s",
-				       from->id);
-		n->fds.items = mem_resize(n->fds.items, n->fds.count, from->fds.count,
-					  sizeof(n->fds.items[0]));
-		n->fds.count = from->fds.count;
-		for (uint32_t k = 0; k < from->fds.count; k++)
-			n->fds.items[k] = from->fds.items[k];
-	}
-	return 0;
+	if (next.memory.zones.count)
+		s->saved.machine.next_size = 0;
+	if (!s->saved.machine.next_size)
+		return 0;
+	next.memory.size = s->saved.machine.next_size;
+	return conf_check_again(&next, e) < 0 ? err_in(e, "memory of the next boot") : 0;
 }
 
-static int open_all(struct snapshot *s, const struct restore_conf *c, struct err *e)
+/* Descriptors that the caller has opened in place of those of then. */
+static void take_net_fds(struct snapshot *s, struct restore_conf *c, struct reasons *r)
+{
+	for (uint32_t i = 0; i < c->net_fds.count; i++) {
+		struct restored_net_conf *from = &c->net_fds.items[i];
+		struct conf_dev d;
+		struct net_conf *n;
+
+		if (!conf_find(&d, &s->conf, from->id) || strcmp(d.kind, "net") != 0) {
+			reasons_say(r, ERR_BAD, "net_fds: the snapshot has no network card %s",
+				    from->id);
+			continue;
+		}
+		n = &s->conf.net.items[d.index];
+		conf_close(&net_desc, n);
+		free(n->fds.items);
+		n->fds.count = from->fds.count;
+		n->fds.items = take(&from->fds.items);
+		from->fds.count = 0;
+	}
+}
+
+/* What is wrong with one file does not hide what is wrong with another. */
+static void open_files(struct snapshot *s, int dir, struct restore_conf *c, struct reasons *r)
+{
+	struct err e = { 0 };
+	bool has_conf = true, has_state = true;
+	uint32_t unnamed = 0;
+
+	if (read_conf(s, dir, r, &e) < 0) {
+		has_conf = false;
+	} else {
+		take_net_fds(s, c, r);
+		if (conf_check(&s->conf, &e) < 0) {
+			has_conf = false;
+			err_in(&e, "%s", SNAP_CONFIG);
+		}
+	}
+	if (!has_conf)
+		reasons_add(r, &e);
+	if (read_state(s, dir, &e) < 0) {
+		reasons_add(r, &e);
+		has_state = false;
+	}
+	if (open_memory(s, dir, has_state, &e) < 0)
+		reasons_add(r, &e);
+	if (snapshot_prepare(s, dir, &e) < 0)
+		reasons_add(r, &e);
+	if (!has_conf || !has_state)
+		return;
+	if (judge_next_boot(s, &e) < 0)
+		reasons_add(r, &e);
+	conf_make_ids(&s->conf, &unnamed);
+	conf_make_iommu(&s->conf);
+	restorable_judge(r, s);
+}
+
+static int open_all(struct snapshot *s, struct restore_conf *c, struct err *e)
 {
 	AUTO_FD int dir = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	uint64_t now = saved_real_now();
+	uint64_t now = loop_real_ns(), then;
+	struct reasons r = { 0 };
 
 	if (dir < 0)
 		return err_os(e, errno == ENOENT ? ERR_ABSENT : ERR_IO, "open it");
-	if (read_conf(s, dir, e) < 0 || read_state(s, dir, e) < 0 || open_memory(s, dir, e) < 0 ||
-	    take_net_fds(s, c, e) < 0)
-		return -1;
-	if (conf_check(&s->conf, e) < 0)
-		return err_in(e, "%s", SNAP_CONFIG);
-	s->passed_ns = now > s->saved.machine.real_ns ? now - s->saved.machine.real_ns : 0;
-	return 0;
+	open_files(s, dir, c, &r);
+	then = s->saved.machine.real_ns;
+	if (c->clock == RESTORE_CLOCK_REALTIME && now > then)
+		s->passed_ns = now - then;
+	return reasons_end(&r, e);
 }
 
-int snapshot_open(struct snapshot *s, const struct restore_conf *c, struct err *e)
+int snapshot_open(struct snapshot *s, struct restore_conf *c, struct err *e)
 {
 	const char *path;
 
-	*s = (struct snapshot){
-		.memory = -1,
-		.mode = c->memory_restore_mode,
-		.mode_said = conf_said(restore, c, memory_restore_mode),
-		.prefault = c->prefault,
-	};
+	*s = (struct snapshot){ .memory = -1, .uffd = -1, .touched = -1, .how = c };
 	if (desc_check_built(&restore_desc, c, e) < 0 ||
 	    fileurl_path(&path, c->source_url, "source_url", e) < 0)
 		return -1;
@@ -150,52 +196,11 @@ int snapshot_open(struct snapshot *s, const struct restore_conf *c, struct err *
 
 void snapshot_close(struct snapshot *s)
 {
+	conf_close(&vm_desc, &s->conf);
 	conf_free(&s->conf);
 	saved_free(&s->saved);
 	fd_close(&s->memory);
+	fd_close(&s->uffd);
+	fd_close(&s->touched);
 	free(take(&s->path));
-}
-
-/* --- memory --- */
-
-static int fill_range(const struct snapshot *s, struct gmem *m, const struct saved_range *r,
-		      struct work *w, struct err *e)
-{
-	bool must = s->mode_said && s->mode == RESTORE_MAP, may = must || !s->mode_said;
-	struct err why = { 0 };
-
-	if (!may)
-		return ramfile_load(m, GPA(r->base), r->size, s->memory, r->off, w, e);
-	if (gmem_may_map(m, GPA(r->base), r->size, &why) == 0)
-		return gmem_map_file(m, GPA(r->base), r->size, s->memory, r->off, e);
-	if (must) {
-		*e = why;
-		return err_in(e, "memory_restore_mode=map");
-	}
-	log_info("memory is copied: %s", err_frame(&why, 0));
-	return ramfile_load(m, GPA(r->base), r->size, s->memory, r->off, w, e);
-}
-
-int snapshot_fill(const struct snapshot *s, struct gmem *m, struct work *w, struct err *e)
-{
-	const struct saved_machine *c = &s->saved.machine;
-
-	work_expect(w, s->saved.bytes);
-	if (gmem_total(m) != s->saved.bytes)
-		return err_set(e, ERR_BAD,
-			       "the configuration has %" PRIu64
-			       " bytes of memory, and the snapshot %" PRIu64,
-			       gmem_total(m), s->saved.bytes);
-	for (uint32_t i = 0; i < c->ranges.count; i++) {
-		const struct saved_range *r = &c->ranges.items[i];
-
-		if (gmem_run(m, GPA(r->base)) < r->size)
-			return err_set(e, ERR_BAD,
-				       "memory at 0x%" PRIx64 " of 0x%" PRIx64
-				       " bytes was saved, and the machine has none there",
-				       r->base, r->size);
-		if (fill_range(s, m, r, w, e) < 0)
-			return err_in(e, "memory at 0x%" PRIx64, r->base);
-	}
-	return 0;
 }

@@ -5,7 +5,8 @@
  * where an old snapshot is replaced the directories change places.
  *
  * Memory comes back in one of three ways: `copy` reads it into RAM, `map` shows the file's pages
- * until the guest writes to them, which costs nothing beforehand. Writing: who has the machine,
+ * until the guest writes to them, which costs nothing beforehand, `ondemand` reads what is touched
+ * when it is touched. Writing: who has the machine,
  * which machine_pause has stopped. Opening: the control thread.
  */
 #pragma once
@@ -23,20 +24,36 @@ struct snapshot {
 	struct vm_conf conf; /* who restores takes it */
 	struct saved saved;
 	char *path;
-	int memory; /* memory-ranges */
-	enum restore_mode mode;
-	bool mode_said; /* else map, where it is legal */
-	bool prefault;
-	uint64_t passed_ns; /* since it was saved, by the host's clock */
+	int memory;			/* memory-ranges */
+	int uffd;			/* of mem/uffd, for `ondemand`; or -1 */
+	int touched;			/* of mem/touched, or -1 */
+	const struct restore_conf *how; /* borrowed */
+	uint64_t passed_ns;		/* that its clocks have gone on by now, as asked for */
 };
 
 /* Writes one into the directory of url, file://<directory>, which is there. After a failure the
- * directory has what it had. */
+ * directory has what it had. ERR_TAKEN where another's files lie beside a snapshot that is there. */
 MUST int snapshot_write(struct machine *m, const struct vm_conf *conf, const char *url,
 			struct work *w, struct err *e);
 
-/* Reads and judges all but the contents of memory. */
-MUST int snapshot_open(struct snapshot *s, const struct restore_conf *c, struct err *e);
+/* Reads and judges all but the contents of memory. Takes the descriptors that c lists, and borrows the
+ * rest of it until snapshot_close. */
+MUST int snapshot_open(struct snapshot *s, struct restore_conf *c, struct err *e);
 void snapshot_close(struct snapshot *s);
-/* Into RAM that was made from the same configuration. */
+/* The way in which memory will come back, judged before anything is built. Of snapshot_open. */
+MUST int snapshot_prepare(struct snapshot *s, int dir, struct err *e);
+/* Who is told that memory which comes later cannot be had; any thread. */
+struct memory_lost {
+	void (*fn)(void *arg, const char *why);
+	void *arg;
+};
+/* RAM that was made from the same configuration shows the file where it can and shall: before a
+ * hypervisor has slots for it, since what is mapped under a slot takes time by its size. Nobody touches
+ * it before snapshot_fill. */
+MUST int snapshot_show(const struct snapshot *s, struct gmem *m, const struct memory_lost *lost,
+		       struct err *e);
+/* Is RAM that was made from its configuration where and as much as it was, and may it come back in the way
+ * that was asked for? */
+MUST int snapshot_judge_memory(const struct snapshot *s, const struct gmem *m, struct err *e);
+/* The rest comes in its way, when all of it is there. */
 MUST int snapshot_fill(const struct snapshot *s, struct gmem *m, struct work *w, struct err *e);

@@ -6,8 +6,10 @@
  * one, or none, or the new one. One writer at a time has the directory's lock. See snapshot.h.
  * renameat2(2), fsync(2), flock(2).
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -60,10 +62,15 @@ static int write_text(int dir, const char *name, const struct json *j, struct er
 {
 	AUTO_FD int fd = part_open(dir, name, e);
 	AUTO_FREE char *text = json_text(j, JSON_PRETTY);
+	size_t len = strlen(text);
 
 	if (fd < 0)
 		return -1;
-	if (fd_write_all(fd, text, strlen(text), e) < 0)
+	/* as whoever reads it back would */
+	if (len > JSON_TEXT_MAX)
+		return err_set(e, ERR_BAD, "%s would have %zu bytes, and at most %u are read", name,
+			       len, JSON_TEXT_MAX);
+	if (fd_write_all(fd, text, len, e) < 0)
 		return err_in(e, "%s", name);
 	return part_sync(fd, name, e);
 }
@@ -87,16 +94,41 @@ static int write_memory(const struct writer *w, int dir, const struct saved *s, 
 	return part_sync(fd, SNAP_MEMORY, e);
 }
 
+/* The configuration, and where cards were on descriptors: whoever restores brings as many. */
+static struct json *conf_json(const struct vm_conf *c)
+{
+	struct json *j = desc_to_json(&vm_desc, c);
+
+	for (uint32_t i = 0; i < c->net.count; i++) {
+		struct json *card = (struct json *)(uintptr_t)json_at(json_get(j, "net"), i);
+		struct json *places = json_arr();
+
+		for (uint32_t k = 0; k < c->net.items[i].fds.count; k++)
+			json_add(places, json_new_int(-1));
+		if (json_count(places))
+			json_set(card, "fds", places);
+		else
+			json_put(places);
+	}
+	return j;
+}
+
 /* All three, as parts. What is said of the machine is read as any reader would, before it is
  * written. */
 static int write_parts(const struct writer *w, int dir, struct err *e)
 {
-	AUTO_JSON struct json *conf = desc_to_json(&vm_desc, w->conf);
+	/* the size is that of the next boot, and goes into the state; who goes on is built as this boot
+	 * was, and what has come by ACPI comes again */
+	struct vm_conf booted = *w->conf;
+	AUTO_JSON struct json *conf = NULL;
 	struct json *root;
 	struct saved s;
 	int r;
 
-	if (saved_make(&root, w->machine, e) < 0 || saved_read(&s, root, e) < 0)
+	if (!booted.memory.zones.count)
+		booted.memory.size = machine_booted_with(w->machine);
+	conf = conf_json(&booted);
+	if (saved_make(&root, w->machine, w->conf, e) < 0 || saved_read(&s, root, e) < 0)
 		return -1;
 	r = write_memory(w, dir, &s, e) < 0 || write_text(dir, SNAP_CONFIG, conf, e) < 0 ||
 			    write_text(dir, SNAP_STATE, s.root, e) < 0
@@ -143,49 +175,138 @@ static int write_into(const struct writer *w, int dir, struct err *e)
 
 /* --- in place of another --- */
 
-static void remove_dir(const char *path)
+static bool is_ours(const char *name)
 {
-	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		size_t n = strlen(names[i]);
 
-	if (dir < 0)
-		return;
+		if (!strncmp(name, names[i], n) && (!name[n] || !strcmp(name + n, PART)))
+			return true;
+	}
+	return !strcmp(name, SNAP_TOUCHED) || !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+/* What else lies there would be found nowhere when the directories have changed places. */
+static int judge_alone(const struct writer *w, struct err *e)
+{
+	int again = openat(w->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = again < 0 ? NULL : fdopendir(again);
+	const struct dirent *at;
+	int r = 0;
+
+	if (!dir) {
+		err_os(e, ERR_IO, "look into it");
+		fd_close(&again);
+		return -1;
+	}
+	while (r == 0 && (at = readdir(dir)))
+		if (!is_ours(at->d_name))
+			r = err_set(e, ERR_TAKEN,
+				    "%s is there beside the old snapshot, and a new one takes the "
+				    "place of the whole directory: move it away, or choose another "
+				    "directory",
+				    at->d_name);
+	closedir(dir);
+	return r;
+}
+
+static void empty(int dir)
+{
 	drop_all(dir, "");
+	drop(dir, SNAP_TOUCHED, "");
 	drop_all(dir, PART);
-	close(dir);
+}
+
+static void remove_dir(const char *path, int dir)
+{
+	empty(dir);
 	if (rmdir(path) < 0)
 		log_warn("%s stays: %s", path, strerror(errno));
 }
 
-static int swap(const struct writer *w, const char *beside, struct err *e)
+/* What a killed writer has left there, or one that failed. */
+static void remove_rest(const char *path)
+{
+	AUTO_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (dir >= 0)
+		remove_dir(path, dir);
+}
+
+/* The old one goes only when it is sure that the new one is found. */
+static void sync_above(const struct writer *w)
+{
+	AUTO_FD int above = openat(w->dir, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (above < 0 || fsync(above) < 0)
+		log_warn("%s: the directory above is not written: %s", w->path, strerror(errno));
+}
+
+/* As the directory was, which somebody may have made for us: as much of it as we may give away. What was
+ * meant for another group is nothing for ours. */
+static int keep_owner(const struct writer *w, const char *path, int dir, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(w->dir, &st) < 0)
+		return err_os(e, ERR_IO, "look at it");
+	if (fchown(dir, st.st_uid, st.st_gid) < 0) {
+		if (fchown(dir, (uid_t)-1, st.st_gid) < 0)
+			st.st_mode &= ~(mode_t)(S_IRWXG | S_ISGID);
+		log_warn("%s is ours now: no right to leave it to user %u and group %u", path,
+			 st.st_uid, st.st_gid);
+	}
+	if (fchmod(dir, st.st_mode & 07777) < 0)
+		log_debug("%s may be opened by its owner only: %s", path, strerror(errno));
+	return fsync(dir) < 0 ? err_os(e, ERR_IO, "write the directory") : 0;
+}
+
+static int swap(const struct writer *w, const char *path, const char *beside, struct err *e)
 {
 	AUTO_FD int dir = -1;
 
-	remove_dir(beside); /* of a killed writer */
 	if (mkdir(beside, 0700) < 0)
 		return err_os(e, ERR_IO, "make %s", beside);
 	dir = open(beside, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (dir < 0)
 		return err_os(e, ERR_IO, "open %s", beside);
-	if (write_into(w, dir, e) < 0)
+	if (write_into(w, dir, e) < 0 || keep_owner(w, path, dir, e) < 0)
 		return -1;
-	if (renameat2(AT_FDCWD, beside, AT_FDCWD, w->path, RENAME_EXCHANGE) < 0)
+	if (renameat2(AT_FDCWD, beside, AT_FDCWD, path, RENAME_EXCHANGE) < 0)
 		return err_os(e, ERR_IO,
 			      "there is a snapshot already, and it cannot be replaced in one step");
 	return 0;
 }
 
+/* The directory itself, also where a link leads there: a link cannot change places with it. */
+static int real_path(char out[PATH_MAX], const struct writer *w, struct err *e)
+{
+	AUTO_FREE char *link = mem_fmt("/proc/self/fd/%d", w->dir);
+	ssize_t n = readlink(link, out, PATH_MAX - 1);
+
+	if (n < 0)
+		return err_os(e, ERR_IO, "path of it");
+	out[n] = '\0';
+	return 0;
+}
+
 static int replace(const struct writer *w, struct err *e)
 {
-	size_t len = strlen(w->path);
 	AUTO_FREE char *beside = NULL;
-	int r;
+	char path[PATH_MAX];
 
-	while (len > 1 && w->path[len - 1] == '/')
-		len--;
-	beside = mem_fmt("%.*s" PART, (int)len, w->path);
-	r = swap(w, beside, e);
-	remove_dir(beside); /* the old one, or what has become of the new one */
-	return r;
+	if (judge_alone(w, e) < 0 || real_path(path, w, e) < 0)
+		return -1;
+	beside = mem_fmt("%s" PART, path);
+	remove_rest(beside);
+	if (swap(w, path, beside, e) < 0) {
+		remove_rest(beside);
+		return -1;
+	}
+	sync_above(w);
+	/* by its descriptor: the next writer may be at work beside the new one already */
+	remove_dir(beside, w->dir);
+	return 0;
 }
 
 static int write_all(struct writer *w, struct err *e)

@@ -12,11 +12,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/list.h"
+#include "base/listen.h"
 #include "base/mem.h"
 #include "vm/line.h"
 #include "vm/outlet.h"
@@ -113,8 +115,6 @@ static int open_line(struct tty *t, struct outlet **out, char **path, const stru
 		r = open_tty(t, &l, e);
 	else if (a->mode == CONSOLE_PTY)
 		r = open_pty(path, &l, e);
-	else if (a->mode == CONSOLE_FILE && !a->file)
-		r = err_set(e, ERR_BAD, "mode file needs the name of one: file=<path>");
 	else if (a->mode == CONSOLE_FILE)
 		r = l.out = file_open(a->file, e);
 	if (r < 0) {
@@ -123,6 +123,15 @@ static int open_line(struct tty *t, struct outlet **out, char **path, const stru
 		return -1;
 	}
 	*out = line_new(&l);
+	return 0;
+}
+
+static int judge_args(const struct tty_args *a, struct err *e)
+{
+	if (a->mode == CONSOLE_FILE && !a->file)
+		return err_set(e, ERR_BAD, "mode file needs the name of one: file=<path>");
+	if (a->mode == CONSOLE_SOCKET && !a->socket)
+		return err_set(e, ERR_BAD, "mode socket needs the path of one: socket=<path>");
 	return 0;
 }
 
@@ -136,13 +145,47 @@ int tty_open(struct tty *t, struct chardev **out, char **path, const struct tty_
 	*path = NULL;
 	if (a->mode == CONSOLE_OFF)
 		return 0;
-	if (a->mode == CONSOLE_SOCKET && !a->socket)
-		return err_set(e, ERR_BAD, "mode socket needs the path of one: socket=<path>");
+	if (judge_args(a, e) < 0)
+		return -1;
 	r = a->mode == CONSOLE_SOCKET ? sock_new(&s, a->socket, e) : open_line(t, &s, path, a, e);
 	if (r < 0)
 		return -1;
 	list_add_tail(&t->streams, &s->link);
 	*out = &s->c;
+	return 0;
+}
+
+/* One that is there is written to, and else it is made. */
+static int judge_file(const char *path, struct err *e)
+{
+	AUTO_FREE char *dir = mem_str(path);
+	char *slash = strrchr(dir, '/');
+	struct stat st;
+
+	if (slash)
+		slash[slash == dir] = '\0';
+	if (stat(path, &st) == 0) {
+		errno = EISDIR;
+		if (!S_ISDIR(st.st_mode) && access(path, W_OK) == 0)
+			return 0;
+	} else if (errno == ENOENT && access(slash ? dir : ".", W_OK) == 0) {
+		return 0;
+	}
+	return err_os(e, ERR_IO, "open %s", path);
+}
+
+int tty_judge(const struct tty_args *a, struct err *e)
+{
+	if (judge_args(a, e) < 0)
+		return -1;
+	if (a->mode == CONSOLE_SOCKET)
+		return listener_judge(a->socket, e);
+	if (a->mode == CONSOLE_FILE)
+		return judge_file(a->file, e);
+	if (a->mode == CONSOLE_PTY && access("/dev/ptmx", R_OK | W_OK) < 0)
+		return err_os(e, ERR_IO, "open /dev/ptmx");
+	if (a->mode == CONSOLE_TTY && fcntl(STDOUT_FILENO, F_GETFD) < 0)
+		return err_os(e, ERR_IO, "look at stdout");
 	return 0;
 }
 

@@ -45,6 +45,9 @@ struct tty_args {
 MUST int tty_open(struct tty *t, struct chardev **out, char **path, const struct tty_args *a,
 		  struct err *e);
 
+/* Could it be opened? Makes nothing. */
+MUST int tty_judge(const struct tty_args *a, struct err *e);
+
 /* The devices are there and their loop runs: input is read from now on. */
 void tty_attach(struct tty *t, struct loop *io);
 /* Before the devices go. Twice is fine. */

@@ -9,6 +9,7 @@
 
 #include "base/counter.h"
 #include "base/desc.h"
+#include "base/event.h"
 #include "base/futex.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -63,6 +64,7 @@ static void end(struct vcpu *c, enum vcpu_end how, const char *why)
 static void on_reset(struct vcpu *c, struct hv_exit *x)
 {
 	(void)x;
+	log_info("vCPU %u met a triple fault, or asked for a reset", c->index);
 	end(c, VCPU_RESET, NULL);
 }
 
@@ -74,11 +76,13 @@ static void on_shutdown(struct vcpu *c, struct hv_exit *x)
 
 static void on_crash(struct vcpu *c, struct hv_exit *x)
 {
+	event_with("guest", "failed", "reason", x->why);
 	end(c, VCPU_CRASH, x->why);
 }
 
 static void on_fail(struct vcpu *c, struct hv_exit *x)
 {
+	event_with("guest", "failed", "reason", x->why);
 	end(c, VCPU_FAIL, x->why);
 }
 
@@ -112,13 +116,18 @@ static const struct field counts_fields[] = {
 };
 const struct desc vcpu_counts_desc = DESC_OF(struct vcpu_counts, counts_fields, "vcpu counters");
 
-static enum hv_exit_kind run(struct vcpu *c)
+static enum hv_exit_kind run_by(struct vcpu *c, void (*how)(struct hv_vcpu *, struct hv_exit *))
 {
 	struct hv_exit x;
 
-	hv_vcpu_run(c->hv, &x);
+	how(c->hv, &x);
 	exit_table[x.kind](c, &x);
 	return x.kind;
+}
+
+static enum hv_exit_kind run(struct vcpu *c)
+{
+	return run_by(c, hv_vcpu_run);
 }
 
 /* --- standing still --- */
@@ -134,8 +143,12 @@ static bool is_held(const struct vcpu *c)
 static void settle(struct vcpu *c, enum hv_exit_kind last)
 {
 	hv_vcpu_interrupt(c->hv);
-	while (last != HV_EXIT_INTR && !vcpus_halted(c->team))
-		last = run(c);
+	do {
+		while (last != HV_EXIT_INTR && !vcpus_halted(c->team))
+			last = run(c);
+		if (!vcpus_halted(c->team))
+			last = run_by(c, hv_vcpu_settle);
+	} while (last != HV_EXIT_INTR && !vcpus_halted(c->team));
 }
 
 static bool leaves(const struct vcpu *c)

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/random.h>
 
 #include "base/event.h"
 #include "base/listen.h"
@@ -14,6 +15,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "conf/edit.h"
+#include "dev/vmgenid.h"
 #include "hv/hv.h"
 #include "vm/change.h"
 #include "vm/chars.h"
@@ -32,12 +34,14 @@ struct vm {
 	struct hv *hv;
 	struct chars chars;
 	struct machine *machine;
-	struct link kept; /* listeners, from a machine that ends to the next */
-	_Atomic int asks; /* enum vm_asks; the first that is asked counts */
+	uint8_t generation[VMGENID_BYTES]; /* a restore has a VM of its own, a reboot the same */
+	struct link kept;		   /* listeners, from a machine that ends to the next */
+	_Atomic int asks;		   /* enum vm_asks; the first that is asked counts */
 	atomic_bool has_let_go;
 	struct loop_msg msg, pause_msg;
 	/* of a debugger */
 	struct loop_msg stop_msg;
+	uint64_t next_size; /* of memory, at the boot after a restore */
 	uint64_t boots;
 	bool debugged; /* somebody is there */
 	bool at_break; /* he has stopped the machine */
@@ -148,6 +152,7 @@ static int build(struct vm *v, const struct snapshot *from, struct work *w, stru
 		.chars = &v->chars,
 		.ctl = v->ctl,
 		.kept = &v->kept,
+		.generation = v->generation,
 		.from = from,
 		.up = { .wish = on_wish,
 			.event = on_event,
@@ -206,16 +211,24 @@ int vm_reboot(struct vm *v, struct work *w, struct err *e)
 int vm_restore(struct vm *v, const struct snapshot *from, struct work *w, struct err *e)
 {
 	event("vm", "restoring", NULL);
-	if (build(v, from, w, e) < 0)
-		return err_in(e, "restore the VM");
-	if (machine_start(v->machine, e) < 0) {
+	if (build(v, from, w, e) < 0 || machine_start(v->machine, e) < 0) {
 		end(v);
+		listener_drop(&v->kept);
 		return err_in(e, "restore the VM");
 	}
+	/* who saved it may not have told */
+	v->next_size = from->saved.machine.next_size
+			       ? from->saved.machine.next_size
+			       : v->conf.memory.size + machine_added(v->machine);
 	v->boots++;
 	v->state = VM_PAUSED;
 	event("vm", "restored", NULL);
 	return 0;
+}
+
+void vm_restored(struct vm *v)
+{
+	v->conf.memory.size = v->next_size;
 }
 
 int vm_snapshot(struct vm *v, const char *url, struct work *w, struct err *e)
@@ -255,6 +268,11 @@ int vm_power_button(struct vm *v, struct err *e)
 	return machine_power_button(v->machine, e) < 0 ? err_in(e, "press the power button") : 0;
 }
 
+int vm_reclaim(struct vm *v, struct err *e)
+{
+	return change_reclaim(v->machine, e) < 0 ? err_in(e, "reclaim memory") : 0;
+}
+
 int vm_resize_disk(struct vm *v, const struct resize_disk_conf *w, struct err *e)
 {
 	return change_disk_size(v->machine, w, e) < 0 ? err_in(e, "resize a disk") : 0;
@@ -280,6 +298,13 @@ void vm_shutdown(struct vm *v)
 	event("vm", "shutdown", NULL);
 }
 
+static int make_generation(struct vm *v, struct err *e)
+{
+	if (getrandom(v->generation, sizeof(v->generation), 0) != sizeof(v->generation))
+		return err_os(e, ERR_IO, "random numbers");
+	return 0;
+}
+
 int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct vm_up *up,
 	   struct err *e)
 {
@@ -292,8 +317,9 @@ int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct
 	*conf = (struct vm_conf){ 0 };
 	conf_make_ids(&v->conf, &v->next_id);
 	conf_make_iommu(&v->conf);
-	if (conf_make_macs(&v->conf, e) < 0 || hv_open(&v->hv, e) < 0 ||
-	    chars_open(&v->chars, &v->conf, e) < 0 || vm_confine(&v->conf, up->sockets, e) < 0) {
+	if (make_generation(v, e) < 0 || conf_make_macs(&v->conf, e) < 0 ||
+	    hv_open(&v->hv, e) < 0 || chars_open(&v->chars, &v->conf, e) < 0 ||
+	    vm_confine(&v->conf, up->sockets, e) < 0) {
 		vm_free(v);
 		return -1;
 	}
@@ -316,8 +342,7 @@ void vm_free(struct vm *v)
 	loop_unpost(v->ctl, &v->msg);
 	loop_unpost(v->ctl, &v->stop_msg);
 	loop_unpost(v->ctl, &v->pause_msg);
-	for (uint32_t i = 0; i < v->conf.net.count; i++)
-		conf_close(&net_desc, &v->conf.net.items[i]);
+	conf_close(&vm_desc, &v->conf);
 	conf_free(&v->conf);
 	free(v);
 	event("vm", "deleted", NULL);

@@ -61,6 +61,8 @@ MUST int vm_reboot(struct vm *v, struct work *w, struct err *e);
 struct snapshot;
 /* Builds the machine that was saved, and leaves it paused. After a failure the VM is as before. */
 MUST int vm_restore(struct vm *v, const struct snapshot *from, struct work *w, struct err *e);
+/* Afterwards, the thread that looks at the configuration: it is that of the next boot. */
+void vm_restored(struct vm *v);
 /* Writes one, of a paused VM, as vm/snapshot.h says. */
 MUST int vm_snapshot(struct vm *v, const char *url, struct work *w, struct err *e);
 /* Nothing is executed and nothing is in flight until vm_resume; no vm_pause twice. After a failure
@@ -97,6 +99,8 @@ bool vm_is_at_break(const struct vm *v);
 /* Grows with each machine. */
 uint64_t vm_boots(const struct vm *v);
 
+/* Asks the guest for memory that it does not use, as dev/balloon.h says. There is a machine. */
+MUST int vm_reclaim(struct vm *v, struct err *e);
 /* What of its devices is to be different, as vm/change.h says. A disk's size: there is a machine. */
 MUST int vm_resize_disk(struct vm *v, const struct resize_disk_conf *w, struct err *e);
 MUST int vm_change_disk(struct vm *v, struct change_disk_conf *w, struct err *e);

@@ -24,6 +24,8 @@ struct verb {
 	bool quiets; /* when it has cancelled something, and there is nothing left to do, all is well */
 	/* control thread, before run: a failure ends it; NULL = nothing */
 	int (*begin)(struct vmm *m, void *args, struct err *e);
+	/* the same thread: it has begun, and cannot be run; NULL = nothing */
+	void (*undo)(struct vmm *m);
 	/* who has the VM */
 	int (*run)(struct vmm *m, void *args, struct work *w, struct err *e);
 	/* control thread, before the answer; NULL = nothing */
@@ -139,8 +141,14 @@ static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
 
 static int begin_restore(struct vmm *m, void *args, struct err *e)
 {
+	const struct restore_conf *c = args;
+
 	if (snapshot_open(&m->from, args, e) < 0)
 		return -1;
+	if (c->check) {
+		snapshot_close(&m->from);
+		return 0;
+	}
 	if (make_vm(m, &m->from.conf, e) == 0)
 		return 0;
 	snapshot_close(&m->from);
@@ -150,8 +158,11 @@ static int begin_restore(struct vmm *m, void *args, struct err *e)
 static int do_restore(struct vmm *m, void *args, struct work *w, struct err *e)
 {
 	const struct restore_conf *c = args;
-	int r = vm_restore(m->vm, &m->from, w, e);
+	int r;
 
+	if (c->check)
+		return 0;
+	r = vm_restore(m->vm, &m->from, w, e);
 	snapshot_close(&m->from);
 	if (r == 0 && c->resume)
 		vm_resume(m->vm);
@@ -201,11 +212,22 @@ static void forget_vm(struct vmm *m, int result)
 	removals_end(&m->removals);
 }
 
-/* What could not be restored is no VM. */
-static void forget_failed(struct vmm *m, int result)
+/* What could not be restored is no VM, and a question makes none. */
+static void after_restore(struct vmm *m, int result)
 {
 	if (result < 0)
 		forget_vm(m, result);
+	else if (m->vm)
+		vm_restored(m->vm);
+}
+
+/* Of a question nothing is open. */
+static void undo_restore(struct vmm *m)
+{
+	if (!m->vm)
+		return;
+	snapshot_close(&m->from);
+	forget_vm(m, -1);
 }
 
 static void end_program(struct vmm *m, int result)
@@ -247,6 +269,13 @@ static int do_nmi(struct vmm *m, void *args, struct work *w, struct err *e)
 static int do_coredump(struct vmm *m, void *args, struct work *w, struct err *e)
 {
 	return vm_coredump(m->vm, args, w, e);
+}
+
+static int do_reclaim(struct vmm *m, void *args, struct work *w, struct err *e)
+{
+	(void)args;
+	(void)w;
+	return vm_reclaim(m->vm, e);
 }
 
 static int do_resize_disk(struct vmm *m, void *args, struct work *w, struct err *e)
@@ -324,9 +353,11 @@ static const struct verb verbs[VMM_VERBS] = {
 	[VMM_SNAPSHOT] = { VERB("snapshot", vm_snapshot), .is_long = true, .cancellable = true,
 			   .run = do_snapshot },
 	[VMM_RESTORE] = { VERB("restore", vm_restore), .is_long = true, .cancellable = true,
-			  .begin = begin_restore, .run = do_restore, .after = forget_failed },
+			  .begin = begin_restore, .undo = undo_restore, .run = do_restore,
+			  .after = after_restore },
 	[VMM_COREDUMP] = { VERB("coredump", vm_coredump), .is_long = true, .cancellable = true,
 			   .run = do_coredump },
+	[VMM_RECLAIM] = { VERB("reclaim", vm_reclaim), .run = do_reclaim },
 	[VMM_RESIZE_DISK] = { VERB("resize-disk", vm_resize_disk), .is_long = true,
 			      .run = do_resize_disk },
 	[VMM_CHANGE_DISK] = { VERB("change-disk", vm_change_disk), .run = do_change_disk },
@@ -509,6 +540,8 @@ static void order_begin(struct order *o)
 		if (job_start(o->job, run_job, on_job_ended, o, &e) == 0)
 			return;
 		m->now = NULL;
+		if (o->verb->undo)
+			o->verb->undo(m);
 		order_refuse(o, &e);
 	}
 }

@@ -45,9 +45,10 @@ enum vmm_verb {
 	VMM_RESUME,
 	VMM_POWER_BUTTON,
 	VMM_NMI,
-	VMM_SNAPSHOT,	 /* args: char *, the URL of a directory */
-	VMM_RESTORE,	 /* args: struct restore_conf * */
-	VMM_COREDUMP,	 /* args: char *, the URL of a file to be made */
+	VMM_SNAPSHOT, /* args: char *, the URL of a directory */
+	VMM_RESTORE,  /* args: struct restore_conf * */
+	VMM_COREDUMP, /* args: char *, the URL of a file to be made */
+	VMM_RECLAIM,
 	VMM_RESIZE_DISK, /* args: struct resize_disk_conf * */
 	VMM_CHANGE_DISK, /* args: struct change_disk_conf * */
 	VMM_CHANGE_NET,	 /* args: struct change_net_conf * */

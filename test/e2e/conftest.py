@@ -21,6 +21,7 @@ import pytest
 
 from _pytest.runner import runtestprotocol
 
+from lib import lives
 from lib.images import Images
 from lib.netns import NetNs, why_no_netns
 from lib.place import Local
@@ -30,11 +31,27 @@ from lib.virga import OVERHEAD_LIMIT_KIB, Virga, binary
 # How often to look again before something counts as left behind; the kernel tidies up lazily.
 LOOKS = 20
 # How often a test of the nested host is tried, and until when from the start of the run a failure is tried again.
-TRIES = 3
+TRIES = int(os.environ.get("VIRGA_TEST_TRIES", "3"))
 REPEAT_SECONDS = 35 * 60
 BEGAN = time.monotonic()
+# What takes longest, by words of its name.
+LONG = ("test_guest_census", "attacks_leave_nothing", "gigabyte_each_way", "test_guest_dbus", "come_and_go", "attacks_on_a_balloon",
+        "silent_guest_is_reset", "storm_on_ports", "tells_the_event_monitor", "attacks_on_the_iommu", "test_guest_relived",
+        "test_package", "attacks_on_vsock", "to_and_fro",
+        "come_up[64]", "test_rig_snapshot", "to_a_login", "test_rig_demo", "behind_passt", "test_rig_iommu", "test_rig_reclaim",
+        "every_engine", "200_streams", "test_rig_cpus", "reboots_in_the_same", "test_rig_hotplug", "lives_25_times", "test_rig_net")
 # Set when the nested host has seen a failure, and the next test is to have a fresh one.
 RIG_SPOILT = pytest.StashKey()
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures time, so nothing runs beside it")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Side by side, what takes long is begun first, so that no one is left alone with it at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: next((i for i, word in enumerate(LONG) if word in item.nodeid), len(LONG)))
 
 
 def pytest_runtest_protocol(item, nextitem):
@@ -68,6 +85,11 @@ def tell_repeat(item, report):
         with open(path, "a", encoding="utf-8") as f:
             f.write(f"tried again: {item.nodeid}: {why[0][:200] if why else report.when}\n")
             f.writelines(f"    {line}\n" for line in report.longreprtext.splitlines())
+
+
+def pytest_terminal_summary(terminalreporter):
+    if lives.MODE:
+        terminalreporter.write_line("; ".join(f"{what}: {n}" for what, n in lives.Restored.tally.items()))
 
 
 @pytest.fixture(scope="session")
@@ -148,7 +170,7 @@ def left_behind(place, mark, work, vms, before):
 
 
 @pytest.fixture
-def virga(place, work):
+def virga(place, work, here):
     """Start virga: virga(*args, tty=False, program=None, before=(), env=None, overhead=True).
 
     When the test is over, whatever still runs is asked to end and must do so; then no process, network
@@ -165,7 +187,8 @@ def virga(place, work):
         # What the test itself has made by now is not virga's to tidy up.
         if not started:
             before.update(place.leftovers(mark, [], work))
-        vm = Virga(place, args, env={"VIRGA_TEST": mark, **(env or {})}, cwd=work, **named)
+        kind = lives.Restored if lives.MODE and place is here else Virga
+        vm = kind(place, args, env={"VIRGA_TEST": mark, **(env or {})}, cwd=work, **named)
         vm.overhead_matters = overhead
         started.append(vm)
         return vm
@@ -188,7 +211,7 @@ def virga(place, work):
     assert not left, f"left behind: {left}"
     for vm in started:
         assert vm.restored is not False, f"terminal not restored by {' '.join(vm.argv)}"
-        if vm.overhead_matters:
+        if vm.overhead_matters and not lives.MODE:
             assert vm.peak_kib <= OVERHEAD_LIMIT_KIB, \
                 f"{vm.peak_kib} KiB beside guest RAM, more than {OVERHEAD_LIMIT_KIB}"
 

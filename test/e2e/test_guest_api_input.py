@@ -11,8 +11,10 @@ import time
 
 import pytest
 
-from lib.api import BASE, Api, descriptors_of, small_config
+from lib.api import BASE, Api, served, small_config  # noqa: F401 (fixture)
+from lib.process import descriptors_of
 from lib.virga import PATIENCE, TOP, Virga, binary
+from lib.wait import until
 
 # what the program prints: test/unit/conf/doc.c sees to that
 DOCUMENT = json.loads((TOP / "docs/openapi.json").read_text())
@@ -21,21 +23,9 @@ PING = f"GET {BASE}vmm.ping HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 CLIENTS_MAX = 128
 
 
-@pytest.fixture
-def served(virga, work):
-    """A program without a VM: it, and a way to talk to it."""
-    vm = virga("--api-socket", f"path={work}/api", overhead=False)
-    with Api(f"{work}/api") as api:
-        api.get("vmm.ping")
-        yield vm, api
-
-
 def settled(pid, count):
     """Wait until the program is back at so many descriptors."""
-    end = time.monotonic() + 5 * PATIENCE
-    while len(descriptors_of(pid)) != count:
-        assert time.monotonic() < end, f"not {count}: {descriptors_of(pid)}"
-        time.sleep(0.01)
+    until(lambda: len(descriptors_of(pid)) == count, 5, lambda: f"not {count}: {descriptors_of(pid)}")
 
 
 # --- what is said ---

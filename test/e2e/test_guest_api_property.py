@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, configuration, given, seed, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, RefResolver
 
-from lib.api import Api, descriptors_of, small_config
+from lib.api import Api, small_config
+from lib.process import descriptors_of
 from lib.virga import TOP
 
 configuration.set_hypothesis_home_dir(str(TOP / "out/hypothesis"))

@@ -68,8 +68,12 @@ def test_attacks_on_console_rings_while_somebody_types(start_guest, build):
 
 
 def test_attacks_on_a_balloon(guest, build):
-    judged(guest("attack", "--balloon", "size=8M,free_page_reporting=on", timeout=300, **build),
-           "balloon-inflate", "balloon-deflate", "balloon-stats", "balloon-report")
+    judged(guest("attack", "--balloon", "size=8M,free_page_reporting=on,free_page_hinting=on", timeout=300, **build),
+           "balloon-inflate", "balloon-deflate", "balloon-stats", "balloon-hint", "balloon-report")
+
+
+def test_attacks_on_pvmemcontrol(guest, build):
+    guest("pvmemattack", "--pvmemcontrol", memory="192M", timeout=300, **build)
 
 
 def test_attacks_on_vsock_rings(guest, work, build):
@@ -82,7 +86,7 @@ def test_ring_that_changes_under_the_device(guest, disk, build):
 
 
 def test_storm_on_ports_addresses_and_registers(guest, disk, build):
-    report = guest("storm", "--disk", f"path={disk}", "--pvpanic", "--ivshmem", f"path={disk},size=1M",
+    report = guest("storm", "--disk", f"path={disk}", "--pvpanic", "--pvmemcontrol", "--ivshmem", f"path={disk},size=1M",
                    "--fw-cfg-config", "e820=on", "--platform", "num_pci_segments=3",
                    console="null", timeout=300, **build)
     assert report.vm.text.count("\n") < 300, "the log is flooded"
@@ -92,6 +96,16 @@ def test_storm_on_a_network_card(guest, ns, tmp_path, build):
     ns.make_tap("tap0")
     build["program"] = ns.wrap(build["program"], tmp_path)
     guest("storm=2", "--net", "tap=tap0", timeout=300, **build)
+
+
+def test_storm_on_the_registers_of_quiet_devices(guest, work, build):
+    """Of each kind there is one; what their configuration holds is written to as well."""
+    report = guest("storm=3", "--watchdog", "--rtc", "--pmem", f"file={work},size=2M", "--balloon",
+                   "size=8M,free_page_reporting=on,free_page_hinting=on", "--vsock", f"cid=3,socket={work}/vsock",
+                   "--rng", "src=/dev/urandom,iommu=on", memory="128M,hotplug_method=virtio-mem,hotplug_size=256M",
+                   console="null", timeout=300, **build)
+    stormed = {words[0] for words in report.all("PASS") if words[1:4] == ["works", "after", "the"]}
+    assert stormed >= {"watchdog", "rtc", "pmem", "balloon-inflate", "vsock-tx", "iommu", "vmem", "rng", "con-tx"}, stormed
 
 
 def test_disk_is_unharmed_by_attacks(guest, disk, build):

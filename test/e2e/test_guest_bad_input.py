@@ -227,7 +227,7 @@ def test_tap_that_somebody_else_has(bad, start_guest, tmp_path):
 
 
 @pytest.mark.parametrize("args", [
-    ["--fs", "tag=x,socket=/tmp/f"], ["--restore", "source_url=file:///tmp/r,memory_restore_mode=ondemand"],
+    ["--fs", "tag=x,socket=/tmp/f"],
     ["--dbus-service-name", "x"], ["--disk", "path=/dev/null,image_type=vhdx"],
 ])
 def test_what_is_not_built_yet_is_refused_and_not_ignored(bad, args):

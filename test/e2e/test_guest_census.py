@@ -6,6 +6,7 @@ to a scene or makes one (`words` are the tiny guest's verbs). Each scene is run 
 what threads call is held against the rows of *.calls: a row that no scene needs must go, or say in its last word
 for which host it is there. See lib/census.py and docs/testing.md.
 """
+import contextlib
 import os
 import re
 import shutil
@@ -22,15 +23,23 @@ from lib.api import Api
 from lib.census import STRACE, Rows, options, said
 from lib.gdbremote import GdbRemote
 from lib.guest import guest_file, pattern_disk, report_of
+from lib.memory import pool
 from lib.virga import binary
 from lib.vsock import Listener, dial
 
+# The scenes are one whole: what they needed is added up.
+pytestmark = pytest.mark.xdist_group("census")
 HERE = os.path.dirname(os.path.abspath(__file__))
 DISK = "path={work}/disk"  # in memory
 FILE = "path={tmp}/disk"
 LIMIT = "bw_size=1048576,bw_refill_time=100,bw_one_time_burst=4096,ops_size=100,ops_refill_time=100,ops_one_time_burst=10"
 
 # name: (the guest's words, arguments, more: what the scene needs and how it ends)
+# What a restore may be told to find elsewhere, as far as it needs nobody else.
+EVERYTHING = ["--console", "null", "--debug-console", "null", "--disk", "path={work}/disk", "--pmem", "file={work}/pmem,id=p",
+              "--vsock", "cid=3,socket={work}/vs"]
+FROM = "source_url=file://{work}/snap,resume=on,"
+
 SCENES = {
     "board": ("told acpi smbios mptable cpuid cmos ports serial pci rng", [
         "--rng", "src=/dev/urandom,id=dice,pci_segment=0,pci_device_id=9",
@@ -103,9 +112,12 @@ SCENES = {
     "virtio-mem in a file": ("vmem", ["--memory", "size=0,hotplug_method=virtio-mem", "--memory-zone",
                                       "id=z,size=64M,file={tmp}/zone,shared=on,hotplug_size=128M,hotplugged_size=4M"],
                              {}),
+    "wishes for memory": ("pvmemcontrol", ["--memory", "size=128M,shared=on", "--pvmemcontrol"], {}),
     "balloon": ("balloon", ["--memory", "size=128M,shared=on", "--balloon",
-                            "size=16M,deflate_on_oom=on,free_page_reporting=on,id=b,pci_segment=0,pci_device_id=10"],
+                            "size=16M,deflate_on_oom=on,free_page_reporting=on,free_page_hinting=off,id=b,pci_segment=0,pci_device_id=10"],
                 {}),
+    "hints": ("balloonhints", ["--memory", "size=128M,shared=on", "--balloon", "size=0,free_page_hinting=on", "--api-socket",
+                               "path={work}/api"], {"quiet": True, "asks": ["PUT vm.reclaim", "PUT vm.reclaim", "PUT vmm.shutdown"]}),
     "firmware": (None, ["--firmware", "{guest}"], {}),
     "initramfs": ("told", ["--initramfs", "{work}/disk"], {"kernel": "guest.bz"}),
     "fw_cfg": ("fwcfg", ["--initramfs", "{work}/disk", "--fw-cfg-config",
@@ -128,20 +140,47 @@ SCENES = {
                                      "PUT vm.pause", "PUT vm.snapshot", "PUT vm.snapshot",
                                      "PUT vm.shutdown", "PUT vm.boot", "PUT vm.delete", "PUT vm.restore", "PUT vm.delete",
                                      "GET jobs", "PUT vmm.shutdown"]}),
+    "a timer that ran out": ("shots=1 pause", ["--api-socket", "path={work}/api"],
+                             {"quiet": True, "ready": "R3 PAUSED", "asks": ["PUT vm.pause", "PUT vm.resume", "PUT vmm.shutdown"]}),
     "vcpus come and go": ("cpuhp=1000000 of=3", ["--cpus", "boot=1,max=3", "--api-socket", "path={work}/api"],
                           {"quiet": True, "asks": ["PUT vm.resize 3", "PUT vm.resize 1", "PUT vm.resize 3",
                                              "PUT vmm.shutdown"]}),
     "memory comes": ("memhp=1", ["--memory", "size=128M,hotplug_method=acpi,hotplug_size=256M", "--api-socket",
                                  "path={work}/api"], {"quiet": True, "asks": ["PUT vmm.shutdown"]}),
-    "restored": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=copy,resume=on", "-v"],
-                 {"saved": True, "end": "event: vm resumed", "quiet": True}),
-    "restored cards": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=map,net_fds=[n@[0]]"],
-                       {"saved": True, "status": 1, "quiet": True}),
+    "restored": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=copy,clock=frozen,resume=on", "-v"],
+                 {"saved": [], "end": "event: vm resumed", "quiet": True}),
+    "restored cards": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=map,clock=realtime,net_fds=[n@[0]]"],
+                       {"saved": [], "status": 1, "quiet": True}),
+    "restored elsewhere": (None, ["--restore", FROM + "disks=[id=_disk0,path={tmp}/disk],pmem=[id=p,file={tmp}/pmem],vsock_cid=9,"
+                                  "vsock_socket={work}/vs2,serial_mode=pty,console_mode=pty,debug_console_mode=pty", "-v"],
+                           {"saved": EVERYTHING, "end": "event: vm resumed", "quiet": True}),
+    "restored on a terminal": (None, ["--restore", FROM + "serial_mode=tty,console_mode=tty,debug_console_mode=tty", "-v"],
+                               {"saved": EVERYTHING, "end": "event: vm resumed", "quiet": True, "tty": True}),
+    "restored in silence": (None, ["--restore", FROM + "serial_mode=null,console_mode=null,debug_console_mode=null", "-v"],
+                            {"saved": EVERYTHING, "end": "event: vm resumed", "quiet": True}),
+    "restored to files": (None, ["--restore", FROM + "serial_file={work}/a,console_file={work}/b,debug_console_file={work}/c",
+                                 "-v"], {"saved": EVERYTHING, "end": "event: vm resumed", "quiet": True}),
+    "restored without": (None, ["--restore", FROM + "serial_mode=off,console_mode=off,debug_console_mode=off"],
+                         {"saved": EVERYTHING, "status": 1, "quiet": True}),
+    "asked": (None, ["--restore", FROM + "check=on"], {"saved": EVERYTHING, "quiet": True}),
+    "restored with more": (None, ["--restore", FROM + "serial_socket={work}/a,console_socket={work}/b,tpm_socket=/none,"
+                                  "net=[id=n,tap=t],ivshmem_path=/none,zone_updates=[z@0]"], {"saved": [], "status": 1, "quiet": True}),
+    "restored on demand": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=ondemand,prefetch=all,"
+                                  "prefault=off,resume=on", "-v"],
+                           {"saved": [], "end": "memory is there", "quiet": True}),
+    "restored page by page": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=ondemand,prefetch=none,"
+                                     "resume=on", "-v"],
+                              {"saved": [], "end": "event: vm resumed", "quiet": True}),
+    "restored by a record": (None, ["--restore", "source_url=file://{work}/snap,memory_restore_mode=ondemand,prefetch=recorded,"
+                                     "resume=on", "-v"],
+                              {"saved": [], "end": "event: vm resumed", "quiet": True}),
+    "restored as a whole": (None, ["--restore", "source_url=file://{work}/snap,prefault=on,resume=on", "-v"],
+                            {"saved": [], "end": "event: vm resumed", "quiet": True}),
     "passed api": (None, ["--api-socket", "fd=3"], {"quiet": True, "listener": True, "asks": ["PUT vmm.shutdown"]}),
     "debugger": ("park", ["--gdb", "path={work}/gdb"], {"quiet": True, "debugger": True}),
     "no shutdown": ("told", ["--no-shutdown"], {"end": "R3 EXIT"}),
     "pmem": ("pmem", ["--pmem", "file={tmp},size=4M,id=p,pci_segment=0,pci_device_id=20",
-                      "file={work}/zone,discard_writes=on", "file={work}/zone,discard_writes=off"], {}),
+                      "file={work}/zone,discard_writes=on", "file={work}/pmem,discard_writes=off"], {}),
     "ivshmem": ("ivshmem", ["--ivshmem", "path={work}/zone,size=16M,id=s,pci_segment=0,pci_device_id=21"], {}),
     "watchdog and clock": ("watchdog vrtc", ["--watchdog", "--rtc", "id=clock,pci_segment=0,pci_device_id=20"], {}),
     "iommu": ("viommu rng", ["--disk", DISK + ",iommu=on", "--rng", "src=/dev/urandom,iommu=on", "--console",
@@ -207,20 +246,12 @@ def wait_for_socket(path):
 
 def huge_pages(wanted):
     """Reserve huge pages of 2 MiB; returns what gives them back, or None where there are none to be had."""
-    path = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+    stack = contextlib.ExitStack()
     try:
-        with open(path, encoding="ascii") as f:
-            before = int(f.read())
-        free = int(open(path.replace("nr_", "free_"), encoding="ascii").read())
-        with open(path, "w", encoding="ascii") as f:
-            f.write(str(before + wanted))
-        now = int(open(path, encoding="ascii").read())
-    except OSError:
+        stack.enter_context(pool(2048, wanted))
+    except pytest.skip.Exception:
         return None
-    if free + now - before >= wanted:
-        return lambda: open(path, "w", encoding="ascii").write(str(before))
-    open(path, "w", encoding="ascii").write(str(before))
-    return None
+    return stack.close
 
 
 def loop_device(path):
@@ -311,7 +342,8 @@ def ask(path, requests):
                     disk.truncate(1 << 20)
             answer = api.ask(method, what, body=body.get(what), fds=passed)
             for _ in range(200):
-                if answer.code != 429:  # the guest takes its time
+                # the guest takes its time, also until its driver is there
+                if answer.code != 429 and (what, answer.code) != ("vm.reclaim", 405):
                     break
                 time.sleep(0.05)
                 answer = api.ask(method, what, body=body.get(what))
@@ -325,11 +357,12 @@ def ask(path, requests):
                 shutil.rmtree(f"{path}.snap")
 
 
-def save(virga, work):
+def save(virga, work, *args):
     """A snapshot in work/snap, of a guest that goes on to its end."""
     os.mkdir(f"{work}/snap")
     vm = virga("--api-socket", f"path={work}/api", "--kernel", guest_file("guest.elf"), "--cmdline", "told park",
-               "--memory", "size=64M", "--serial", f"file={work}/serial", "--console", "off", overhead=False)
+               "--memory", "size=64M", "--serial", f"file={work}/serial",
+               *(args or ("--console", "off")), overhead=False)
     with Api(f"{work}/api") as api:
         vm.wait_for_in(f"{work}/serial", "R3 START")
         api.put("vm.pause")
@@ -376,7 +409,7 @@ def play(scene, virga, work, ns, played, files):
     if "listener" in more:
         before += ["python3", f"{HERE}/lib/with_listener.py", f"{work}/api"]
     if "saved" in more:
-        save(virga, work)
+        save(virga, work, *(arg.format(work=work) for arg in more["saved"]))
     vm = virga(*usual(words, args, more, work), program=program, before=[*before, binary()], overhead=False,
                tty=more.get("tty", False))
     vm.serial_path = None if "--serial" in args or "saved" in more else f"{work}/serial"
@@ -384,7 +417,7 @@ def play(scene, virga, work, ns, played, files):
         talk(vm, more["client"], work)
     if "asks" in more:
         if words and vm.serial_path:
-            until_said(vm, "R3 START")  # a boot could be broken off by what is asked
+            until_said(vm, more.get("ready", "R3 START"))  # a boot could be broken off by what is asked
         ask(f"{work}/api", more["asks"])
     if "debugger" in more:
         debug(f"{work}/gdb")
@@ -418,7 +451,7 @@ def test_scene(scene, rows, played, virga, work, request, tmp_path):
         pytest.skip("there are no loop devices to be had here")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(f"{work}/serial.socket")  # as one that was killed leaves it
-    for path, mib in ((f"{work}/zone", 64), (tmp_path / "zone", 192)):
+    for path, mib in ((f"{work}/zone", 64), (tmp_path / "zone", 192), (f"{work}/pmem", 2), (tmp_path / "pmem", 2)):
         with open(path, "wb") as f:
             f.truncate(mib << 20)
     if more.get("zero"):

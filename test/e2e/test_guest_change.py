@@ -10,17 +10,12 @@ from pathlib import Path
 import pytest
 
 from lib.api import Api, small_config
+from lib.borrow import loop_device, mounted
 from lib.engines import ENGINES
-from lib.guest import guest_file, report_of
+from lib.guest import guest_file, report_of, sparse
 from lib.virga import PATIENCE, binary, remote_binary
 
 MIB = 1 << 20
-
-
-def sparse(path, mib):
-    with open(path, "wb") as f:
-        f.truncate(mib * MIB)
-    return str(path)
 
 
 def run(command):
@@ -68,7 +63,7 @@ def ended(vm):
 
 
 def test_a_disk_grows_and_shrinks_under_a_guest_that_is_told(start, work, tmp_path):
-    path = sparse(tmp_path / "disk", 4)
+    path = sparse(tmp_path / "disk", 4 * MIB)
     vm, api = start("blksize=3", "--disk", f"path={path},id=d")
     vm.wait_for_in(f"{work}/said", "R3 SECTORS 8192")
     api.put("vm.resize-disk", {"id": "d", "desired_size": 8 * MIB})
@@ -92,7 +87,7 @@ def test_a_disk_grows_and_shrinks_under_a_guest_that_is_told(start, work, tmp_pa
 
 
 def test_a_resized_disk_keeps_its_size_over_a_reboot(start, work, tmp_path):
-    path = sparse(tmp_path / "disk", 4)
+    path = sparse(tmp_path / "disk", 4 * MIB)
     vm, api = start("blksize=1", "--disk", f"path={path},id=d")
     vm.wait_for_in(f"{work}/said", "R3 SECTORS 8192")
     api.put("vm.resize-disk", {"id": "d", "desired_size": 8 * MIB})
@@ -107,12 +102,8 @@ def test_a_resized_disk_keeps_its_size_over_a_reboot(start, work, tmp_path):
 
 
 def test_a_block_device_that_has_grown_is_taken_over(start, work, tmp_path):
-    path = sparse(tmp_path / "backing", 4)
-    made = run(f"losetup --find --show {path}")
-    if made.returncode:
-        pytest.skip(f"there is no loop device here: {made.stderr.strip()}")
-    device = made.stdout.strip()
-    try:
+    path = sparse(tmp_path / "backing", 4 * MIB)
+    with loop_device(path) as device:
         vm, api = start("blksize=1", "--disk", f"path={device},id=d")
         vm.wait_for_in(f"{work}/said", "R3 SECTORS 8192")
         answer = api.ask("PUT", "vm.resize-disk", {"id": "d", "desired_size": 8 * MIB})
@@ -122,13 +113,11 @@ def test_a_block_device_that_has_grown_is_taken_over(start, work, tmp_path):
         api.put("vm.resize-disk", {"id": "d", "desired_size": 8 * MIB})
         vm.wait_for_in(f"{work}/said", "R3 SECTORS 16384")
         ended(vm)
-    finally:
-        run(f"losetup --detach {device}")
 
 
 def test_a_disk_is_cut_in_the_midst_of_its_work(start, tmp_path):
     """What lies behind the new end fails, request by request; nothing else does, and the file keeps its size."""
-    disks = [f"path={sparse(tmp_path / engine, 4)},id={engine},{options}" for engine, options in ENGINES.items()]
+    disks = [f"path={sparse(tmp_path / engine, 4 * MIB)},id={engine},{options}" for engine, options in ENGINES.items()]
     vm, api = start("blkverify full rounds=200", "--disk", *disks)
     for engine in ENGINES:
         api.put("vm.resize-disk", {"id": engine, "desired_size": 2 * MIB})
@@ -160,7 +149,7 @@ def test_without_its_cable_a_card_comes_up_without_a_link(start, work, ns, tmp_p
 
 def test_limits_change_while_the_guest_works(start, work, tmp_path):
     """The slow part of the work would take minutes."""
-    path = sparse(tmp_path / "disk", 4)
+    path = sparse(tmp_path / "disk", 4 * MIB)
     vm, api = start("blkverify rounds=200", "--disk", f"path={path},id=d,ops_size=10,ops_refill_time=1000")
     wait_event(work, "activated")
     answer = api.ask("PUT", "vm.change-disk", {"id": "x", "rate_limiter_config": {}})
@@ -188,19 +177,15 @@ def test_a_change_before_the_boot_is_the_configurations(virga, work):
 @pytest.fixture
 def full(tmp_path):
     """A file system without space, and how to give it some."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if run(f"mount -t tmpfs -o size=4m none {place}").returncode:
-        pytest.skip("mounting takes root")
-    with open(place / "filler", "wb") as f:
-        f.write(bytes(4 * MIB - 256 * 1024))
-    yield place
-    run(f"umount --lazy {place}")
+    with mounted("tmpfs", "size=4m", tmp_path / "small") as place:
+        with open(place / "filler", "wb") as f:
+            f.write(bytes(4 * MIB - 256 * 1024))
+        yield place
 
 
 def test_a_full_host_is_waited_for(start, work, full):
     """The guest is told of no error, and every byte is where it belongs."""
-    vm, api = start("blkverify rounds=20", "--disk", f"path={sparse(full / 'disk', 16)},id=d,on_error=retry")
+    vm, api = start("blkverify rounds=20", "--disk", f"path={sparse(full / 'disk', 16 * MIB)},id=d,on_error=retry")
     told = wait_event(work, "error")[0]
     assert told["source"] == "disk"
     assert told["properties"] == {"id": "d", "operation": "write", "error": "ENOSPC", "on_error": "retry"}
@@ -212,23 +197,17 @@ def test_a_full_host_is_waited_for(start, work, full):
 
 
 def test_a_block_device_that_fails_is_waited_for(start, work, full):
-    made = run(f"losetup --find --show {sparse(full / 'backing', 16)}")
-    if made.returncode:
-        pytest.skip(f"there is no loop device here: {made.stderr.strip()}")
-    device = made.stdout.strip()
-    try:
+    with loop_device(sparse(full / "backing", 16 * MIB)) as device:
         vm, _ = start("blkverify rounds=20", "--disk", f"path={device},id=d,direct=on,on_error=retry")
         assert wait_event(work, "error")[0]["properties"]["error"] in ("EIO", "ENOSPC")
         run(f"mount -o remount,size=64m {full}")
         wait_event(work, "recovered")
         report = ended(vm)
         assert all("failed=0" in line and "bad=0" in line for line in report.all("VERIFIED"))
-    finally:
-        run(f"losetup --detach {device}")
 
 
 def test_a_full_host_pauses_the_guest_until_somebody_lets_it_go_on(start, work, full):
-    vm, api = start("blkverify rounds=20", "--disk", f"path={sparse(full / 'disk', 16)},id=d,on_error=stop")
+    vm, api = start("blkverify rounds=20", "--disk", f"path={sparse(full / 'disk', 16 * MIB)},id=d,on_error=stop")
     wait_event(work, "paused")
     assert api.state() == "Paused"
     assert [e["properties"]["on_error"] for e in events(work) if e["event"] == "error"] == ["stop"]
@@ -243,12 +222,13 @@ def test_a_full_host_pauses_the_guest_until_somebody_lets_it_go_on(start, work, 
 
 
 def test_by_default_a_full_host_is_told_to_the_guest_and_as_an_event(start, work, full):
-    vm, _ = start("blkverify full rounds=20", "--disk", f"path={sparse(full / 'disk', 16)},id=d")
+    vm, _ = start("blkverify full rounds=20", "--disk", f"path={sparse(full / 'disk', 16 * MIB)},id=d")
     assert vm.wait() == 0, vm.tail()
     assert wait_event(work, "error")[0]["properties"]["on_error"] == "report"
     assert len([e for e in events(work) if e["event"] == "error"]) < 60
 
 
+@pytest.mark.alone
 def test_the_clocks_of_a_paused_guest_stand_or_go_on_as_each_should(start, work):
     """All stand while the guest does, so that it finds none of them wrong by another; the time of day goes on."""
     vm, api = start("clocks=60")
@@ -269,7 +249,7 @@ def test_the_clocks_of_a_paused_guest_stand_or_go_on_as_each_should(start, work)
     went = sum(step["tsc"] for step in steps) / 1e9
     assert abs(sum(step["pm"] & 0xffffffff for step in steps) / 3579545 - went) < 0.1
     assert not rows[0]["kvm"] or abs((rows[-1]["kvm"] - rows[0]["kvm"]) / 1e9 - went) < 0.1
-    assert 2.5 < (rows[-1]["rtc"] - rows[0]["rtc"]) % 86400 - went < 4.5
+    assert 2 < (rows[-1]["rtc"] - rows[0]["rtc"]) % 86400 - went < 4.5
     now = time.gmtime()
     ago = (now.tm_hour * 3600 + now.tm_min * 60 + now.tm_sec - rows[-1]["rtc"]) % 86400
     assert ago < 10 * PATIENCE, "the time of day is not the host's"

@@ -8,6 +8,7 @@ import pytest
 
 from lib.guest import guest, start_guest  # noqa: F401 (fixtures)
 from lib.place import lines_of
+from lib.wait import until
 
 KVM_CHECK_EXTENSION = 0xae03
 CAP_MAX_VCPUS, CAP_HYPERV_SYNIC, CAP_SYS_HYPERV_CPUID = 66, 123, 191
@@ -56,7 +57,8 @@ def test_affinity_is_seen_in_proc(start_guest):
     cpus = sorted(os.sched_getaffinity(0))
     vm = start_guest("park", cpus=f"boot=3,affinity=[0@[{cpus[0]}],2@[{cpus[-1]}]]")
     vm.wait_for_in(vm.serial_path, "R3 PARKED")
-    seen = tasks(vm.pid)
+    # a thread says itself what it is called, the guest's first one does not wait for that
+    seen = until(lambda: (found := tasks(vm.pid)).keys() >= {"vcpu0", "vcpu1", "vcpu2", "io"} and found)
     assert seen["vcpu0"] == str(cpus[0])
     assert seen["vcpu2"] == str(cpus[-1])
     assert seen["vcpu1"] == seen["io"]

@@ -16,6 +16,7 @@ SECONDS = 30 * PATIENCE
 BUILD = TOP / "out/build-dbus"
 # The same by the other compiler, under its sanitizers.
 STRICT = ["-Db_sanitize=address,undefined", "-Doptimization=0", "-Ddebug=false"]
+pytestmark = pytest.mark.xdist_group("dbus")  # one at a time may build
 both_builds = pytest.mark.parametrize("programs", ["plain", "strict"], indirect=True)
 NAME, OBJECT, INTERFACE = "org.virga.Test", "/org/virga/Test", "org.cloudhypervisor.DBusApi1"
 # What Cloud Hypervisor has, and the three kinds of calls that it lacks.

@@ -1,60 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks under a guest that remembers every sector: each engine, each way to the file, and hosts that fail."""
+import contextlib
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from lib.borrow import as_root, loop_device, mounted
 from lib.engines import ENGINES, takes_direct
-from lib.guest import guest, guest_file, pattern_disk, start_guest  # noqa: F401 (fixtures)
+from lib.guest import guest, guest_file, pattern_disk, sparse, start_guest  # noqa: F401 (fixtures)
+from lib.process import threads_of
 
 MIB = 1 << 20
 
 
-def sparse_file(path, mib):
-    with open(path, "wb") as f:
-        f.truncate(mib * MIB)
-    return str(path)
+@pytest.fixture
+def loop():
+    """loop(path): a block device over a file, until the test's end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda path, block=512: stack.enter_context(loop_device(path, block))
 
 
 @pytest.fixture
-def root():
-    """run(command): as root, for devices and mounts; what must be undone is done at the end."""
-    if os.geteuid():
-        pytest.skip("loop devices and mounts take root")
-    undo = []
-
-    def run(command, undo_by=None):
-        done = subprocess.run(command, shell=True, text=True, capture_output=True)
-        if done.returncode:
-            pytest.skip(f"{command}: {done.stderr.strip()}")
-        said = done.stdout.strip()
-        if undo_by:
-            undo.append(undo_by.format(said))
-        return said
-
-    yield run
-    for command in reversed(undo):
-        subprocess.run(command, shell=True, check=True)
-
-
-@pytest.fixture
-def loop(root):
-    def make(path, block=512):
-        return root(f"losetup --find --show --sector-size {block} {path}", "losetup --detach {}")
-
-    return make
-
-
-@pytest.fixture
-def small_tmpfs(work, root):
+def small_tmpfs(work):
     """A directory with room for 4 MiB."""
-    place = Path(work) / "small"
-    place.mkdir()
-    root(f"mount -t tmpfs -o size=4m none {place}", f"umount --lazy {place}")
-    return place
+    with mounted("tmpfs", "size=4m", Path(work) / "small") as place:
+        yield place
 
 
 def verified(report):
@@ -84,30 +56,28 @@ def check_all(guest, make_path):
 
 
 def test_every_engine_keeps_every_sector_of_a_file(guest, tmp_path):
-    report = check_all(guest, lambda n: sparse_file(tmp_path / f"disk{n}", 4))
+    report = check_all(guest, lambda n: sparse(tmp_path / f"disk{n}", 4 * MIB))
     assert {d["blk_size"] for d in described(report)} <= {"512", "4096"}
 
 
 def test_every_engine_keeps_every_sector_of_a_device_with_4k_blocks(loop, guest, tmp_path):
     """Requests of single sectors, on all queues: the host's blocks are read, patched and written back."""
-    report = check_all(guest, lambda n: loop(sparse_file(tmp_path / f"disk{n}", 4), 4096))
+    report = check_all(guest, lambda n: loop(sparse(tmp_path / f"disk{n}", 4 * MIB), 4096))
     for disk in described(report):
         assert disk["blk_size"] == "4096" and disk["align"] == "8"
 
 
-def test_every_engine_keeps_every_sector_of_a_file_on_4k_blocks(root, loop, guest, tmp_path):
+def test_every_engine_keeps_every_sector_of_a_file_on_4k_blocks(loop, guest, tmp_path):
     """The file system's own device has blocks of 4 KiB, and so has direct I/O of its files."""
-    device = loop(sparse_file(tmp_path / "device", 96), 4096)
-    place = tmp_path / "mnt"
-    place.mkdir()
-    root(f"mkfs.ext4 -q -O ^has_journal {device}")
-    root(f"mount {device} {place}", f"umount --lazy {device}")
-    report = check_all(guest, lambda n: sparse_file(place / f"disk{n}", 4))
+    device = loop(sparse(tmp_path / "device", 96 * MIB), 4096)
+    as_root("mkfs.ext4", "-q", "-O", "^has_journal", device)
+    with mounted("ext4", "rw", tmp_path / "mnt", device) as place:
+        report = check_all(guest, lambda n: sparse(place / f"disk{n}", 4 * MIB))
     assert [d["blk_size"] for d in described(report)] == ["4096", "4096", "512", "512"] * len(ENGINES)
 
 
 def test_write_through_keeps_every_sector_too(guest, tmp_path):
-    path = sparse_file(tmp_path / "disk", 1)
+    path = sparse(tmp_path / "disk", MIB)
     guest("blkverify through rounds=4", "--disk", f"path={path},{ENGINES['aio']}")
 
 
@@ -115,8 +85,8 @@ def test_a_full_disk_of_the_host_is_told_to_the_guest(small_tmpfs, guest):
     """Writes that find no space fail, one by one; all others are kept; the log is not flooded."""
     disks = []
     for engine, options in ENGINES.items():
-        disks.append(f"path={sparse_file(small_tmpfs / engine, 16)},{options}")
-    sparse_file(small_tmpfs / "filler", 0)
+        disks.append(f"path={sparse(small_tmpfs / engine, 16 * MIB)},{options}")
+    sparse(small_tmpfs / "filler", 0)
     with open(small_tmpfs / "filler", "wb") as f:
         f.write(bytes(4 * MIB - 256 * 1024))
     report = guest("blkverify full rounds=100", "--disk", *disks, cpus=2, timeout=120)
@@ -129,7 +99,7 @@ def test_a_full_disk_of_the_host_is_told_to_the_guest(small_tmpfs, guest):
 
 def test_errors_of_a_device_are_told_to_the_guest(small_tmpfs, loop, guest):
     """A loop device whose file finds no space fails; of a request over two pages it may lose half silently."""
-    paths = [loop(sparse_file(small_tmpfs / engine, 16)) for engine in ENGINES]
+    paths = [loop(sparse(small_tmpfs / engine, 16 * MIB)) for engine in ENGINES]
     with open(small_tmpfs / "filler", "wb") as f:
         f.write(bytes(4 * MIB - 256 * 1024))
     disks = [f"path={path},direct=on,{options}" for path, options in zip(paths, ENGINES.values())]
@@ -142,11 +112,11 @@ def test_errors_of_a_device_are_told_to_the_guest(small_tmpfs, loop, guest):
 
 
 def test_sparse_off_takes_the_space_or_says_that_there_is_none(small_tmpfs, guest, virga, tmp_path):
-    path = sparse_file(tmp_path / "disk", 4)
+    path = sparse(tmp_path / "disk", 4 * MIB)
     report = guest("blkverify rounds=20", "--disk", f"path={path},sparse=off")
     assert described(report)[0]["discard"] == "0" and described(report)[0]["unmap"] == "0"
     assert os.stat(path).st_blocks * 512 >= 4 * MIB
-    large = sparse_file(small_tmpfs / "disk", 16)
+    large = sparse(small_tmpfs / "disk", 16 * MIB)
     vm = virga("--kernel", guest_file("guest.elf"), "--disk", f"path={large},sparse=off", "--serial", "off")
     assert vm.wait() == 1
     assert f"there is no space for all of {large}" in vm.text
@@ -168,10 +138,8 @@ def test_queues_run_where_they_are_pinned(start_guest, work):
     vm = start_guest("park", "--disk", f"path={path},id=d,num_queues=4,queue_affinity={affinity}", cpus=4)
     vm.wait_for_in(vm.serial_path, "R3 PARKED")
     found = {}
-    for task in os.listdir(f"/proc/{vm.pid}/task"):
-        with open(f"/proc/{vm.pid}/task/{task}/comm", encoding="ascii") as f:
-            name = f.read().strip()
-        found[name] = os.sched_getaffinity(int(task))
+    for task, name in threads_of(vm.pid).items():
+        found[name] = os.sched_getaffinity(task)
     assert found["d_q0"] == {cpus[0]} and found["d_q1"] == {cpus[-1]}
     assert found["d_q2"] == {cpus[0], cpus[-1]} and found["d_q3"] == set(cpus)
 

@@ -7,9 +7,8 @@ import struct
 
 import pytest
 
-from lib.guest import build, guest, pattern_disk, start_guest  # noqa: F401 (fixtures)
+from lib.guest import build, guest, pattern_disk, refuses, start_guest  # noqa: F401 (fixtures)
 from test_guest_attack import judged
-from test_guest_platform import refused
 
 
 @pytest.fixture
@@ -51,10 +50,7 @@ def test_segment_for_devices_behind_it(guest, disk):
 
 def viot(report):
     """(the IOMMU's segment and BDF, [(first endpoint, first and last segment, first and last BDF)])"""
-    tables = {}
-    for number, _, data in report.all("HEX"):
-        tables[number] = tables.get(number, b"") + bytes.fromhex(data)
-    table, = [data for data in tables.values() if data[:4] == b"VIOT"]
+    table = report.table("VIOT")
     count, at = struct.unpack_from("<HH", table, 36)
     nodes, first = [], at
     for _ in range(count):
@@ -86,5 +82,5 @@ def test_viot_of_the_first_segment_leaves_out_bridge_and_iommu(guest):
     (["--platform", "iommu_segments=[1]"], "PCI segment 1 is out of range"),
     (["--platform", "iommu_address_width=65"], "65 is not within 1 to 64"),
 ])
-def test_places_behind_it_that_are_none_are_refused(virga, args, sentence):
-    refused(virga, sentence, *args)
+def test_places_behind_it_that_are_none_are_refused(refuses, args, sentence):
+    refuses(sentence, *args)

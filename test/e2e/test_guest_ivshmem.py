@@ -4,16 +4,10 @@ import struct
 
 import pytest
 
-from lib.guest import guest, guest_file, report_of, start_guest  # noqa: F401 (fixtures)
+from lib.guest import guest, refuses, report_of, sparse, start_guest  # noqa: F401 (fixtures)
 
 MIB = 1 << 20
 MARK = 0x73686172656400
-
-
-def sparse(path, size):
-    with open(path, "wb") as f:
-        f.truncate(size)
-    return str(path)
 
 
 @pytest.mark.parametrize("size", [4096, 16 * MIB])
@@ -41,8 +35,5 @@ def test_two_machines_see_what_the_other_writes(start_guest, work):
     ("path={path},size=3M", "size is not a power of two of 4K or more: round it"), ("path={path},size=2K", "4K or more"),
     ("path=/tmp,size=4K", "/tmp is a directory"),
 ])
-def test_what_can_not_be_shared_is_refused(virga, work, args, sentence):
-    vm = virga("--kernel", guest_file("guest.elf"), "--serial", "off", "--console", "off", "--ivshmem",
-               args.format(path=sparse(f"{work}/shared", MIB)))
-    assert vm.wait() == 1
-    assert sentence in vm.text, vm.text
+def test_what_can_not_be_shared_is_refused(refuses, work, args, sentence):
+    refuses(sentence, "--ivshmem", args.format(path=sparse(f"{work}/shared", MIB)))

@@ -8,10 +8,12 @@ import time
 
 import pytest
 
-from lib.api import Api, descriptors_of, small_config
-from lib.engines import ENGINES
-from lib.guest import guest_file, report_of
+from lib.api import Api, served, small_config  # noqa: F401 (fixture)
+from lib.engines import ENGINES, verify_disks
+from lib.guest import guest_file, report_of, sparse
+from lib.process import descriptors_of
 from lib.virga import PATIENCE, binary
+from lib.wait import until
 
 ROUNDS = 25
 READS = ["vmm.ping", "vm.info", "vm.counters", "jobs"]
@@ -80,33 +82,14 @@ def stands(pid, seconds):
 
 
 def until_it_spins(pid):
-    before, end = spins(pid), time.monotonic() + 20 * PATIENCE
-    while spins(pid) < before + 3:
-        assert time.monotonic() < end, "the guest does not go on"
-        time.sleep(0.01)
-
-
-def sparse(path, mib):
-    with open(path, "wb") as f:
-        f.truncate(mib * MIB)
-    return str(path)
-
-
-@pytest.fixture
-def served(virga, work):
-    """A virga with the API and no VM, and a connection to it."""
-    vm = virga("--api-socket", f"path={work}/api", overhead=False)
-    with Api(f"{work}/api") as api:
-        yield vm, api
-    for name in ("said", "disk"):
-        if os.path.exists(f"{work}/{name}"):
-            os.unlink(f"{work}/{name}")
+    before = spins(pid)
+    until(lambda: spins(pid) >= before + 3, why="the guest does not go on")
 
 
 def test_a_vm_lives_25_times_while_others_read_and_nothing_is_left(served, work):
     vm, api = served
     config = small_config("pause", cpus={"boot_vcpus": 2, "max_vcpus": 2}, serial={"mode": "File", "file": f"{work}/said"},
-                          disks=[{"path": sparse(f"{work}/disk", 1)}])
+                          disks=[{"path": sparse(f"{work}/disk", MIB)}])
     first = None
     with Readers(f"{work}/api") as readers:
         for n in range(ROUNDS):
@@ -190,16 +173,14 @@ def run_under_pauses(virga, work, words, *args, console="off", program=None):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_disk_loses_nothing_under_a_storm_of_pauses(virga, work, tmp_path, engine):
-    disks = [f"path={sparse(tmp_path / 'a', 4)},num_queues=2,{ENGINES[engine]}",
-             f"path={sparse(tmp_path / 'b', 4)},{ENGINES[engine]},ops_size=400,ops_refill_time=100"]
-    report = run_under_pauses(virga, work, "blkverify rounds=200", "--disk", *disks)
+    report = run_under_pauses(virga, work, "blkverify rounds=200", "--disk", *verify_disks(tmp_path, engine))
     assert all("bad=0" in line for line in report.all("VERIFIED"))
 
 
 def test_a_card_loses_nothing_under_a_storm_of_pauses(virga, work, ns):
     ns.make_tap("tap0", 1)
     ns.answer("tap0", b"and a payload")
-    run_under_pauses(virga, work, "net feed net feed net feed", "--net", "tap=tap0", program=ns.wrap(binary(), work))
+    run_under_pauses(virga, work, " ".join(["net feed"] * 8), "--net", "tap=tap0", program=ns.wrap(binary(), work))
 
 
 def test_consoles_and_chips_lose_nothing_under_a_storm_of_pauses(virga, work):
@@ -254,7 +235,7 @@ def test_a_signal_ends_a_program_whose_boot_prefaults(served, work):
 
 def test_a_confined_program_lives_on_and_removes_its_socket(served, work):
     vm, api = served
-    config = small_config("park", landlock_enable=True, disks=[{"path": sparse(f"{work}/disk", 1)}])
+    config = small_config("park", landlock_enable=True, disks=[{"path": sparse(f"{work}/disk", MIB)}])
     for _ in range(2):
         api.put("vm.create", config)
         for verb in ("boot", "reboot", "pause", "resume", "shutdown", "boot", "delete"):
@@ -274,9 +255,7 @@ def test_a_guests_power_off_ends_the_program_unless_told_otherwise(virga, work, 
             assert vm.wait() == 0
             return
         for _ in range(3):
-            end = time.monotonic() + 20 * PATIENCE
-            while api.state() != "Shutdown":
-                assert time.monotonic() < end and vm.status is None
+            until(lambda: api.state() == "Shutdown")
             api.put("vm.boot")
         api.put("vmm.shutdown")
     assert vm.wait() == 0

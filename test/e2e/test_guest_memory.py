@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guest memory: zones, what they are on the host, what the guest is told of its nodes, and refusals."""
-import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -13,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from lib.guest import guest, pattern_disk, start_guest  # noqa: F401 (fixtures)
+from lib.borrow import mounted
+from lib.guest import guest, pattern_disk, sparse, start_guest  # noqa: F401 (fixtures)
+from lib.memory import HUGE, pool
 from lib.virga import PATIENCE
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-HUGE = Path("/sys/kernel/mm/hugepages")
 
 
 def zones(*texts):
@@ -44,25 +43,6 @@ def mapping(pid, kib):
     found = [m for m in mappings(pid) if m["kib"] == kib and m["mode"].startswith("rw")]
     assert len(found) == 1, found
     return found[0]
-
-
-@contextlib.contextmanager
-def pool(kib, count):
-    """As many huge pages of this size in the host's pool, while it lasts."""
-    path = HUGE / f"hugepages-{kib}kB/nr_hugepages"
-    if not path.exists() or not os.access(path, os.W_OK):
-        pytest.skip(f"no right to {path}")
-    with open(path, encoding="ascii") as lock:
-        # tests may run side by side
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        before = path.read_text()
-        try:
-            path.write_text(str(int(before) + count))
-            if int(path.read_text()) < int(before) + count:
-                pytest.skip(f"the host can not gather {count} pages of {kib} KiB")
-            yield
-        finally:
-            path.write_text(before)
 
 
 def running(start_guest, *args, memory="0", **named):
@@ -107,8 +87,7 @@ def test_rings_and_payload_lie_across_zones(guest, work):
 
 def test_each_kind_of_zone_is_its_kind_of_mapping(start_guest, work):
     for name in ("private", "shared"):
-        with open(f"{work}/{name}", "wb") as f:
-            f.truncate(96 * MIB)
+        sparse(f"{work}/{name}", 96 * MIB)
     vm = running(start_guest, *zones(
         "id=plain,size=48M", "id=shared,size=52M,shared=on", "id=merge,size=56M,mergeable=on",
         "id=reserve,size=60M,reserve=on", "id=node,size=64M,host_numa_node=0",
@@ -136,7 +115,7 @@ def test_zones_take_over_what_memory_says(start_guest):
     vm = running(start_guest, "--memory-zone", "id=a,size=48M", "id=b,size=52M,mergeable=off",
                  memory="0,mergeable=on,thp=off")
     a, b = mapping(vm.pid, 48 * 1024), mapping(vm.pid, 52 * 1024)
-    assert "mg" in a["flags"] and "mg" not in b["flags"] and "hg" not in a["flags"]
+    assert "mg" in a["flags"] and "mg" not in b["flags"] and "hg" not in a["flags"] and "nh" in a["flags"]
     end(vm)
 
 
@@ -156,22 +135,16 @@ def test_huge_pages_of_each_size_back_the_guest(start_guest, kib, count):
 
 def test_a_file_of_hugetlbfs_brings_its_pages(start_guest, work):
     with pool(2048, 24):
-        os.mkdir(f"{work}/huge")
-        subprocess.run(["mount", "-t", "hugetlbfs", "-o", "pagesize=2M", "none", f"{work}/huge"], check=True)
-        try:
-            with open(f"{work}/huge/ram", "wb") as f:
-                f.truncate(48 * MIB)
-            vm = running(start_guest, *zones(f"id=a,size=48M,file={work}/huge/ram,shared=on,hugepages=on"))
+        with mounted("hugetlbfs", "pagesize=2M", f"{work}/huge") as huge:
+            ram = sparse(f"{huge}/ram", 48 * MIB)
+            vm = running(start_guest, *zones(f"id=a,size=48M,file={ram},shared=on,hugepages=on"))
             assert mapping(vm.pid, 48 * 1024)["KernelPageSize"] == 2048
             end(vm)
-        finally:
-            subprocess.run(["umount", "-l", f"{work}/huge"], check=True)
 
 
 def test_a_shared_file_is_the_memory_itself(guest, work):
     for name in ("private", "shared"):
-        with open(f"{work}/{name}", "wb") as f:
-            f.truncate(64 * MIB)
+        sparse(f"{work}/{name}", 64 * MIB)
     guest("told", *zones(f"id=a,size=64M,file={work}/shared,shared=on"), memory="0")
     guest("told", *zones(f"id=a,size=64M,file={work}/private"), memory="0")
     for name, magic in (("shared", 0x336ec578), ("private", 0)):
@@ -197,11 +170,7 @@ TWO = ["id=m0,size=64M", "id=m1,size=96M"]
 
 
 def tables(report):
-    found = {}
-    for number, offset, data in report.all("HEX"):
-        assert len(found.setdefault(number, b"")) == int(offset)
-        found[number] += bytes.fromhex(data)
-    return {data[:4].decode(): data for data in found.values()}
+    return {data[:4].decode(): data for data in report.tables()}
 
 
 def affinities(srat):
@@ -245,6 +214,15 @@ def test_srat_and_slit_tell_the_nodes(guest, work, tmp_path):
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             assert done.returncode == 0 and "rror" not in done.stdout.replace(" 0 Errors", ""), done.stdout
         assert (tmp_path / f"{name}.aml").read_bytes()[36:] == found[name][36:]
+
+
+def test_memory_without_zones_is_one_by_its_name(guest):
+    report = guest("acpihex", "--numa", "guest_numa_id=0,cpus=0", "guest_numa_id=1,cpus=1,memory_zones=mem0",
+                   memory="64M,hotplug_method=virtio-mem,hotplug_size=128M", cpus=2)
+    said = affinities(tables(report)["SRAT"])
+    ram = [struct.unpack_from("<I2xQQ4xI", body) for kind, body in said if kind == 1]
+    assert ram[0] == (1, 0, 64 * MIB, 1) and [(node, size) for node, _, size, _ in ram[1:]] == [(1, 128 * MIB)]
+    assert not report.vm.text.count("on no node"), report.vm.text
 
 
 def test_without_nodes_there_are_no_tables_of_them(guest):
@@ -296,23 +274,17 @@ def test_memory_that_can_not_be_had_is_refused(virga, work, memory, zone, said):
     ("", "the file system has 8 MiB left"), (",reserve=on", "the file system has 8 MiB left"), (",prefault=on,reserve=off", "run out of pages"),
 ])
 def test_a_full_disk_behind_a_file_is_refused(virga, work, reserve, said):
-    os.mkdir(f"{work}/small")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8M", "none", f"{work}/small"], check=True)
-    try:
-        with open(f"{work}/small/ram", "wb") as f:
-            f.truncate(64 * MIB)
-        vm = virga("--kernel", "/nowhere", "--memory", "size=0", *zones(
-            f"id=a,size=64M,shared=on,file={work}/small/ram{reserve}"), overhead=False)
+    with mounted("tmpfs", "size=8M", f"{work}/small") as small:
+        ram = sparse(f"{small}/ram", 64 * MIB)
+        vm = virga("--kernel", "/nowhere", "--memory", "size=0", *zones(f"id=a,size=64M,shared=on,file={ram}{reserve}"),
+                   overhead=False)
         assert vm.wait() == 1
         assert said in vm.text, vm.text
-    finally:
-        subprocess.run(["umount", "-l", f"{work}/small"], check=True)
 
 
 def test_memory_that_is_lost_while_the_guest_runs_is_told(start_guest, work):
     """By the vCPU or by the console's thread, whichever meets it; or by the reboot of a guest that has lost its code."""
-    with open(f"{work}/ram", "wb") as f:
-        f.truncate(64 * MIB)
+    sparse(f"{work}/ram", 64 * MIB)
     vm = start_guest("conecho", *zones(f"id=a,size=64M,file={work}/ram,shared=on"), memory="0", console="tty",
                      overhead=False)
     vm.wait_for_in(vm.serial_path, "R3 START")

@@ -49,6 +49,7 @@ ENDPOINTS = {
     'vm.send-migration': ('put', 'SendMigrationData', None, {204, 500}),
     'vm.receive-migration': ('put', 'ReceiveMigrationData', None, {204, 500}),
     # ours
+    'vm.reclaim': ('put', None, None, {204, 404, 405}),
     'vm.change-disk': ('put', 'VmChangeDisk', None, {204, 404}),
     'vm.change-net': ('put', 'VmChangeNet', None, {204, 404}),
     'jobs': ('get', None, 'Jobs', {200}),

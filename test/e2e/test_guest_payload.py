@@ -5,6 +5,7 @@
 """
 import os
 import random
+import re
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lib.guest import build, guest_file  # noqa: F401 (fixture)
+from lib.place import lines_of
 from lib.virga import PATIENCE
+from lib.wait import until
 
 SEED = 20261122
 ELFS, BZIMAGES, INITRAMFS = 120, 100, 80
@@ -36,6 +39,12 @@ def damage(rng, data, head):
     return bytes(data)
 
 
+def minds(pid, number):
+    """Whether a process does with a signal what it wants, and not what the kernel does."""
+    masks = [int(line.split()[1], 16) for line in lines_of(f"/proc/{pid}/status") if re.match("Sig(Blk|Cgt):", line)]
+    return any(mask >> number - 1 & 1 for mask in masks)
+
+
 def end_of(argv, env):
     """Run virga; its status and words. Whoever runs on is asked to end."""
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -43,6 +52,8 @@ def end_of(argv, env):
         try:
             said, _ = proc.communicate(timeout=RUN_SECONDS * PATIENCE)
         except subprocess.TimeoutExpired:
+            # A busy machine may not have brought it to where it can be asked.
+            until(lambda: proc.poll() is not None or minds(proc.pid, signal.SIGTERM), 60)
             proc.send_signal(signal.SIGTERM)
             try:
                 said, _ = proc.communicate(timeout=10 * PATIENCE)

@@ -6,6 +6,7 @@ from lib.guest import guest, pattern_disk, start_guest  # noqa: F401 (fixtures)
 
 from lib.virga import binary
 
+pytestmark = pytest.mark.alone
 TRIES = 3  # a machine that is busy with other things stops the guest for longer than a limit can make up for
 
 

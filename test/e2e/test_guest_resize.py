@@ -1,39 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """vCPUs that come and go while a guest runs: started by INIT and SIPI, at work, let go of, and started again."""
+import json
 import os
+import shutil
 import time
 
-import pytest
-
-from lib.api import Api, small_config
+from lib.api import Api, served, small_config  # noqa: F401 (fixture)
 from lib.gdbremote import GdbRemote
-from lib.virga import PATIENCE
+from lib.guest import sparse
+from lib.process import threads_of
+from lib.wait import until
 
-
-@pytest.fixture
-def served(virga, work):
-    """A virga with the API and no VM, and a connection to it."""
-    vm = virga("--api-socket", f"path={work}/api", overhead=False)
-    with Api(f"{work}/api") as api:
-        yield vm, api
-    for name in ("said", "core"):
-        if os.path.exists(f"{work}/{name}"):
-            os.unlink(f"{work}/{name}")
+MIB = 1 << 20
 
 
 def vcpus(pid):
-    names = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as f:
-            names.append(f.read().strip())
-    return sorted(name for name in names if name.startswith("vcpu"))
-
-
-def until(what):
-    end = time.monotonic() + 20 * PATIENCE
-    while not what():
-        assert time.monotonic() < end, "it does not come to pass"
-        time.sleep(0.01)
+    return sorted(name for name in threads_of(pid).values() if name.startswith("vcpu"))
 
 
 def boot(served, work, words, boot_vcpus, max_vcpus, **more):
@@ -182,6 +164,23 @@ def test_memory_that_can_not_come_is_refused_and_less_is_for_the_next_boot(serve
     assert actual(api) == 256
 
 
+def test_of_several_amounts_all_are_taken_or_none(served, work):
+    """One that the machine does not take holds up the others, whichever it is."""
+    _, api = boot(served, work, "park", 1, 3, memory=GROWS, balloon={"size": 0})
+
+    def amounts():
+        config = api.get("vm.info")["config"]
+        return config["cpus"]["boot_vcpus"], config["memory"]["size"] >> 20, config["balloon"]["size"], actual(api)
+    start = amounts()
+    for body in ({"desired_vcpus": 2, "desired_ram": 192 << 20}, {"desired_vcpus": 2, "desired_balloon": 1 << 40},
+                 {"desired_ram": 256 << 20, "desired_balloon": 1}, {"desired_vcpus": 2, "desired_ram": 4 << 30}):
+        assert resize(api, **body).code == 400 and amounts() == start, body
+    assert resize(api, desired_vcpus=3).code == resize(api, desired_vcpus=2).code == 204
+    start = amounts()
+    assert resize(api, desired_vcpus=1, desired_ram=256 << 20, desired_balloon=1 << 20).code == 429
+    assert amounts() == start
+
+
 def test_a_machine_without_room_or_balloon_says_so(served, work):
     _, api = boot(served, work, "park", 1, 1)
     answer = resize(api, desired_ram=256 << 20)
@@ -197,6 +196,19 @@ def test_the_balloon_is_resized_and_remembered(served, work):
     assert resize(api, desired_balloon=(16 << 20) + 1).code == 400
     assert resize(api, desired_balloon=128 << 20).code == 400
     assert api.get("vm.info")["config"]["balloon"]["size"] == 16 << 20
+
+
+def test_a_balloon_that_fitted_a_larger_machine_begins_empty_in_the_next(served, work):
+    """It kept the guest from rebooting."""
+    vm, api = boot(served, work, "park", 1, 1, memory=GROWS, balloon={"size": 0})
+    assert resize(api, desired_ram=512 << 20, desired_balloon=300 << 20).code == 204
+    assert resize(api, desired_ram=128 << 20).code == 204
+    api.put("vm.reboot")
+    assert api.get("vm.counters")["__balloon"]["target_bytes"] == 0 and actual(api) == 128
+    vm.wait_for("it begins empty")
+    assert resize(api, desired_balloon=300 << 20).code == 400
+    assert resize(api, desired_ram=512 << 20, desired_balloon=300 << 20).code == 204
+    assert api.get("vm.counters")["__balloon"]["target_bytes"] == 300 << 20
 
 
 def test_a_debugger_sees_vcpus_that_came_while_it_was_there(virga, work):
@@ -243,6 +255,90 @@ def test_a_saved_machine_whose_vcpus_had_left_goes_on_and_grows_again(served, wo
     vm.wait_for_in(said, "R3 CAME cpu=2")
     assert "R3 FAIL" not in open(said, encoding="ascii").read()
     api.put("vm.delete")
-    for name in os.listdir(f"{work}/saved"):
-        os.unlink(f"{work}/saved/{name}")
-    os.rmdir(f"{work}/saved")
+    shutil.rmtree(f"{work}/saved")
+
+
+def test_what_was_made_larger_and_smaller_fits_itself_at_restore(served, work):
+    """More queues than vCPUs are left, and a balloon larger than the memory of the start."""
+    vm, api = boot(served, work, "park", 2, 4, memory={"size": 128 * MIB, "hotplug_size": 256 * MIB}, balloon={"size": 0},
+                   disks=[{"path": str(sparse(f"{work}/disk", MIB)), "num_queues": 4}])
+    vm.wait_for_in(f"{work}/said", "R3 PARKED")
+    assert resize(api, desired_ram=256 * MIB).code == 204
+    answer = resize(api, desired_balloon=256 * MIB)
+    assert answer.code == 400 and "takes all the guest's memory" in answer.error
+    assert resize(api, desired_balloon=160 * MIB).code == 204
+    assert resize(api, desired_vcpus=1).code == 204
+    os.mkdir(f"{work}/snap")
+    api.put("vm.pause")
+    api.put("vm.snapshot", {"destination_url": f"file://{work}/snap"})
+    api.put("vm.delete")
+    api.put("vm.restore", {"source_url": f"file://{work}/snap", "resume": True})
+    assert api.get("vm.info")["config"]["balloon"]["size"] == 160 * MIB
+    api.put("vm.delete")
+    shutil.rmtree(f"{work}/snap")
+    os.unlink(f"{work}/disk")
+
+
+def saved_and_restored(api, work):
+    """The VM as another one that went on from it, and once more from there."""
+    for turn in ("one", "two"):
+        os.mkdir(f"{work}/{turn}")
+        api.put("vm.pause")
+        api.put("vm.snapshot", {"destination_url": f"file://{work}/{turn}"})
+        api.put("vm.delete")
+        api.put("vm.restore", {"source_url": f"file://{work}/{turn}", "resume": True})
+        shutil.rmtree(f"{work}/{turn}")
+
+
+def test_a_size_for_the_next_boot_goes_along_in_a_snapshot(served, work):
+    vm, api = boot(served, work, "park", 3, 4, memory=GROWS)
+    vm.wait_for_in(f"{work}/said", "R3 PARKED")
+    for mib, now in ((512, 512), (256, 512)):
+        assert resize(api, desired_ram=mib * MIB).code == 204
+        assert actual(api) == now
+    assert resize(api, desired_vcpus=1).code == 204  # which this guest does not heed
+    saved_and_restored(api, work)
+    config = api.get("vm.info")["config"]
+    assert (config["memory"]["size"], actual(api)) == (256 * MIB, 512)
+    assert config["cpus"]["boot_vcpus"] == 1
+    until(lambda: vcpus(vm.pid) == ["vcpu0", "vcpu1", "vcpu2"])
+    api.put("vm.reboot")
+    assert actual(api) == 256
+    until(lambda: vcpus(vm.pid) == ["vcpu0"])
+    assert resize(api, desired_ram=640 * MIB, desired_vcpus=2).code == 204
+    for change in (lambda: saved_and_restored(api, work), lambda: api.put("vm.reboot")):
+        change()
+        assert actual(api) == 640
+        until(lambda: vcpus(vm.pid) == ["vcpu0", "vcpu1"])
+    # smaller than it was started with
+    assert resize(api, desired_ram=64 * MIB).code == 204
+    saved_and_restored(api, work)
+    assert actual(api) == 640
+    api.put("vm.reboot")
+    assert actual(api) == 64
+
+
+def test_a_snapshot_that_speaks_of_no_next_boot_has_all_memory_then(served, work):
+    vm, api = boot(served, work, "park", 1, 1, memory=GROWS)
+    vm.wait_for_in(f"{work}/said", "R3 PARKED")
+    assert resize(api, desired_ram=256 * MIB).code == 204
+    os.mkdir(f"{work}/old")
+    api.put("vm.pause")
+    api.put("vm.snapshot", {"destination_url": f"file://{work}/old"})
+    api.put("vm.delete")
+    with open(f"{work}/old/state.json", encoding="ascii") as f:
+        state = json.load(f)
+    for size, code, word in ((1, 400, "4K"), (1 << 62, 400, "addresses"), (None, 204, "")):
+        machine = state["machine"]
+        machine["state"]["next_size"] = size
+        if size is None:
+            machine["v"] = 2
+            del machine["state"]["next_size"]
+        with open(f"{work}/old/state.json", "w", encoding="ascii") as f:
+            json.dump(state, f)
+        answer = api.ask("PUT", "vm.restore", {"source_url": f"file://{work}/old", "resume": True})
+        assert answer.code == code and word in str(answer.body), answer
+    api.put("vm.reboot")
+    assert actual(api) == 256
+    api.put("vm.delete")
+    shutil.rmtree(f"{work}/old")

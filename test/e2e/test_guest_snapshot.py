@@ -11,106 +11,15 @@ import time
 import pytest
 
 from lib.api import Api
-from lib.engines import ENGINES
-from lib.guest import guest_file, report_of
+from lib.borrow import mounted
+from lib.engines import ENGINES, verify_disks
+from lib.guest import guest_file, sparse
+from lib.lives import MODES, run_across
+from lib.snapshots import save_guest
 from lib.virga import binary
+from lib.wait import until
 
 MIB = 1 << 20
-MODES = ["map", "copy"]
-
-
-def sparse(path, mib):
-    with open(path, "wb") as f:
-        f.truncate(mib * MIB)
-    return str(path)
-
-
-class Lives:
-    """A guest that goes on from process to process. Its serial port is a file that each begins anew; `said` has all."""
-
-    def __init__(self, virga, work, words, *args, memory="size=128M", cpus="boot=2", console="off", program=None):
-        self.virga, self.work, self.program = virga, work, program
-        self.generation, self.said = 0, ""
-        self.file = f"{work}/said"
-        self.api = None
-        self.vm = self.start("--kernel", guest_file("guest.elf"), "--cmdline", words, "--cpus", cpus, "--memory", memory,
-                             "--console", console, "--serial", f"file={self.file}", *args)
-
-    def start(self, *args):
-        path = f"{self.work}/api{self.generation}"
-        vm = self.virga("--api-socket", f"path={path}", *args, overhead=False, program=self.program)
-        vm.serial_path = self.file
-        self.api = Api(path)
-        return vm
-
-    def text(self):
-        if not os.path.exists(self.file):
-            return ""
-        with open(self.file, encoding="latin-1") as f:
-            return f.read()
-
-    def save(self, path=None):
-        """Pauses, and writes a snapshot; its directory."""
-        path = path or f"{self.work}/snap{self.generation}"
-        os.makedirs(path, exist_ok=True)
-        self.api.put("vm.pause")
-        self.api.put("vm.snapshot", {"destination_url": f"file://{path}"})
-        return path
-
-    def kill(self):
-        self.said += self.text()
-        self.api.close()
-        self.vm.kill(signal.SIGKILL)
-        assert self.vm.wait() == -signal.SIGKILL
-        os.unlink(f"{self.work}/api{self.generation}")
-        os.unlink(f"{self.work}/api{self.generation}.lock")
-
-    def restore(self, path, mode=None, resume=True):
-        self.generation += 1
-        how = f",memory_restore_mode={mode}" if mode else ""
-        self.vm = self.start("--restore", f"source_url=file://{path}{how},resume={'on' if resume else 'off'}")
-
-    def next(self, mode):
-        """Saved, killed, restored, and the old snapshot gone; False when the guest came to its end before."""
-        old = f"{self.work}/snap{self.generation}"
-        try:
-            self.save(old)
-        except (OSError, AssertionError):
-            if self.vm.wait() == 0:
-                return False
-            raise
-        self.kill()
-        self.restore(old, mode)
-        self.api.get("vm.info")  # it has the files by now
-        shutil.rmtree(old)
-        return True
-
-    def end(self):
-        assert self.vm.wait() == 0, self.vm.tail()
-        self.said += self.text()
-        with open(self.file, "w", encoding="latin-1") as f:
-            f.write(self.said)
-        report = report_of(self.vm)
-        report.check()
-        return report
-
-    def until(self, words):
-        while words not in self.said + self.text():
-            self.vm.look(0.01)
-            assert self.vm.status is None, self.vm.tail()
-
-
-def run_across(virga, work, words, *args, mode="map", least=2, most=8, rest=0.05, **kw):
-    """Runs a guest to its end, restoring it again and again; what it said."""
-    random.seed(words)
-    lives = Lives(virga, work, words, *args, **kw)
-    lives.until("R3 START")
-    while lives.generation < most:
-        time.sleep(random.random() * rest)
-        if not lives.next(mode):
-            break
-    assert lives.generation >= least
-    return lives.end()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -122,9 +31,7 @@ def test_chips_and_consoles_lose_nothing_across_restores(virga, work, mode):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_disk_loses_nothing_across_restores(virga, work, tmp_path, engine):
-    disks = [f"path={sparse(tmp_path / 'a', 4)},num_queues=2,{ENGINES[engine]}",
-             f"path={sparse(tmp_path / 'b', 4)},{ENGINES[engine]},ops_size=400,ops_refill_time=100"]
-    report = run_across(virga, work, "blkverify rounds=150", "--disk", *disks)
+    report = run_across(virga, work, "blkverify rounds=150", "--disk", *verify_disks(tmp_path, engine))
     assert all("bad=0" in line for line in report.all("VERIFIED"))
 
 
@@ -139,22 +46,9 @@ def test_a_card_loses_nothing_across_restores(virga, work, ns):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A snapshot that many tests read, of a guest that spins with two vCPUs, and its disk."""
-    from lib.place import Local
-    from lib.virga import Virga
     top = tmp_path_factory.mktemp("saved")
-    (top / "snap").mkdir()
-    disk = sparse(top / "disk", 1)
-    vm = Virga(Local(), ["--api-socket", f"path={top}/api", "--kernel", guest_file("guest.elf"), "--cmdline", "pause told",
-                        "--memory", "size=64M", "--cpus", "boot=2", "--serial", "tty", "--console", "off", "--disk",
-                        f"path={disk}"])
-    with Api(f"{top}/api") as api:
-        vm.wait_for("R3 PAUSED")
-        api.put("vm.pause")
-        api.put("vm.snapshot", {"destination_url": f"file://{top}/snap"})
-        api.put("vmm.shutdown")
-    assert vm.wait() == 0
-    vm.close()
-    return top
+    return save_guest(top, "pause told", "--memory", "size=64M", "--cpus", "boot=2", "--console", "off",
+                      "--disk", f"path={sparse(top / 'disk', MIB)}")
 
 
 def copy_of(saved, to):
@@ -209,8 +103,7 @@ def test_a_restored_vm_is_paused_until_it_is_resumed(virga, work, saved):
 def test_two_vms_never_have_one_disk(virga, work, saved):
     vm = virga("--api-socket", f"path={work}/api", "--restore", f"source_url=file://{saved}/snap", overhead=False)
     with Api(f"{work}/api") as api:
-        while api.state() != "Paused":
-            time.sleep(0.01)
+        until(lambda: api.state() == "Paused")
         assert "lock" in refusal(virga, saved / "snap")
         api.put("vmm.shutdown")
     assert vm.wait() == 0
@@ -246,7 +139,7 @@ CANNOT_BE = {
     "a range outside": (lambda s: s["machine"]["state"]["ranges"][0].update(base=1 << 40), "memory"),
     "a range beside a page": (lambda s: s["machine"]["state"]["ranges"][0].update(base=5), "cannot lie there"),
     "a size that overflows": (lambda s: s["machine"]["state"]["ranges"][0].update(size="0xfffffffffffff000"), "range 0"),
-    "a place that is none": (lambda s: places(s, slot=77), "place"),
+    "a place that is none": (lambda s: places(s, slot=77), "slot: 77"),
     "a segment that is not there": (lambda s: places(s, segment=9), "segment 9"),
     "a slot taken twice": (lambda s: places(s, slot=7), "already used"),
     "no machine": (lambda s: s.pop("machine"), "SavedMachine"),
@@ -300,13 +193,19 @@ def test_mutations_of_the_state_never_end_but_in_words(virga, work, saved):
 
 # --- writing ---
 
+def start_paused(virga, work, **named):
+    vm = virga("--api-socket", f"path={work}/api", "--kernel", guest_file("guest.elf"), "--cmdline", "touch=12 pause",
+               "--memory", "size=64M", "--serial", f"file={work}/said", "--console", "off", overhead=False, **named)
+    api = Api(f"{work}/api")
+    vm.wait_for_in(f"{work}/said", "R3 PAUSED")
+    api.put("vm.pause")
+    return vm, api
+
+
 @pytest.fixture
 def paused(virga, work):
-    vm = virga("--api-socket", f"path={work}/api", "--kernel", guest_file("guest.elf"), "--cmdline", "touch=12 pause",
-               "--memory", "size=64M", "--serial", f"file={work}/said", "--console", "off", overhead=False)
-    with Api(f"{work}/api") as api:
-        vm.wait_for_in(f"{work}/said", "R3 PAUSED")
-        api.put("vm.pause")
+    vm, api = start_paused(virga, work)
+    with api:
         yield vm, api
     vm.stop()
     os.unlink(f"{work}/said")
@@ -331,6 +230,59 @@ def test_a_snapshot_in_place_of_another_comes_in_one_step(paused, tmp_path):
     assert vm.status is None
 
 
+def test_a_snapshot_takes_the_place_of_another_behind_a_link(paused, tmp_path):
+    _, api = paused
+    path = tmp_path / "snap"
+    path.mkdir()
+    path.chmod(0o750)
+    (tmp_path / "last").symlink_to("snap")
+    for _ in range(3):
+        api.put("vm.snapshot", {"destination_url": f"file://{tmp_path}/last/"})
+        assert is_whole(path)
+        assert sorted(os.listdir(tmp_path)) == ["last", "snap"] and os.path.islink(tmp_path / "last")
+        assert os.stat(path).st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("rights,owner,group,mode", [
+    ([], 1234, 5678, 0o2770),
+    (["--bounding-set=-chown", "--groups=5678"], 0, 5678, 0o2770),
+    (["--bounding-set=-chown", "--clear-groups"], 0, 0, 0o700),
+])
+def test_a_directory_stays_its_owners_as_far_as_we_may_leave_it(virga, work, tmp_path, rights, owner, group, mode):
+    """What a group may do there is for that group, and for no other."""
+    path = tmp_path / "snap"
+    path.mkdir()
+    as_who = {"program": shutil.which("setpriv"), "before": [*rights, binary()]} if rights else {}
+    vm, api = start_paused(virga, work, **as_who)
+    with api:
+        for _ in range(2):
+            os.chown(path, 1234, 5678)
+            path.chmod(0o2770)
+            api.put("vm.snapshot", {"destination_url": f"file://{path}"})
+        assert is_whole(path) and os.listdir(tmp_path) == ["snap"]
+        at = os.stat(path)
+        assert (at.st_uid, at.st_gid, at.st_mode & 0o7777) == (owner, group, mode)
+        assert {os.stat(path / name).st_mode & 0o777 for name in os.listdir(path)} == {0o600}
+    vm.stop()
+    assert ("no right to leave it to user 1234 and group 5678" in vm.text) == bool(rights)
+    os.unlink(f"{work}/said")
+
+
+def test_what_else_lies_in_a_directory_stays_there(paused, tmp_path):
+    _, api = paused
+    (tmp_path / "notes").write_text("of a user")
+    api.put("vm.snapshot", {"destination_url": f"file://{tmp_path}"})
+    (tmp_path / "memory-touched").write_text("")
+    (tmp_path / "state.json.part").write_text("")
+    was = os.stat(tmp_path / "state.json").st_ino
+    answer = api.ask("PUT", "vm.snapshot", {"destination_url": f"file://{tmp_path}"})
+    assert answer.code == 409 and "notes is there beside the old snapshot" in answer.error
+    assert os.stat(tmp_path / "state.json").st_ino == was and is_whole(tmp_path)
+    os.unlink(tmp_path / "notes")
+    api.put("vm.snapshot", {"destination_url": f"file://{tmp_path}"})
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "memory-ranges", "state.json"]
+
+
 def test_a_snapshot_that_fails_leaves_what_was_there_and_the_vm_goes_on(paused, tmp_path):
     _, api = paused
     answer = api.ask("PUT", "vm.snapshot", {"destination_url": f"file://{tmp_path}/none"})
@@ -339,15 +291,10 @@ def test_a_snapshot_that_fails_leaves_what_was_there_and_the_vm_goes_on(paused, 
     assert answer.code == 400 and "file://" in answer.error
     answer = api.ask("PUT", "vm.snapshot", {"destination_url": "file:///dev/null"})
     assert answer.code == 500
-    small = tmp_path / "small"
-    small.mkdir()
-    os.system(f"mount -t tmpfs -o size=200k none {small}")
-    try:
+    with mounted("tmpfs", "size=200k", tmp_path / "small") as small:
         answer = api.ask("PUT", "vm.snapshot", {"destination_url": f"file://{small}"})
         assert answer.code == 500 and "No space" in answer.error
         assert os.listdir(small) == []
-    finally:
-        os.system(f"umount {small}")
     api.put("vm.resume")
     answer = api.ask("PUT", "vm.snapshot", {"destination_url": f"file://{tmp_path}"})
     assert answer.code == 405 and "Paused" in answer.error
@@ -373,6 +320,29 @@ def test_a_kill_at_any_moment_leaves_the_old_snapshot_or_the_new(virga, work, tm
         there = os.path.exists(path / "state.json")
         assert not there or is_whole(path)
         assert there or n < 11 or os.listdir(path)
+
+
+def test_what_was_plugged_goes_on_over_generations(virga, work, paused, tmp_path):
+    """Its BARs lie where those of a boot do not."""
+    vm, api = paused
+    disk, pmem = sparse(tmp_path / "disk", MIB), sparse(tmp_path / "pmem", 2 * MIB)
+    api.put("vm.add-disk", {"id": "hot", "path": str(disk)})
+    api.put("vm.add-pmem", {"id": "hotter", "file": str(pmem)})
+    api.put("vm.add-vsock", {"id": "hottest", "cid": 3, "socket": f"{work}/vsock"})
+    tree = sorted(api.get("vm.info")["device_tree"])
+    for life in range(3):
+        path = tmp_path / f"snap{life}"
+        path.mkdir()
+        api.put("vm.snapshot", {"destination_url": f"file://{path}"})
+        vm.stop()
+        api.close()
+        vm = virga("--api-socket", f"path={work}/api", "--restore", f"source_url=file://{path},resume=on", overhead=False)
+        api = Api(f"{work}/api")
+        until(lambda: api.state() == "Running", 20)
+        assert sorted(api.get("vm.info")["device_tree"]) == tree
+        api.put("vm.pause")
+    vm.stop()
+    api.close()
 
 
 def test_clones_of_one_snapshot_run_side_by_side(virga, work, paused, tmp_path):

@@ -44,12 +44,9 @@ def test_bzimage_finds_the_same_tables(guest):
 def test_iasl_takes_the_tables_apart_and_together(guest, tmp_path):
     if not shutil.which("iasl"):
         pytest.skip("iasl is not installed (package acpica-tools)")
-    tables = {}
-    for number, offset, data in guest("acpihex", cpus=2).all("HEX"):
-        assert len(tables.setdefault(number, b"")) == int(offset)
-        tables[number] += bytes.fromhex(data)
+    tables = guest("acpihex", cpus=2).tables()
     assert tables
-    for data in tables.values():
+    for data in tables:
         name = data[:4].decode()
         (tmp_path / f"{name}.dat").write_bytes(data)
         for step in (["-d", f"{name}.dat"], ["-tc" if name == "DSDT" else "-sc", f"{name}.dsl"]):
@@ -87,21 +84,15 @@ def test_mp_table_lists_every_cpu(guest, cpus):
 def test_methods_of_hot_plug_can_be_carried_out(guest, tmp_path):
     if not shutil.which("acpiexec"):
         pytest.skip("acpiexec is not installed (package acpica-tools)")
-    dsdt = b""
-    for _number, _offset, data in guest("acpihex", cpus="boot=1,max=3", memory="128M,hotplug_size=1G").all("HEX"):
-        table = bytes.fromhex(data)
-        if table[:4] == b"DSDT":
-            dsdt = table
-        elif dsdt and len(dsdt) < int.from_bytes(dsdt[4:8], "little"):
-            dsdt += table
-    (tmp_path / "dsdt.dat").write_bytes(dsdt)
+    report = guest("acpihex", cpus="boot=1,max=3", memory="128M,hotplug_size=1G")
+    (tmp_path / "dsdt.dat").write_bytes(report.table("DSDT"))
     # Memory is simulated and reads as zeros, but for what was written.
     done = subprocess.run(["acpiexec", "-b", "execute \\_SB.PHPR.PSCN; execute \\_SB.PC00.S006._EJ0 1;"
                            "execute \\_SB.PC00.DVNT 0x42 1;execute \\_SB.GED_._EVT 13;"
                            "execute \\_SB.CPUS.CSCN;execute \\_SB.CPUS.CTFY 2 3;execute \\_SB.CPUS.C002._EJ0 1;"
                            "execute \\_SB.CPUS.C001._STA;execute \\_SB.CPUS.C001._MAT;"
                            "execute \\_SB.MHPC.MSCN;execute \\_SB.MHPC.MTFY 7 1;execute \\_SB.MHPC.M001._CRS;"
-                           "execute \\_SB.MHPC.M000._STA", "dsdt.dat"],
+                           "execute \\_SB.MHPC.M000._STA;execute \\_SB.VGEN.VGNT;execute \\_SB.VGEN.ADDR", "dsdt.dat"],
                           cwd=tmp_path, text=True, timeout=60, input="",
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert "AE_" not in done.stdout, done.stdout[-3000:]

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The watchdog and the virtio clock, driven by a tiny guest by hand."""
+"""The watchdog, the virtio clock and the local timer, driven by a tiny guest by hand."""
 import time
 
+import pytest
+
 from lib.guest import guest, start_guest  # noqa: F401 (fixtures)
+from lib.lives import MODES, run_across
 
 CHECK = 15  # seconds between two looks of the watchdog
 
@@ -29,3 +32,8 @@ def test_virtio_clock_tells_the_time_of_the_host(guest):
     before = time.time_ns()
     told = int(guest("vrtc", "--rtc", "id=clock").one("VRTC")["ns"])
     assert before < told < time.time_ns()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_shot_of_the_local_timer_comes_once_in_however_many_lives(virga, work, mode):
+    run_across(virga, work, "shots=150", mode=mode, most=12, rest=0.04, cpus="boot=1", memory="size=16M")

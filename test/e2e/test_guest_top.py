@@ -16,8 +16,15 @@ import pytest
 from lib.api import Api
 from lib.guest import start_guest  # noqa: F401 (fixture)
 from lib.virga import PATIENCE, remote_binary
+from lib.wait import until
 
 ENTER, LEAVE = "\033[?1049h", "\033[?1049l"
+
+
+def default_signals():
+    """Who runs the tests in the background may have them ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Screen:
@@ -28,7 +35,8 @@ class Screen:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.was = termios.tcgetattr(terminal)
         self.child = subprocess.Popen([remote_binary(), "--api-socket", sock, "top", *words], stdin=terminal,
-                                      stdout=terminal, stderr=terminal, start_new_session=True)
+                                      stdout=terminal, stderr=terminal, start_new_session=True,
+                                      preexec_fn=default_signals)
         self.terminal = terminal
         self.text = ""
 
@@ -111,7 +119,7 @@ def test_what_is_stopped_goes_on_later(machine):
     s.wait_for("exits/s")
     s.child.send_signal(signal.SIGTSTP)
     s.wait_for(re.escape(LEAVE))
-    assert termios.tcgetattr(s.terminal) == s.was
+    until(lambda: termios.tcgetattr(s.terminal) == s.was, 10)
     s.text = ""
     s.child.send_signal(signal.SIGCONT)
     s.wait_for(re.escape(ENTER) + r"[\s\S]*exits/s")

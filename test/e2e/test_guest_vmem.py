@@ -7,8 +7,9 @@ import struct
 import pytest
 
 from lib.api import Api
-from lib.guest import build, guest, report_of, start_guest  # noqa: F401 (fixtures)
-from lib.memory import held, pool
+from lib.guest import build, guest, refuses, report_of, sparse, start_guest  # noqa: F401 (fixtures)
+from lib.memory import held, paused, pool
+from test_guest_attack import judged
 
 MIB = 1 << 20
 REGION, WANTED = 256 * MIB, 96 * MIB
@@ -16,17 +17,11 @@ PLUG = "hotplug_size=256M,hotplugged_size=96M"
 WHOLE = {"anonymous": "", "shared": ",shared=on", "huge": ",hugepages=on,hugepage_size=2M"}
 
 
-def paused(vm, count):
-    vm.wait_for(rf"(R3 PAUSED[\s\S]*){{{count}}}", 60)
-    return held(vm.pid)
-
-
 @pytest.mark.parametrize("kind", ["anonymous", "shared", "huge", "file"])
 def test_what_is_unplugged_is_the_hosts_again(start_guest, work, kind):
     path = f"{work}/ram"
     if kind == "file":
-        with open(path, "wb") as f:
-            f.truncate(64 * MIB + REGION)
+        sparse(path, 64 * MIB + REGION)
         memory = "0,hotplug_method=virtio-mem"
         args = ["--memory-zone", f"id=m0,size=64M,file={path},shared=on,{PLUG}"]
     else:
@@ -58,11 +53,8 @@ def test_each_zone_has_a_device_of_its_node(guest):
                    memory="0,hotplug_method=virtio-mem", overhead=False)
     said = report.one("VMEM")
     assert said["node"] == "3" and int(said["features"], 16) & 7 == 7
-    tables = {}
-    for number, _, data in report.all("HEX"):
-        tables[number] = tables.get(number, b"") + bytes.fromhex(data)
-    [srat] = [table for table in tables.values() if table[:4] == b"SRAT"]
-    assert struct.pack("<BBIHQQII", 1, 40, 3, 0, 4 << 30, REGION, 0, 3) in srat, "it can be plugged, on node 3"
+    assert struct.pack("<BBIHQQII", 1, 40, 3, 0, 4 << 30, REGION, 0, 3) in report.table("SRAT"), \
+        "it can be plugged, on node 3"
     assert not [line for line in report.all("MAP") if line[0] == "100000000"], "it is not in the memory map"
 
 
@@ -146,10 +138,7 @@ def test_a_host_without_huge_pages_puts_the_guest_off(start_guest):
 
 
 def test_attacks_on_memory_in_blocks(guest, build):
-    report = guest("attack", memory=f"128M,hotplug_method=virtio-mem,{PLUG}", timeout=300, **build)
-    score = {words[0]: words[1:] for words in report.all("ATTACKS")}["vmem"]
-    total, passed = (int(word.split("=")[1]) for word in score)
-    assert total == passed >= 60
+    judged(guest("attack", memory=f"128M,hotplug_method=virtio-mem,{PLUG}", timeout=300, **build), "vmem")
 
 
 @pytest.mark.parametrize("memory,zone,said", [
@@ -163,10 +152,7 @@ def test_attacks_on_memory_in_blocks(guest, build):
     ("0,hotplug_method=virtio-mem", "id=a,size=128M,file={work}/short,shared=on,hotplug_size=128M",
      "bytes and the zone 268435456 with its hotplug_size: make it larger"),
 ])
-def test_sizes_that_will_not_do_are_refused(start_guest, work, memory, zone, said):
-    with open(f"{work}/short", "wb") as f:
-        f.truncate(128 * MIB)
+def test_sizes_that_will_not_do_are_refused(refuses, work, memory, zone, said):
+    sparse(f"{work}/short", 128 * MIB)
     args = ["--memory-zone", zone.format(work=work)] if zone else []
-    vm = start_guest("told", *args, memory=memory)
-    assert vm.wait() == 1
-    assert said in vm.text, vm.text
+    refuses(said, "--memory", f"size={memory}", *args)

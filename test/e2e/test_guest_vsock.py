@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """vsock: the tiny guest on the one side, programs of this host on the other."""
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -11,6 +12,7 @@ import pytest
 from lib.api import Api
 from lib.guest import build, guest, guest_file, report_of, start_guest  # noqa: F401 (fixtures)
 from lib.vsock import Listener, dial
+from lib.lives import Lives
 
 ECHO, END = 52, 99
 PIECE = 4096
@@ -329,3 +331,33 @@ def test_a_confined_program_makes_and_removes_its_socket(guest, path):
     assert report.one("VSOCK")["cid"] == "3"
     assert not os.path.exists(path) and not os.path.exists(f"{path}_seqpacket")
     listener.close()
+
+
+def test_a_restore_resets_connections_and_keeps_who_listens(virga, work, path):
+    lives = Lives(virga, work, "vsecho", "--vsock", f"cid=3,socket={path}", cpus="boot=1")
+    lives.until("R3 VSECHO")
+    for n in range(2):
+        peer, _ = dial(path, ECHO)
+        exchange_some(peer, b"before")
+        peer.sendall(b"under way")  # credit is out, and bytes are on their way
+        snap = lives.save()
+        lives.kill()
+        os.unlink(path)
+        assert not peer.recv(64).strip(b"under way")
+        lives.restore(snap, "map")
+        while (lives.said + lives.text()).count("R3 VSRESET cid=3") <= n:
+            lives.vm.look(0.01)
+        peer, _ = dial(path, ECHO)
+        exchange_some(peer, b"after")
+        peer.close()
+        shutil.rmtree(snap)
+    assert dial(path, END) == (None, None)
+    lives.end()
+
+
+def exchange_some(peer, data):
+    peer.sendall(data)
+    back = b""
+    while len(back) < len(data):
+        back += peer.recv(len(data) - len(back))
+    assert back == data

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from lib.api import Api
-from lib.guest import start_guest  # noqa: F401 (fixture)
+from lib.guest import sparse, start_guest  # noqa: F401 (fixture)
+from lib.wait import until
 
 # Debian's python has the parser; the one that runs this file may be another.
 PARSE = """
@@ -42,29 +43,19 @@ def values(metrics, name):
     return {dict(labels).get("kind") or labels: v for (n, labels), v in metrics.items() if n == name}
 
 
-def wait_until(what, seconds=20):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def sock(tmp_path):
     return tmp_path / "api"
 
 
 def disk(tmp_path):
-    path = tmp_path / "disk"
-    with open(path, "wb") as f:
-        f.truncate(16 << 20)
-    return f"path={path}"
+    return f"path={sparse(tmp_path / 'disk', 16 << 20)}"
 
 
 def test_metrics_are_openmetrics_in_every_state(start_guest, sock, tmp_path):
     vm = start_guest("park", "--api-socket", sock, "--disk", disk(tmp_path))
     with Api(sock) as api:
-        wait_until(lambda: api.state() == "Running")
+        until(lambda: api.state() == "Running")
         running = scrape(api)
         assert value(running, "virga_vm_state", virga_vm_state="Running") == 1
         assert value(running, "virga_memory_guest_bytes") == vm.ram_kib << 10
@@ -95,24 +86,12 @@ def test_metrics_are_openmetrics_in_every_state(start_guest, sock, tmp_path):
     assert vm.wait() == 0
 
 
-def own_kib(pid, ram_kib):
-    """Resident memory of all mappings but guest RAM."""
-    kib = size = 0
-    with open(f"/proc/{pid}/smaps", encoding="ascii") as f:
-        for line in f:
-            if line.startswith("Size:"):
-                size = int(line.split()[1])
-            elif line.startswith("Rss:") and size < ram_kib // 2:
-                kib += int(line.split()[1])
-    return kib
-
-
 def test_memory_beside_the_guests_is_what_the_kernel_says(start_guest, sock):
     vm = start_guest("park", "--api-socket", sock, memory="256M,prefault=on")
     with Api(sock) as api:
-        wait_until(lambda: api.state() == "Running")
+        until(lambda: api.state() == "Running")
         m = scrape(api)
-        told, real = value(m, "virga_memory_overhead_bytes") / 1024, own_kib(vm.pid, 256 << 10)
+        told, real = value(m, "virga_memory_overhead_bytes") / 1024, vm.weigh()["rss_kib"]
         assert abs(told - real) < 0.25 * real, (told, real)
         guest = value(m, "virga_memory_guest_resident_bytes")
         assert abs(guest - (256 << 20)) < 2 << 20
@@ -123,8 +102,8 @@ def test_memory_beside_the_guests_is_what_the_kernel_says(start_guest, sock):
 def test_counters_and_metrics_tell_of_the_same(start_guest, sock, tmp_path):
     vm = start_guest("blk park", "--api-socket", sock, "--disk", disk(tmp_path))
     with Api(sock) as api:
-        wait_until(lambda: api.state() == "Running")
-        wait_until(lambda: api.ask("GET", "vm.counters").json["_disk0"]["read_ops"])
+        until(lambda: api.state() == "Running")
+        until(lambda: api.ask("GET", "vm.counters").json["_disk0"]["read_ops"])
         time.sleep(0.3)
         counters, m = api.ask("GET", "vm.counters").json, scrape(api)
         assert CH_COUNTERS <= set(counters["_disk0"])
@@ -145,7 +124,7 @@ def test_counters_and_metrics_tell_of_the_same(start_guest, sock, tmp_path):
 def test_info_has_the_tree_and_where_consoles_are(start_guest, sock, tmp_path):
     vm = start_guest("park", "--api-socket", sock, "--disk", disk(tmp_path), serial="pty", console="pty")
     with Api(sock) as api:
-        wait_until(lambda: api.state() == "Running")
+        until(lambda: api.state() == "Running")
         info = api.ask("GET", "vm.info").json
         assert info["memory_actual_size"] == vm.ram_kib << 10
         for console in ("serial", "console"):
@@ -198,7 +177,7 @@ def test_events_are_streamed_in_the_form_of_the_monitor(start_guest, sock, tmp_p
     file = tmp_path / "events"
     vm = start_guest("park", "--api-socket", sock, "--event-monitor", f"path={file}")
     with Api(sock) as api:
-        wait_until(lambda: api.state() == "Running")
+        until(lambda: api.state() == "Running")
         stream, other = Stream(sock), Stream(sock)
         assert stream.code == 200 and stream.headers["transfer-encoding"] == "chunked"
         other.api.close()
@@ -211,7 +190,7 @@ def test_events_are_streamed_in_the_form_of_the_monitor(start_guest, sock, tmp_p
         for e in stream.events():
             assert list(e) == ["timestamp", "source", "event", "properties"]
             assert list(e["timestamp"]) == ["secs", "nanos"] and e["properties"] is None
-        wait_until(lambda: value(scrape(api), "virga_event_subscribers") == 1)
+        until(lambda: value(scrape(api), "virga_event_subscribers") == 1)
         api.put("vmm.shutdown")
     assert vm.wait() == 0
     with open(file, encoding="utf-8") as f:
@@ -224,7 +203,7 @@ def test_who_never_reads_events_holds_nobody_up(start_guest, sock, tmp_path):
     os.mkfifo(fifo)
     vm = start_guest("park", "--api-socket", sock, "--event-monitor", f"path={fifo}")
     with Api(sock) as api:
-        wait_until(lambda: api.state() == "Running")
+        until(lambda: api.state() == "Running")
         deaf = [Stream(sock) for _ in range(3)]
         slowest = 0
         for _ in range(400):

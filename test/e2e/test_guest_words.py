@@ -63,6 +63,22 @@ def test_log_file_and_every_token_of_the_form(start_guest, tmp_path):
         assert re.fullmatch(wanted, line), line
 
 
+def test_log_into_a_fifo_waits_for_no_reader(start_guest, tmp_path):
+    """What was said while nobody was there is counted in the first line that somebody reads."""
+    fifo = tmp_path / "log"
+    os.mkfifo(fifo)
+    vm = start_guest("park", "-v", "--log-file", fifo)
+    vm.wait_for_in(vm.serial_path, "R3 PARKED")
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert vm.stop() == 0
+        first = os.read(reader, 4096).decode().splitlines()[0]
+    finally:
+        os.close(reader)
+    left_out = re.search(r"\((\d+) more left out\)", first)
+    assert left_out and int(left_out.group(1)) >= 3, first
+
+
 @pytest.mark.parametrize("template", ["{", "}", "{none}", "x" * 600])
 def test_log_form_that_is_none_is_refused(start_guest, template):
     vm = start_guest("", "--log-format", template, kernel="hello.elf")

@@ -11,6 +11,7 @@ import pytest
 
 from lib.virga import TOP, binary
 
+pytestmark = pytest.mark.xdist_group("package")  # made and installed once
 UNIT = "usr/lib/systemd/system/virga@.service"
 # Of the least that `systemd-analyze security` may find; 10 is a unit without any protection.
 EXPOSURE_MAX = 3.5

@@ -19,7 +19,7 @@ def mem_total_mib(lines):
 def test_debian_kernel_boots(virga, images, kernel, image):
     cpus = 1 if image == "vmlinux" else 2
     vm = boot(virga, images, LOOK, "--cpus", f"boot={cpus}", "--memory", "size=512M",
-              kernel=kernel, image=image, cmdline="virga.test=1")
+              kernel=kernel, image=image, cmdline="virga.test=1", plain=True)
     lines = finish(vm)
     assert lines[0] == vm.args[vm.args.index("--cmdline") + 1]
     assert lines[1] == str(cpus)

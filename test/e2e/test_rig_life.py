@@ -65,7 +65,7 @@ def text():
 def until(what, boot, patience=200):
     end = time.monotonic() + patience
     while what not in "".join(text().split("GUEST-UP")[boot:boot + 1]):
-        assert time.monotonic() < end, f"no {what} in boot {boot}: {text()[-400:]}"
+        assert time.monotonic() < end, f"no {what} in boot {boot}: {text()[:600]} ... {text()[-200:]}"
         time.sleep(0.05)
 def next_life():
     n = 0

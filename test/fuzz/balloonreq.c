@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests to a balloon as a hostile driver may lay them out on its four queues. Of the pages that
+ * Requests to a balloon as a hostile driver may lay them out on its five queues. Of the pages that
  * they name every other lies in RAM, the rings' own among them.
  */
 #include "queues.h"
@@ -11,8 +11,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct balloon_conf conf = { .deflate_on_oom = true,
+						  .free_page_hinting = true,
 						  .free_page_reporting = true };
-	const uint8_t *head = queues_head(&data, &size, 1 + 4 * QUEUE_BYTES);
+	const uint8_t *head = queues_head(&data, &size, 1 + 5 * QUEUE_BYTES);
 	struct err e = { 0 };
 
 	if (!rig.d)
@@ -21,7 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	queues_fill(data, size);
 	for (uint64_t at = BUF; at < BUF + ROOM && at < BUF + size; at += 4)
 		mem_wr(&rig, at, 4, mem_rd(&rig, at, 4) % (2 * (RAM_SIZE >> 12)));
-	for (uint16_t q = 0; q < 4; q++)
+	if (head[0] & 8 && !balloon_reclaim(rig.d, &e))
+		mem_wr(&rig, BUF, 4, rd(&rig, AT_CONFIG + 8, 4));
+	for (uint16_t q = 0; q < 5; q++)
 		queues_lay(q, head + 1 + q * QUEUE_BYTES);
 	queues_turn(3);
 	if (head[0] & 2)

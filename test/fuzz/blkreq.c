@@ -5,6 +5,8 @@
  */
 #include "queues.h"
 
+#include "../../src/dev/blkqueue.c"
+
 #include "../../src/dev/blk.c"
 
 #define IMAGE_BYTES 65536

@@ -58,10 +58,21 @@ int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
 	links[0] = (struct nlink){ .ops = &far_ops, .fd = p[1] };
 	return 0;
 }
+int tap_judge(struct nlink *l, const struct tap_args *a, struct err *e)
+{
+	return tap_open(l, a, e);
+}
+
 uint32_t tap_mtu(const struct nlink *l)
 {
 	(void)l;
 	return 1500;
+}
+
+bool tap_host_mac(const struct nlink *l, uint8_t mac[6])
+{
+	(void)l, (void)mac;
+	return false;
 }
 
 static void make_card(void)

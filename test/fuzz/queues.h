@@ -49,7 +49,7 @@ static inline void must(bool kept)
  * behind them. */
 static inline const uint8_t *queues_head(const uint8_t **data, size_t *size, size_t n)
 {
-	static uint8_t head[64 + 4 * QUEUE_BYTES];
+	static uint8_t head[64 + 5 * QUEUE_BYTES];
 	size_t have = *size < n ? *size : n;
 
 	must(n <= sizeof(head));

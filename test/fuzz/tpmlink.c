@@ -57,6 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			      .room = 3968,
 			      .ctrl = ctrl[0],
 			      .data = chan[0],
+			      /* that to somebody who asked for a part of its state */
+			      .late = { .count = size & 1 ? TPMBLOB_WORDS : 0 },
 			      .answered = on_answer,
 			      .lost = on_loss };
 	tpmlink_watch(&l);

@@ -48,6 +48,18 @@ uint64_t acpi_find(const char *signature)
 	return 0;
 }
 
+/* OperationRegion (name, SystemMemory, qword, ...) */
+uint64_t acpi_region(const char *name)
+{
+	uint64_t t = acpi_find("DSDT"), len = t ? rd32(t + 4) : 0;
+
+	for (uint64_t i = 36; i + 16 < len; i++)
+		if (rd8(t + i) == 0x5b && rd8(t + i + 1) == 0x80 &&
+		    !memcmp((const void *)(t + i + 2), name, 4) && rd8(t + i + 7) == 0x0e)
+			return rd64(t + i + 8);
+	return 0;
+}
+
 uint64_t acpi_ecam(void)
 {
 	uint64_t t = acpi_find("MCFG");

@@ -13,9 +13,9 @@
 #include "told.h"
 
 #define CTRL_VQ (1ul << 17)
-#define BALLOON 0x23 /* tell the host, statistics, reports */
+#define BALLOON 0x2b /* tell the host, statistics, hints, reports */
 
-static const struct target targets[] = {
+const struct target attack_targets[] = {
 	{ "blk", VIRTIO_BLK, 0, false, blk_chain, blk_works, 0x100, 0, blk_attacks },
 	{ "net-rx", VIRTIO_NET, 0, true, net_rx_chain, net_rx_works, 0, CTRL_VQ, net_rx_attacks },
 	{ "net-tx", VIRTIO_NET, 1, false, net_tx_chain, net_tx_works, 0, CTRL_VQ, net_tx_attacks },
@@ -42,8 +42,11 @@ static const struct target targets[] = {
 	  balloon_attacks },
 	{ "balloon-stats", VIRTIO_BALLOON, 2, true, balloon_stats_chain, balloon_stats_works, 0,
 	  BALLOON, NULL },
-	{ "balloon-report", VIRTIO_BALLOON, 3, false, balloon_report_chain, balloon_works, 0,
+	{ "balloon-hint", VIRTIO_BALLOON, 3, false, balloon_hint_chain, balloon_hint_works, 0,
 	  BALLOON, NULL },
+	{ "balloon-report", VIRTIO_BALLOON, 4, false, balloon_report_chain, balloon_works, 0,
+	  BALLOON, NULL },
+	{ 0 },
 };
 
 struct score {
@@ -154,9 +157,7 @@ void attack_run(void)
 	static struct vdev d;
 	struct score s;
 
-	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
-		const struct target *t = &targets[i];
-
+	for (const struct target *t = attack_targets; t->name; t++) {
 		if (!vdev_find(&d, t->type, 0))
 			continue;
 		if (!check(vdev_start(&d, t->features), "attack %s: the device starts", t->name))

@@ -73,6 +73,9 @@ extern const struct attack balloon_attacks[];
 extern const struct attack viommu_attacks[];
 extern const struct attack vmem_attacks[];
 
+/* Every queue of every device that there may be; ends with a row without a name. */
+extern const struct target attack_targets[];
+
 /* Where the RAM that holds our buffers ends. */
 uint64_t ram_end(void);
 

@@ -3,8 +3,8 @@
  * Devices that come and go, by the registers of \_SB_.PHPR and the event device, whose places are
  * read out of the DSDT's regions PCST and GDST. Each device that comes is driven, and let go of when
  * that is asked for; the first disk is kept busy meanwhile. Settings: hotplug=N ends after N have
- * gone; deaf: nothing is let go of; hold: I/O is under way when a device is let go of; alone: the
- * host puts nothing into a slot that was emptied. ACPI 6.5 §20.2.5.2.
+ * gone; deaf: nothing is let go of; idle: what comes is not driven; hold: I/O is under way when a
+ * device is let go of; alone: the host puts nothing into a slot that was emptied. ACPI 6.5 §20.2.5.2.
  */
 #include "acpi.h"
 #include "drivers.h"
@@ -21,18 +21,6 @@ enum { UP = 0, DOWN = 4, EJECT = 8, SEGMENT = 12 };
 static uint64_t regs, flags;
 static struct vdev first, hot;
 static uint64_t came, went;
-
-/* OperationRegion (name, SystemMemory, qword, ...) */
-static uint64_t region_at(const char *name)
-{
-	uint64_t t = acpi_find("DSDT"), len = t ? rd32(t + 4) : 0;
-
-	for (uint64_t i = 36; i + 16 < len; i++)
-		if (rd8(t + i) == 0x5b && rd8(t + i + 1) == 0x80 &&
-		    !memcmp((const void *)(t + i + 2), name, 4) && rd8(t + i + 7) == 0x0e)
-			return rd64(t + i + 8);
-	return 0;
-}
 
 /* How many devices of that type lie in lower slots. */
 static uint32_t before(uint32_t slot, uint32_t id)
@@ -82,6 +70,8 @@ static void leave_under_way(void)
 static void come(uint32_t slot)
 {
 	came++;
+	if (word("idle", NULL))
+		return;
 	if (pci_rd32(slot << 3, 0) != ~0u && !drive(slot))
 		check(false, "the device in slot %u works", slot);
 }
@@ -143,8 +133,8 @@ void hotplug_run(void)
 	uint64_t rounds = 0, told = 0;
 
 	word("hotplug", &rounds);
-	regs = region_at("PCST");
-	flags = region_at("GDST");
+	regs = acpi_region("PCST");
+	flags = acpi_region("GDST");
 	if (!check(regs && flags, "the DSDT tells of the registers"))
 		return;
 	map(regs, 16);

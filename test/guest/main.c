@@ -48,6 +48,7 @@ static const struct verb verbs[] = {
 	{ "pmem", pmem_run },
 	{ "fwcfg", fwcfg_run },
 	{ "balloon", balloon_run },
+	{ "balloonhints", balloon_hints },
 	{ "viommu", viommu_run },
 	{ "tpm", tpm_run },
 	{ "vmem", vmem_run },
@@ -56,14 +57,23 @@ static const struct verb verbs[] = {
 	{ "storm", storm_run },
 	{ "speed", speed_run },
 	{ "touch", touch_run },
+	{ "pattern", pattern_run },
 	{ "park", park_run },
 	{ "derail", derail_run },
 	{ "pause", pause_run },
+	{ "beat", beat_run },
 	{ "segments", segments_run },
 	{ "moves", moves_run },
 	{ "pvpanic", pvpanic_run },
+	{ "pvmemcontrol", pvmemcontrol_run },
+	{ "pvmemlock", pvmemcontrol_lock },
+	{ "pvmemattack", pvmemcontrol_attack },
 	{ "marks", marks_run },
 	{ "hotplug", hotplug_run },
+	{ "generation", generation_run },
+	{ "midway", midway_run },
+	{ "shots", shots_run },
+	{ "tpmcount", tpm_count },
 	{ "netudp", net_udp },
 	{ "netlink", net_link },
 	{ "netbench", net_bench },
@@ -157,6 +167,20 @@ void pause_run(void)
 	while (!(inb(0x3fd) & 1))
 		cpu_relax();
 	inb(0x3f8);
+}
+
+/* A byte to COM1 every tenth of a millisecond, for ever: in another process the first tells when the
+ * guest goes on. */
+void beat_run(void)
+{
+	print("R3 BEATS\n");
+	for (;;) {
+		uint64_t t = rdtsc();
+
+		outb(0x3f8, '.');
+		while (tsc_ns(rdtsc() - t) < 100000)
+			cpu_relax();
+	}
 }
 
 _Noreturn void guest_main(uint32_t cpu);

@@ -87,7 +87,8 @@ uint64_t pci_bar(uint32_t bdf, uint32_t n, uint64_t *size)
 	}
 	bar_write(bdf, reg, is_64, a);
 	pci_wr16(bdf, 4, cmd);
-	if (!mask)
+	/* one that was torn out meanwhile, and perhaps came again, has told anything */
+	if (!mask || *size & (*size - 1) || bar_read(bdf, reg, is_64) != a)
 		return 0;
 	map(a, *size);
 	return a;

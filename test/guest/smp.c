@@ -44,20 +44,30 @@ _Noreturn void smp_main(uint32_t cpu)
 	}
 }
 
-bool smp_start(uint32_t cpu)
+void smp_init(uint32_t cpu)
 {
 	mailbox[cpu] = (struct mailbox){ 0 };
-	memcpy((void *)AP_PAGE, ap_start, (size_t)(ap_start_end - ap_start));
-	wr32(AP_CPU, cpu);
 	desc_cpu(cpu);
 	lapic_send(cpu, 0x4500); /* INIT */
 	delay_us(200);
+}
+
+bool smp_sipi(uint32_t cpu)
+{
+	memcpy((void *)AP_PAGE, ap_start, (size_t)(ap_start_end - ap_start));
+	wr32(AP_CPU, cpu);
 	lapic_send(cpu, 0x4600 | AP_PAGE >> 12);
 	uint64_t t = rdtsc();
 
 	while (!mailbox[cpu].online && !lapse(t, 5000000))
 		cpu_relax();
 	return mailbox[cpu].online;
+}
+
+bool smp_start(uint32_t cpu)
+{
+	smp_init(cpu);
+	return smp_sipi(cpu);
 }
 
 void smp_call(uint32_t cpu, void (*work)(void *), void *arg)

@@ -7,6 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* INIT: the cpu waits for SIPI. */
+void smp_init(uint32_t cpu);
+
+/* SIPI to one that waits for it; true when the cpu has reached ring 3 within 5 s. */
+bool smp_sipi(uint32_t cpu);
+
 /* INIT and SIPI; true when the cpu has reached ring 3 within 5 s. */
 bool smp_start(uint32_t cpu);
 

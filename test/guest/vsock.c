@@ -25,6 +25,7 @@ static struct {
 		rx_back; /* looked at, and not given to the device again yet: a quarter at a time */
 	uint32_t tx_free, tx_next;
 	bool looking;
+	uint64_t cid; /* as told at the start, and after each TRANSPORT_RESET: asking is an exit */
 	struct vs_hdr call; /* a REQUEST of the host that came while something else was due */
 } io;
 
@@ -55,6 +56,7 @@ bool vs_start(struct vdev *d, uint32_t rx_bytes)
 	io.tx_free = TX_SLOTS;
 	io.tx_next = io.rx_back = 0;
 	io.looking = false;
+	io.cid = vs_cid(d);
 	for (uint32_t i = 0; i < io.rx_count; i++)
 		post(d, i);
 	vq_publish(&d->q[0]);
@@ -93,7 +95,7 @@ void vs_send_raw(struct vdev *d, const struct vs_hdr *h, uint32_t len)
 void vs_send(struct vdev *d, struct vs_conn *c, uint16_t op, uint32_t flags, uint32_t len)
 {
 	const struct vs_hdr h = {
-		.src_cid = vs_cid(d),
+		.src_cid = io.cid,
 		.dst_cid = 2,
 		.src_port = c->guest_port,
 		.dst_port = c->host_port,
@@ -242,7 +244,7 @@ static const struct vs_hdr *expect(struct vdev *d, struct vs_conn *c, uint16_t o
 	do {
 		h = vs_answer(d);
 	} while (h && h->op == OP_CREDIT_UPDATE && op != OP_CREDIT_UPDATE);
-	if (!h || h->op != op || h->dst_port != c->guest_port || h->dst_cid != vs_cid(d) ||
+	if (!h || h->op != op || h->dst_port != c->guest_port || h->dst_cid != io.cid ||
 	    h->src_cid != 2)
 		return NULL;
 	vs_hear(c, h);
@@ -431,6 +433,29 @@ static void echo_packet(struct vdev *d, const struct vs_hdr *h)
 	echo_flush(d, e);
 }
 
+/* Room for the next event. */
+static void event_post(struct vdev *d)
+{
+	vsock_event_chain(&d->q[2]);
+	vq_put(&d->q[2], 0);
+	vq_publish(&d->q[2]);
+}
+
+/* The host has forgotten all connections, and so do we. */
+static void event_take(struct vdev *d)
+{
+	uint32_t len, what;
+
+	vq_take(&d->q[2], &len);
+	what = rd32(d->q[2].buf);
+	check(len == 4 && !what, "vsecho: the event is TRANSPORT_RESET");
+	for (uint32_t i = 0; i < CONNS; i++)
+		echoes[i].open = false;
+	io.cid = vs_cid(d);
+	print("R3 VSRESET cid=%lu\n", io.cid);
+	event_post(d);
+}
+
 void vs_echo(void)
 {
 	static struct vdev d;
@@ -439,10 +464,13 @@ void vs_echo(void)
 	word("rxbytes", &rx);
 	if (!check(vdev_find(&d, VIRTIO_VSOCK, 0) && vs_start(&d, (uint32_t)rx), "vsock starts"))
 		return;
+	event_post(&d);
 	print("R3 VSECHO\n");
 	for (;;) {
-		const struct vs_hdr *h = vs_next(&d, 1000000);
+		const struct vs_hdr *h = vs_next(&d, 10000);
 
+		if (vq_wait(&d.q[2], 0))
+			event_take(&d);
 		if (h && h->op == OP_REQUEST && h->dst_port == END_PORT)
 			break;
 		if (h)

@@ -19,6 +19,7 @@ class House:
     def __init__(self, files):
         self.dir = tempfile.mkdtemp(dir=GROUND.name)
         for path, text in {'FLOORS': '1  conf guard mem   doors: guard→conf\n0  base\n',
+                           'docs/architecture.md': ''.join(f'| {f} | `*` |\n' for f in ('base', 'conf', 'dev', 'guard', 'vm')),
                            'test/source/parsers': '', **files}.items():
             full = os.path.join(self.dir, path)
             os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -119,6 +120,14 @@ class Rules(unittest.TestCase):
         tells = 'void f(void) { event("vm", "%s", 0); }\n'
         self.refuses('"vm", "bootet"', 'src/vm/a.c', TOP + tells % 'bootet', [('src/base/event.def', rows)])
         self.refuses('nobody tells "vm", "booted"', 'src/vm/a.c', TOP, [('src/base/event.def', rows)])
+
+    def test_the_picture_of_the_house_has_all_of_it_and_no_more(self):
+        doc = {'docs/architecture.md': '| base | `a` is there · `b_*` a family |\n| hv | `kvm/` |\n', 'src/base/a.c': TOP}
+        status, said = House({**doc, 'src/base/b_1.h': TOP, 'src/hv/kvm/x.c': TOP}).ask('source-rules')
+        self.assertEqual(status, 0, said)
+        self.refuses('src/base has no a', 'src/base/b_1.c', TOP, [('docs/architecture.md', doc['docs/architecture.md'])])
+        self.refuses('src/base/b: docs/architecture.md does not say', 'src/base/b.c', TOP, doc.items())
+        self.refuses('src/hv/x: docs/architecture.md does not say', 'src/hv/x.c', TOP, doc.items())
 
     def test_a_parser_needs_a_fuzzer(self):
         self.refuses('test/fuzz/x.c', 'src/base/x.c', TOP, [('test/source/parsers', 'base/x.c x.c\n')])

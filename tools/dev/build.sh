@@ -17,7 +17,7 @@ compile() { must "$OUT/$1.log" "the build in out/$1 failed" ninja -C "$OUT/$1"; 
 
 build_release() {
 	say "building the release programs"
-	configure build-release --buildtype release -Doptimization=2 -Dstatic=true -Dtests=false -Db_ndebug=false
+	configure build-release -Dbuildtype=release -Doptimization=2 -Dstatic=true -Dtests=false -Db_ndebug=false
 	compile build-release
 	mkdir -p "$OUT/bin"
 	local program

@@ -9,7 +9,7 @@ FUZZ_PACKAGES="$BUILD_PACKAGES clang libclang-rt-14-dev llvm"
 # For the images: makers of initramfs and disk; the nested host; the programs put into the guests.
 IMAGE_PACKAGES="busybox-static kmod cpio xz-utils zstd lz4 mmdebstrap debian-archive-keyring fdisk dosfstools mtools e2fsprogs"
 RIG_PACKAGES="qemu-system-x86 python3"
-TOOLS_PACKAGES="fio iperf3 pciutils dmidecode numactl socat"
+TOOLS_PACKAGES="fio iperf3 pciutils dmidecode numactl socat stress-ng tpm2-tools"
 BENCH_PACKAGES="$BUILD_PACKAGES python3 qemu-system-x86 passt"
 
 # as_root COMMAND...: run it as root, through sudo where we are not.

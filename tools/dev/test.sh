@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 # ./dev test: everything that says whether the program is right. Sourced by dev.
 #
-# The parts, in the order they run. The images of the rig are made meanwhile, in the background, for they mostly
-# wait on the network.
+# The parts, in the order they run. What the rig needs is fetched and made meanwhile, in the background, for that mostly
+# waits on the network.
 #
 #   source   rules about the source text
 #   unit     unit tests under gcc, clang, address and undefined-behaviour sanitizers, thread sanitizer
-#   fuzz     each fuzzer for 10 s
-#   guest    tiny guests on this machine's /dev/kvm
+#   fuzz     each fuzzer for 5 s
+#   guest    tiny guests on this machine's /dev/kvm, some side by side
 #   rig      stock Linux in the nested host
+#
+# Tests of the first two run beside the builds of what follows, which are most of the work then.
 #
 # Counts are kept in TALLY, a line "passed failed skipped" for each run; the last line of all is their sum.
 
 PARTS="source unit fuzz guest rig"
-FUZZ_SECONDS=10
+FUZZ_SECONDS=5
 
 # count NAME PASSED FAILED SKIPPED
 count() {
@@ -33,23 +35,37 @@ count_file() {
 	tail -n +2 <<< "$told" | sed 's/^/         /'
 }
 
-# meson_tests NAME SUITE DIR [PREFIX...]: build and run one suite in one build directory.
+# meson_tests NAME SUITE DIR [PREFIX...]: build one build directory, and run one suite in it beside what comes next: a
+# test mostly waits, and a compiler never does. `settle` waits for its end.
 meson_tests() {
 	local name=$1 suite=$2 dir=$3 log=$OUT/log/$3-$2
-	shift 3
 	if ! quietly "$log" ninja -C "$OUT/$dir"; then
 		grep -E 'error|FAILED' "$log" | head -n 20 || true
 		count "$name (does not compile: see $log)" 0 1 0
 		return
 	fi
-	rm -f "$OUT/$dir/meson-logs/testlog.json"
-	quietly "$log" "$@" meson test -C "$OUT/$dir" --no-rebuild --suite "$suite" ||
-		grep -E '^not ok|ERROR|WARNING: ThreadSanitizer|SUMMARY' "$OUT/$dir/meson-logs/testlog.txt" | head -n 20 || true
+	meson_run "$@" &
+	BESIDE+=($!)
+}
+
+# meson_run: what meson_tests leaves running. Each suite has logs of its own.
+meson_run() {
+	local name=$1 suite=$2 dir=$3 log=$OUT/log/$3-$2
+	shift 3
+	rm -f "$OUT/$dir/meson-logs/$suite.json"
+	quietly "$log" "$@" meson test -C "$OUT/$dir" --no-rebuild --suite "$suite" --logbase "$suite" ||
+		grep -E '^not ok|ERROR|WARNING: ThreadSanitizer|SUMMARY' "$OUT/$dir/meson-logs/$suite.txt" | head -n 20 || true
 	if grep -q 'No suitable tests defined' "$log"; then
 		count "$name" 0 0 0
 	else
-		count_file "$name" "$OUT/$dir/meson-logs/testlog.json"
+		count_file "$name" "$OUT/$dir/meson-logs/$suite.json"
 	fi
+}
+
+# settle: wait for what runs beside.
+settle() {
+	((${#BESIDE[@]} == 0)) || wait "${BESIDE[@]}" || true
+	BESIDE=()
 }
 
 part_source() {
@@ -75,6 +91,7 @@ part_unit() {
 part_fuzz() {
 	local program running=0 all
 	build_fuzzers
+	settle
 	all=$(fuzzers)
 	say "fuzzing $(wc -w <<< "$all") readers of foreign bytes, $FUZZ_SECONDS s each"
 	mkdir -p "$OUT/fuzz"
@@ -112,24 +129,36 @@ pytests() {
 }
 
 part_guest() {
+	settle
 	say "tiny guests on this machine's /dev/kvm"
-	local files=()
+	local files=() alone=()
 	CC=gcc configure test-gcc --buildtype debugoptimized
 	compile test-gcc
 	mapfile -t files < <(find test/e2e -name 'test_*.py' ! -name 'test_rig_*' | sort)
-	((${#files[@]} == 0)) || VIRGA_BUILD=$OUT/test-gcc pytests guest "${files[@]}"
+	mapfile -t alone < <(grep -l 'mark\.alone' "${files[@]}")
+	export VIRGA_BUILD=$OUT/test-gcc
+	# One more at a time than there are processors, for most of them wait most of the time.
+	pytests guest -n $(($(nproc) + 1)) --dist loadgroup -m "not alone" "${files[@]}"
+	pytests guest-alone -m alone "${alone[@]}"
+}
+
+# rig_needs: the packages and the images of the nested host.
+rig_needs() {
+	# shellcheck disable=SC2086 # lists of words
+	need $IMAGE_PACKAGES $RIG_PACKAGES $TOOLS_PACKAGES
+	need_images
 }
 
 part_rig() {
 	if [[ -n $IMAGES_JOB ]]; then
 		say "waiting for the images"
-		wait "$IMAGES_JOB" || { tail -n 20 "$OUT/log/images" >&2; say "the images could not be made: see out/log/images"; }
+		wait "$IMAGES_JOB" || { tail -n 20 "$OUT/log/images" >&2; count "images of the rig (see out/log/images)" 0 1 0; }
 	fi
 	local hosts
 	hosts=$(nested_hosts)
 	say "stock Linux in the nested host, $hosts of them side by side"
 	rm -f "$OUT/log/repeats"
-	VIRGA_TEST_REPEATS=$OUT/log/repeats pytests rig -n "$hosts" test/e2e/test_rig_*.py
+	VIRGA_TEST_REPEATS=$OUT/log/repeats pytests rig -n "$hosts" --dist loadgroup test/e2e/test_rig_*.py
 	[[ ! -e $OUT/log/repeats ]] || grep '^tried' "$OUT/log/repeats"
 }
 
@@ -144,7 +173,7 @@ nested_hosts() {
 
 verb_test() {
 	local parts=() part
-	PYTEST_ARGS=() FUZZ_JOBS=() IMAGES_JOB= TALLY=$OUT/log/tally.counts
+	PYTEST_ARGS=() FUZZ_JOBS=() BESIDE=() IMAGES_JOB= TALLY=$OUT/log/tally.counts
 	while (($#)); do
 		case $1 in
 			--) shift; PYTEST_ARGS=("$@"); break ;;
@@ -159,14 +188,13 @@ verb_test() {
 	# shellcheck disable=SC2086 # lists of words
 	need $TEST_PACKAGES
 	if [[ " ${parts[*]} " == *" rig "* ]]; then
-		# shellcheck disable=SC2086 # lists of words
-		need $IMAGE_PACKAGES $RIG_PACKAGES $TOOLS_PACKAGES
-		need_images > "$OUT/log/images" 2>&1 < /dev/null &
+		rig_needs > "$OUT/log/images" 2>&1 < /dev/null &
 		IMAGES_JOB=$!
 	fi
 	build_release
 	for part in "${parts[@]}"; do
 		"part_$part"
 	done
+	settle
 	awk '{ p += $1; f += $2; s += $3 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 || p == 0 }' "$TALLY"
 }

@@ -229,3 +229,8 @@ int arch_finish(const struct arch_payload *p, struct board *b, const struct vm_c
 		return -1;
 	return p->kind == BOOT_PVH ? put_start_info(p, b->mem, e) : put_zero_page(p, b->mem, e);
 }
+
+int arch_finish_restored(struct board *b, const struct vm_conf *c, struct err *e)
+{
+	return x86_fwitems_acpi(b, c, e);
+}

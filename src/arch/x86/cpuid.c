@@ -17,6 +17,7 @@
 #include "arch/x86/plat.h"
 #include "arch/x86/vcpustate.h"
 #include "base/bits.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/snap.h"
 
@@ -64,6 +65,9 @@ struct arch_cpus {
 	bool hyperv;
 	bool x2apic;	/* from the start: ids do not fit into 8 bits */
 	bool wants_khz; /* the timing leaf waits for the first vCPU, which knows the frequency */
+	/* of those that go on: the first, and what the guest has added to its counter */
+	struct hv_vcpu *first;
+	uint64_t first_added;
 };
 
 /* What the hypervisor may leave empty and a guest shows to people: it is the host's. */
@@ -307,10 +311,35 @@ int arch_vcpu_save(struct json **out, struct hv_vcpu *v, struct err *e)
 	return 0;
 }
 
+int arch_vcpu_judge(const struct json *saved, struct err *e)
+{
+	struct x86_vcpu_state s = { 0 };
+
+	if (snap_load(&x86_vcpu_state_desc, &s, saved, e) < 0)
+		return -1;
+	desc_free(&x86_vcpu_state_desc, &s);
+	return 0;
+}
+
 static int show_cpuid(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index, struct err *e)
 {
 	topo_personal(&a->leaves, &a->topo, index);
 	return hv_vcpu_cpuid(v, a->leaves.row, a->leaves.count, e);
+}
+
+/* Counters were saved, and are set, one after the other: what they differ by is only what the guest
+ * itself has added to them. Hosts that cannot do that find by themselves that they were meant to be
+ * equal. */
+static void keep_step(struct arch_cpus *a, struct hv_vcpu *v, const struct x86_cpu_state *s)
+{
+	struct err e = { 0 };
+
+	if (!a->first) {
+		a->first = v;
+		a->first_added = s->tsc_adjust;
+	} else if (hv_vcpu_counter_like(v, a->first, s->tsc_adjust - a->first_added, &e) < 0) {
+		log_debug("%s", err_frame(&e, 0));
+	}
 }
 
 int arch_vcpu_load(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index, const struct json *saved,
@@ -327,6 +356,8 @@ int arch_vcpu_load(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index, const
 		r = hv_vcpu_synic(v, e);
 	if (r == 0)
 		r = x86_vcpu_put(v, &s, e);
+	if (r == 0)
+		keep_step(a, v, &s.clock);
 	desc_free(&x86_vcpu_state_desc, &s);
 	return r;
 }
@@ -355,6 +386,8 @@ int arch_vcpu(struct arch_cpus *a, struct hv_vcpu *v, uint32_t index,
 		return -1;
 	if (first_msrs(v, e))
 		return -1;
+	if (!boot) /* KVM looks anew for who has which APIC id: till then INIT would not find it */
+		return hv_vcpu_lint(v, e);
 	if (index)
 		return 0; /* the others wait for INIT, which would undo the rest */
 	struct hv_x86_start s;

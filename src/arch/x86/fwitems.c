@@ -178,7 +178,10 @@ int x86_fwitems(struct board *b, const struct vm_conf *c, struct err *e)
 		return 0;
 	if (dev_add(&d, b, &fwcfg_class.dev, &a, e))
 		return -1;
-	return put_all(d, c, e) ? err_in(e, "fw_cfg") : 0;
+	if (!d || put_all(d, c, e) == 0)
+		return 0;
+	err_in(e, "fw_cfg");
+	return board_refuse(b, e);
 }
 
 /* --- tables --- */

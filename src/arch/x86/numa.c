@@ -51,8 +51,8 @@ static void put_zones(struct aml *a, const struct numa_conf *n, const struct gme
 		      const struct vm_conf *c)
 {
 	for (uint32_t i = 0; i < n->memory_zones.count; i++)
-		for (uint32_t z = 0; z < c->memory.zones.count; z++)
-			if (!strcmp(c->memory.zones.items[z].id, n->memory_zones.items[i]))
+		for (uint32_t z = 0; z < nodes_zones(c); z++)
+			if (!strcmp(nodes_zone(c, z), n->memory_zones.items[i]))
 				put_zone(a, n->guest_numa_id, m, z);
 }
 

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "chip/ioapic.h"
 #include "conf/segments.h"
+#include "core/snap.h"
 #include "dev/cmos.h"
 #include "dev/cpuhp.h"
 #include "dev/debugport.h"
@@ -23,6 +24,7 @@
 #include "dev/pcihp.h"
 #include "dev/serial.h"
 #include "dev/tpm.h"
+#include "dev/vmgenid.h"
 #include "pci/root.h"
 
 uint8_t x86_phys_bits(const struct vm_conf *c, uint8_t host_bits)
@@ -126,6 +128,12 @@ static bool has_memhp(const struct vm_conf *c)
 	return c->memory.hotplug_method == HOTPLUG_ACPI && c->memory.hotplug_size;
 }
 
+/* A machine that was saved without one goes on without: its guest was told of none. */
+static bool has_generation(const struct board *b)
+{
+	return b->generation && (!b->saved || board_saved_find(b->saved, VMGENID_ID));
+}
+
 static int add_ged(struct board *b, const struct vm_conf *c, uint8_t phys_bits, struct err *e)
 {
 	unsigned int n = 0;
@@ -143,6 +151,8 @@ static int add_ged(struct board *b, const struct vm_conf *c, uint8_t phys_bits, 
 		ged.method[n++] = (struct ged_method){ GED_CPU, CPUHP_SCAN };
 	if (has_memhp(c))
 		ged.method[n++] = (struct ged_method){ GED_MEMORY, MEMHP_SCAN };
+	if (has_generation(b))
+		ged.method[n++] = (struct ged_method){ GED_GENERATION, VMGENID_TELL };
 	if (irq_pin_alloc(b->irqs, &ged.gsi, e))
 		return -1;
 	return add(b, &ged_class, GED_ID, &ged, e);
@@ -176,6 +186,13 @@ static int add_memhp(struct board *b, const struct vm_conf *c, uint8_t phys_bits
 	};
 
 	return has_memhp(c) ? add(b, &memhp_class, MEMHP_ID, &memhp, e) : 0;
+}
+
+static int add_generation(struct board *b, struct err *e)
+{
+	const struct vmgenid_conf vmgenid = { .page = X86_GENERATION, .id = b->generation };
+
+	return has_generation(b) ? add(b, &vmgenid_class, VMGENID_ID, &vmgenid, e) : 0;
 }
 
 static int add_tpm(struct board *b, const struct vm_conf *c, struct err *e)
@@ -215,7 +232,8 @@ int arch_devices(struct board *b, const struct vm_conf *c, const struct arch_cha
 	uint8_t bits = x86_phys_bits(c, phys_bits);
 
 	if (add_chips(b, e) || add_ged(b, c, bits, e) || add_pcihp(b, bits, e) ||
-	    add_cpuhp(b, c, bits, e) || add_memhp(b, c, bits, e) || add_tpm(b, c, e))
+	    add_cpuhp(b, c, bits, e) || add_memhp(b, c, bits, e) || add_generation(b, e) ||
+	    add_tpm(b, c, e))
 		return -1;
 	return add_ports(b, c, ch, e) || x86_fwitems(b, c, e) ? -1 : 0;
 }

@@ -4,7 +4,8 @@
  * takes an address from here and nowhere else. Functions for the control thread.
  *
  *	0x00000000	low RAM: what the VMM leaves for the payload (below)
- *	0x000a0000	ACPI tables, RSDP first; 0x000f0000 SMBIOS, then the MP table
+ *	0x000a0000	ACPI tables, RSDP first; a page of VM Generation ID
+ *	0x000f0000	SMBIOS, then the MP table
  *	0x00100000	RAM, to 3 GiB at most
  *	0xc0000000	32-bit PCI window, 640 MiB
  *	0xe8000000	ECAM, 256 MiB
@@ -33,7 +34,8 @@
 #define X86_CMDLINE_MAX 0x10000 /* with the ending zero */
 #define X86_LOW_RAM_END 0xa0000
 #define X86_RSDP 0xa0000 /* in the extended BIOS data area, to which the pointer at 0x40e leads */
-#define X86_TABLES_END 0xf0000
+#define X86_TABLES_END 0xef000
+#define X86_GENERATION 0xef000 /* a page with the VM Generation ID */
 #define X86_SMBIOS 0xf0000
 #define X86_HIGH_RAM 0x100000
 

@@ -26,7 +26,6 @@
 #include "pci/pci.h"
 
 #define OEM "CLOUDH"
-#define SPACE_PORT 1
 #define RSDP_LEN 36
 #define RSDP_V1_LEN 20
 #define SLOTS 32
@@ -224,7 +223,7 @@ static int put_dsdt(struct aml *a, struct board *b, const struct vm_conf *c, str
 
 static void put_word_port(uint8_t *gas, uint8_t bits, uint16_t port)
 {
-	gas[0] = SPACE_PORT;
+	gas[0] = ACPI_SPACE_PORT;
 	gas[1] = bits;
 	gas[3] = 2; /* access by words */
 	le64_put(gas + 4, port);
@@ -258,15 +257,15 @@ static void put_fadt(struct aml *a, uint64_t dsdt, const struct vm_conf *c)
 	aml_u8(a, 0);
 	aml_u32(a, FADT_WBINVD | FADT_NO_FIXED_POWER_BUTTON | FADT_NO_FIXED_SLEEP_BUTTON |
 			   FADT_TIMER_32 | FADT_RESET_REG | FADT_HW_REDUCED);
-	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP); /* 116: reset */
+	aml_gas(a, ACPI_SPACE_PORT, 8, X86_PORT_SLEEP); /* 116: reset */
 	aml_u8(a, GED_RESET_VALUE);
 	aml_zeros(a, 11);
 	aml_u64(a, dsdt); /* 140 */
 	aml_zeros(a, 60);
-	aml_gas(a, SPACE_PORT, 32, X86_PORT_PM_TIMER); /* 208 */
+	aml_gas(a, ACPI_SPACE_PORT, 32, X86_PORT_PM_TIMER); /* 208 */
 	aml_zeros(a, 24);
-	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP); /* 244: sleep control and status */
-	aml_gas(a, SPACE_PORT, 8, X86_PORT_SLEEP);
+	aml_gas(a, ACPI_SPACE_PORT, 8, X86_PORT_SLEEP); /* 244: sleep control and status */
+	aml_gas(a, ACPI_SPACE_PORT, 8, X86_PORT_SLEEP);
 	aml_raw(a, "CLOUDHYP", 8); /* 268 */
 	if (c->cpus.kvm_hyperv && c->cpus.nested)
 		put_pm1a(a->bytes + t);

@@ -37,6 +37,7 @@ struct kvm_vcpu {
 	int vm_fd;		      /* the VM's */
 	struct kvm_guest_debug debug; /* as last set */
 	bool no_block;		      /* KVM cannot hold interrupts back during a step */
+	bool timer_told; /* since it stands: its timer ran out, and has no interrupt left */
 };
 
 static inline struct kvm_vcpu *kvm_vcpu_of(struct hv_vcpu *c)
@@ -60,6 +61,8 @@ struct kvm_segment kvm_segment_of(const struct hv_segment *s);
 /* What a debugger wants of a vCPU: kvm/regs.c. The last fills in why the vCPU stopped. */
 MUST int kvm_get_regs(struct hv_vcpu *c, struct hv_x86_regs *r, struct err *e);
 MUST int kvm_set_regs(struct hv_vcpu *c, const struct hv_x86_regs *r, struct err *e);
+/* The area of XSAVE as this host has it, *bytes long; the caller frees. NULL: e says why. */
+void *kvm_read_xsave(struct hv_vcpu *c, uint32_t *bytes, struct err *e);
 MUST int kvm_get_fpu(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e);
 MUST int kvm_set_fpu(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e);
 MUST int kvm_debug(struct hv_vcpu *c, const struct hv_debug *d, struct err *e);
@@ -67,4 +70,8 @@ MUST int kvm_debug_pass(struct hv_vcpu *c, enum hv_debug_cause cause, struct err
 /* A vCPU as a whole: kvm/saved.c. */
 MUST int kvm_vcpu_save(struct hv_vcpu *c, struct hv_x86_saved *s, struct err *e);
 MUST int kvm_vcpu_load(struct hv_vcpu *c, const struct hv_x86_saved *s, struct err *e);
+/* Timers that count down once: kvm/timer.c. The latter makes registers that were read such that one
+ * whose interrupt has come does not run out again. */
+void kvm_vcpu_settle(struct hv_vcpu *c, struct hv_exit *x);
+void kvm_timer_close(const struct kvm_vcpu *v, struct kvm_lapic_state *s);
 void kvm_debug_exit(const struct kvm_vcpu *v, struct hv_exit *x);

@@ -184,26 +184,31 @@ int kvm_set_regs(struct hv_vcpu *c, const struct hv_x86_regs *r, struct err *e)
 	return put_gs(c, r->kernel_gs_base, e);
 }
 
-/* The area of XSAVE, whose first half KiB is what FXSAVE writes; KVM's calls for the FPU alone leave
- * MXCSR out. Returns NULL with errno when it cannot be had; the caller frees. SDM volume 1 §13.4. */
-static uint8_t *read_xsave(const struct kvm_vcpu *v)
+/* Its first half KiB is what FXSAVE writes; KVM's calls for the FPU alone leave MXCSR out. SDM volume 1
+ * §13.4. */
+void *kvm_read_xsave(struct hv_vcpu *c, uint32_t *bytes, struct err *e)
 {
-	int size = ioctl(v->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
-	bool wide = size > (int)sizeof(struct kvm_xsave);
-	uint8_t *area = mem_new(wide ? (size_t)size : sizeof(struct kvm_xsave));
+	const struct kvm_vcpu *v = kvm_vcpu_of(c);
+	int n = ioctl(v->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+	bool wide = n > (int)sizeof(struct kvm_xsave);
+	void *area;
 
+	*bytes = wide ? (uint32_t)n : sizeof(struct kvm_xsave);
+	area = mem_new(*bytes);
 	if (!ioctl(v->fd, wide ? KVM_GET_XSAVE2 : KVM_GET_XSAVE, area))
 		return area;
+	err_os(e, ERR_IO, "read the vCPU's FPU");
 	free(area);
 	return NULL;
 }
 
 int kvm_get_fpu(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e)
 {
-	AUTO_FREE uint8_t *area = read_xsave(kvm_vcpu_of(c));
+	uint32_t bytes;
+	AUTO_FREE uint8_t *area = kvm_read_xsave(c, &bytes, e);
 
 	if (!area)
-		return err_os(e, ERR_IO, "read the vCPU's FPU");
+		return -1;
 	*f = (struct hv_x86_fpu){
 		.cw = le16_get(area + FX_CW),
 		.sw = le16_get(area + FX_SW),
@@ -220,10 +225,11 @@ int kvm_get_fpu(struct hv_vcpu *c, struct hv_x86_fpu *f, struct err *e)
 
 int kvm_set_fpu(struct hv_vcpu *c, const struct hv_x86_fpu *f, struct err *e)
 {
-	AUTO_FREE uint8_t *area = read_xsave(kvm_vcpu_of(c));
+	uint32_t bytes;
+	AUTO_FREE uint8_t *area = kvm_read_xsave(c, &bytes, e);
 
 	if (!area)
-		return err_os(e, ERR_IO, "read the vCPU's FPU");
+		return -1;
 	le16_put(area + FX_CW, f->cw);
 	le16_put(area + FX_SW, f->sw);
 	area[FX_USED] = f->used;

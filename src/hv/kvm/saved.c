@@ -22,9 +22,6 @@
 #define MSR_TSC_DEADLINE 0x6e0u
 #define MSR_KERNEL_GS_BASE 0xc0000102u
 
-#define XSAVE_BYTES sizeof(struct kvm_xsave) /* where the kernel knows no other size */
-#define XSAVE_MOST MIB(1)
-
 static int fd_of(struct hv_vcpu *c)
 {
 	return kvm_vcpu_of(c)->fd;
@@ -115,25 +112,15 @@ static int put_debug(struct hv_vcpu *c, const struct hv_x86_saved *s, struct err
 
 /* --- FPU and its like --- */
 
-static uint32_t xsave_bytes(struct hv_vcpu *c)
-{
-	int n = ioctl(kvm_vcpu_of(c)->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
-
-	return n > (int)XSAVE_BYTES && n < (int)XSAVE_MOST ? (uint32_t)n : XSAVE_BYTES;
-}
-
 static int get_xsave(struct hv_vcpu *c, struct hv_x86_saved *s, struct err *e)
 {
 	struct kvm_xcrs x = { 0 };
-	uint32_t bytes = xsave_bytes(c);
-	bool is_long = bytes > XSAVE_BYTES;
+	uint32_t bytes;
 
-	s->xsave.items = mem_new(bytes);
-	s->xsave.count = bytes / sizeof(s->xsave.items[0]);
-	if (told(is_long ? ioctl(fd_of(c), KVM_GET_XSAVE2, s->xsave.items)
-			 : ioctl(fd_of(c), KVM_GET_XSAVE, s->xsave.items),
-		 "read the vCPU's FPU", e) < 0)
+	s->xsave.items = kvm_read_xsave(c, &bytes, e);
+	if (!s->xsave.items)
 		return -1;
+	s->xsave.count = bytes / sizeof(s->xsave.items[0]);
 	while (s->xsave.count && !s->xsave.items[s->xsave.count - 1])
 		s->xsave.count--;
 	if (told(ioctl(fd_of(c), KVM_GET_XCRS, &x), "read the vCPU's XCR0", e) < 0)
@@ -142,18 +129,23 @@ static int get_xsave(struct hv_vcpu *c, struct hv_x86_saved *s, struct err *e)
 	return 0;
 }
 
+/* What is missing at the end is zeros. */
 static int put_xsave(struct hv_vcpu *c, const struct hv_x86_saved *s, struct err *e)
 {
 	struct kvm_xcrs x = { .nr_xcrs = 1, .xcrs[0].value = s->xcr0 };
-	uint32_t bytes = xsave_bytes(c);
-	AUTO_FREE void *area = mem_new(bytes);
+	size_t saved = s->xsave.count * sizeof(s->xsave.items[0]);
+	uint32_t bytes;
+	AUTO_FREE uint8_t *area = kvm_read_xsave(c, &bytes, e);
 
-	if (s->xsave.count > bytes / sizeof(s->xsave.items[0]))
+	if (!area)
+		return -1;
+	if (saved > bytes)
 		return err_set(e, ERR_BAD,
-			       "the vCPU's FPU has %zu bytes, and this host's only %" PRIu32,
-			       s->xsave.count * sizeof(s->xsave.items[0]), bytes);
-	if (s->xsave.count)
-		memcpy(area, s->xsave.items, s->xsave.count * sizeof(s->xsave.items[0]));
+			       "the vCPU's FPU has %zu bytes, and this host's only %" PRIu32, saved,
+			       bytes);
+	memset(area, 0, bytes);
+	if (saved)
+		memcpy(area, s->xsave.items, saved);
 	if (told(ioctl(fd_of(c), KVM_SET_XCRS, &x), "set the vCPU's XCR0", e) < 0)
 		return -1;
 	return told(ioctl(fd_of(c), KVM_SET_XSAVE, area), "set the vCPU's FPU", e);
@@ -161,15 +153,41 @@ static int put_xsave(struct hv_vcpu *c, const struct hv_x86_saved *s, struct err
 
 /* --- local APIC --- */
 
+/* Among the MSRs, which are read before; NULL where KVM has none. */
+static struct hv_msr *deadline_of(const struct hv_x86_saved *s)
+{
+	struct hv_msr *last = s->msrs.count ? &s->msrs.items[s->msrs.count - 1] : NULL;
+
+	return last && last->index == MSR_TSC_DEADLINE ? last : NULL;
+}
+
+/* A deadline that passes between the two readings would be in neither. It passes once. */
 static int get_lapic(struct hv_vcpu *c, struct hv_x86_saved *s, struct err *e)
 {
-	return told(ioctl(fd_of(c), KVM_GET_LAPIC, s->lapic), "read the vCPU's local APIC", e);
+	struct hv_msr *deadline = deadline_of(s), now;
+	struct kvm_lapic_state k;
+	bool passed;
+
+	do {
+		if (told(ioctl(fd_of(c), KVM_GET_LAPIC, &k), "read the vCPU's local APIC", e) < 0)
+			return -1;
+		now = (struct hv_msr){ .index = MSR_TSC_DEADLINE };
+		if (deadline && hv_vcpu_get_msrs(c, &now, 1, e) < 0)
+			return -1;
+		passed = deadline && now.value != deadline->value;
+		if (passed)
+			deadline->value = now.value;
+	} while (passed);
+	kvm_timer_close(kvm_vcpu_of(c), &k);
+	memcpy(s->lapic, k.regs, sizeof(k.regs));
+	return 0;
 }
 
 static int put_lapic(struct hv_vcpu *c, const struct hv_x86_saved *s, struct err *e)
 {
 	struct kvm_lapic_state k;
 
+	kvm_vcpu_of(c)->timer_told = false;
 	memcpy(k.regs, s->lapic, sizeof(k.regs));
 	return told(ioctl(fd_of(c), KVM_SET_LAPIC, &k), "set the vCPU's local APIC", e);
 }
@@ -305,7 +323,7 @@ static int put_events(struct hv_vcpu *c, const struct hv_x86_saved *s, struct er
 int kvm_vcpu_save(struct hv_vcpu *c, struct hv_x86_saved *s, struct err *e)
 {
 	static int (*const steps[])(struct hv_vcpu *, struct hv_x86_saved *, struct err *) = {
-		get_run, get_regs, get_xsave, get_lapic, get_msrs, get_debug, get_events,
+		get_run, get_regs, get_xsave, get_msrs, get_lapic, get_debug, get_events,
 	};
 
 	*s = (struct hv_x86_saved){ 0 };

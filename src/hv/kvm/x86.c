@@ -397,6 +397,7 @@ static void vcpu_run(struct hv_vcpu *c, struct hv_exit *x)
 	x->count = 0;
 	x->addr = 0;
 	x->data = NULL;
+	v->timer_told = false;
 	if (ioctl(v->fd, KVM_RUN, 0) < 0) {
 		run_failed(x, errno);
 		return;
@@ -419,27 +420,51 @@ static int vcpu_counter(struct hv_vcpu *c, uint64_t *ticks, struct err *e)
 	return 0;
 }
 
-/* What KVM adds to the host's counter. Written one by one with the same difference, vCPUs stay in
- * step, which a write of the counter itself would not promise. */
+/* What KVM adds to the host's counter; op gets or sets it. */
+static int tsc_offset(struct hv_vcpu *c, unsigned long op, uint64_t *offset)
+{
+	struct kvm_device_attr a = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)offset,
+	};
+
+	return ioctl(kvm_vcpu_of(c)->fd, op, &a);
+}
+
+static int tsc_no_offset(struct err *e)
+{
+	return err_set(e, ERR_UNBUILT, "this host's KVM does not say a counter's offset");
+}
+
+/* Written one by one with the same difference, vCPUs stay in step, which a write of the counter
+ * itself would not promise. */
 static int vcpu_counter_back(struct hv_vcpu *c, uint64_t ticks, struct err *e)
 {
 	uint64_t offset;
 	bool shown; /* perhaps it is the host's own */
-	struct kvm_device_attr a = {
-		.group = KVM_VCPU_TSC_CTRL,
-		.attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uintptr_t)&offset,
-	};
-	int fd = kvm_vcpu_of(c)->fd;
 
-	if (ioctl(fd, KVM_GET_DEVICE_ATTR, &a) < 0)
-		return err_set(e, ERR_UNBUILT, "this host's KVM does not say a counter's offset");
+	if (tsc_offset(c, KVM_GET_DEVICE_ATTR, &offset) < 0)
+		return tsc_no_offset(e);
 	shown = offset == 0;
 	offset -= ticks;
-	if (ioctl(fd, KVM_SET_DEVICE_ATTR, &a) < 0)
+	if (tsc_offset(c, KVM_SET_DEVICE_ATTR, &offset) < 0)
 		return err_os(e, ERR_IO, "set the offset of a vCPU's counter");
-	if (shown && ticks && ioctl(fd, KVM_GET_DEVICE_ATTR, &a) == 0 && !offset)
+	if (shown && ticks && tsc_offset(c, KVM_GET_DEVICE_ATTR, &offset) == 0 && !offset)
 		return err_set(e, ERR_UNBUILT, "this host's KVM shows guests the host's counter");
+	return 0;
+}
+
+static int vcpu_counter_like(struct hv_vcpu *c, struct hv_vcpu *other, uint64_t ahead,
+			     struct err *e)
+{
+	uint64_t offset;
+
+	if (tsc_offset(other, KVM_GET_DEVICE_ATTR, &offset) < 0)
+		return tsc_no_offset(e);
+	offset += ahead;
+	if (tsc_offset(c, KVM_SET_DEVICE_ATTR, &offset) < 0)
+		return err_os(e, ERR_IO, "set the offset of a vCPU's counter");
 	return 0;
 }
 
@@ -476,7 +501,9 @@ static const struct hv_vcpu_ops vcpu_ops = {
 	.set_tsc_khz = vcpu_set_tsc_khz,
 	.counter = vcpu_counter,
 	.counter_back = vcpu_counter_back,
+	.counter_like = vcpu_counter_like,
 	.run = vcpu_run,
+	.settle = kvm_vcpu_settle,
 	.interrupt = vcpu_interrupt,
 	.paused = vcpu_paused,
 };

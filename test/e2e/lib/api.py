@@ -14,6 +14,8 @@ import os
 import socket
 import time
 
+import pytest
+
 from lib.guest import guest_file
 from lib.virga import PATIENCE
 
@@ -41,19 +43,22 @@ class Answer:
 
 
 class Api:
+    """`seconds` are those that an answer may take: for one that waits itself, more than it may wait."""
+
     def __init__(self, path, seconds=SECONDS):
         self.path = str(path)
+        self.seconds = seconds
         self.rest = b""
         self.sock = None
-        self.connect(seconds)
+        self.connect()
 
-    def connect(self, seconds=SECONDS):
+    def connect(self):
         """Connect, or anew; a program that starts is waited for."""
         self.close()
-        end = time.monotonic() + seconds
+        end = time.monotonic() + self.seconds
         while True:
             self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.settimeout(SECONDS)
+            self.sock.settimeout(self.seconds)
             try:
                 self.sock.connect(self.path)
                 return
@@ -194,13 +199,13 @@ def small_config(words="park", **more):
     }
 
 
-def descriptors_of(pid):
-    """Open descriptors of a process by number, as what they are."""
-    folder = f"/proc/{pid}/fd"
-    found = {}
-    for number in os.listdir(folder):
-        try:
-            found[int(number)] = os.readlink(f"{folder}/{number}")
-        except FileNotFoundError:
-            pass
-    return found
+@pytest.fixture
+def served(virga, work):
+    """A virga with the API and no VM, and a connection to it. Files "said", "disk" and "core" are tidied up."""
+    vm = virga("--api-socket", f"path={work}/api", overhead=False)
+    with Api(f"{work}/api") as api:
+        api.get("vmm.ping")
+        yield vm, api
+    for name in ("said", "disk", "core"):
+        if os.path.exists(f"{work}/{name}"):
+            os.unlink(f"{work}/{name}")

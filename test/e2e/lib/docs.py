@@ -172,6 +172,8 @@ ip link set lo up 2> /dev/null || true
 TAIL = """
 echo "=== end"
 status=0
+# what was started last has a moment in which to fail
+((${#backs[@]} == 0)) || sleep 0.3
 for back in "${backs[@]}"; do
 	pid=${back%% *} name=${back#* }
 	if ! kill -0 "$pid" 2> /dev/null && ! wait "$pid"; then
@@ -201,7 +203,8 @@ def script_of(all_fences, mode):
         parts.append(f'echo "=== {f.line}"\nexport DOC_WORDS={shlex.quote(words_for(f))}\n')
         parts += [f"{command}\n" for command in f.before]
         if f.background:
-            parts.append(f'{{\n{f.text}}} > back{f.line} 2>&1 &\nbacks+=("$! back{f.line}")\n')
+            # the page may come to its end before the child has begun: the file is there all the same
+            parts.append(f': > back{f.line}\n{{\n{f.text}}} > back{f.line} 2>&1 &\nbacks+=("$! back{f.line}")\n')
         else:
             parts.append(f.text)
     for f in all_fences:

@@ -38,6 +38,13 @@ def pattern_disk(path, mib=16):
     return path
 
 
+def sparse(path, size):
+    """A file of so many bytes, all of which are a hole; its path as text."""
+    with open(path, "wb") as f:
+        f.truncate(size)
+    return str(path)
+
+
 def sum8(data):
     """The checksum that the guest prints of bytes it has been given."""
     return sum(data) & 0xff
@@ -67,6 +74,19 @@ class Report:
 
     def hex(self, word, key):
         return int(self.one(word)[key], 16)
+
+    def tables(self):
+        """The bytes of each ACPI table that the guest was told to show (acpihex)."""
+        found = {}
+        for number, offset, data in self.all("HEX"):
+            assert len(found.setdefault(number, b"")) == int(offset)
+            found[number] += bytes.fromhex(data)
+        return list(found.values())
+
+    def table(self, name):
+        """The one table of this name."""
+        [table] = [data for data in self.tables() if data[:4] == name.encode()]
+        return table
 
     @property
     def failed(self):
@@ -123,6 +143,18 @@ def guest(start_guest):
         assert status == 0, f"virga ended with {status}: {report.text[-2000:]} {vm.tail()}"
         report.check()
         return report
+
+    return run
+
+
+@pytest.fixture
+def refuses(virga):
+    """refuses(sentence, *args): virga does not start the tiny guest with these arguments, and says this."""
+
+    def run(sentence, *args):
+        vm = virga("--kernel", guest_file("guest.elf"), "--serial", "off", "--console", "off", *args, overhead=False)
+        assert vm.wait() == 1, vm.tail()
+        assert sentence in vm.text, vm.text
 
     return run
 

@@ -2,6 +2,8 @@
 """What a guest's memory is on the host.
 
 	held(vm.pid)          bytes of it that are in the host's memory, huge pages too
+	held(vm.pid, OWN)     those of them that are in no file
+	paused(vm, 2)         the same once the guest has come to its second pause
 	with pool(2048, 24)   so many huge pages of so many KiB more in the host's pool, while it lasts
 """
 import contextlib
@@ -13,20 +15,27 @@ import pytest
 
 HUGE = Path("/sys/kernel/mm/hugepages")
 KEYS = ("Rss", "Private_Hugetlb", "Shared_Hugetlb")
+OWN = ("Anonymous",)
 
 
-def held(pid):
+def held(pid, keys=KEYS):
     """Bytes of the mappings that are left out of core dumps, which only guest memory is: a sum over smaps."""
     kib = total = 0
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         key, *rest = line.split()
         if key == "Size:":
             kib = 0
-        elif key[:-1] in KEYS:
+        elif key[:-1] in keys:
             kib += int(rest[0])
         elif key == "VmFlags:" and "dd" in rest:
             total += kib
     return total << 10
+
+
+def paused(vm, count):
+    """What is held when the guest has come to its pause number `count`, in which it waits for input."""
+    vm.wait_for(rf"(R3 PAUSED[\s\S]*){{{count}}}", 60)
+    return held(vm.pid)
 
 
 @contextlib.contextmanager

@@ -94,10 +94,10 @@ class NetNs:
             os.close(there)
             os.close(home)
 
-    def packet_socket(self, interface):
+    def packet_socket(self, interface, ethertype=ETHERTYPE):
         """A raw socket on an interface of the namespace."""
-        s = self.run_in(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETHERTYPE)))
-        self.run_in(lambda: s.bind((interface, ETHERTYPE)))
+        s = self.run_in(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype)))
+        self.run_in(lambda: s.bind((interface, ethertype)))
         s.settimeout(0.2)
         self.sockets.append(s)
         return s

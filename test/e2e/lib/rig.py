@@ -113,7 +113,15 @@ class Rig(Remote):
         """What the nested host's console and its QEMU said last."""
         said = [path.read_text(errors="replace") for path in (self.log, self.dir / "qemu") if path.exists()]
         lines = [line for text in said for line in text.splitlines() if not re.search(NOISE, line)]
-        return "\n".join(lines[-80:])
+        return "\n".join([self.how_qemu_is(), *lines[-80:]])
+
+    def how_qemu_is(self):
+        """Whether QEMU lives, or by what it ended, for which it is given a moment."""
+        try:
+            ended = self.qemu.wait(1)
+        except subprocess.TimeoutExpired:
+            return "(QEMU lives)"
+        return f"(QEMU ended by signal {-ended})" if ended < 0 else f"(QEMU ended with status {ended})"
 
     def power_off(self):
         """End the nested host: at once, for nothing in it is worth more, and it may be past hearing."""

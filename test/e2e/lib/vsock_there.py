@@ -2,8 +2,8 @@
 """Programs of the host that a guest's vsock leads to, in the place of the VM: vsock_there.py SOCKET MIB.
 
 Takes what the guest sends to port 1024 and says its sum; then, told to by a line of standard input, sends MIB random
-MiB to the guest's port 52 and says their sum, and moves bytes to and fro on 200 streams of its port 53 at once. It ends with
-its standard input.
+MiB to the guest's port 52 and says their sum, and moves MIB MiB to and fro on 200 streams of its port 53 at once, all of which
+come back as they went. It ends with its standard input.
 """
 import hashlib
 import os
@@ -18,6 +18,8 @@ from lib.vsock import Listener, dial  # noqa: E402
 
 PATH, MIB = sys.argv[1], int(sys.argv[2])
 STREAMS, BLOCK = 200, 1 << 20
+PIECE = 1 << 15
+PIECES = -(-MIB * BLOCK // (STREAMS * PIECE))
 
 
 def say(*words):
@@ -48,16 +50,25 @@ def give():
 
 
 def to_and_fro(i, good):
-    peer, _ = dial(PATH, 53, patience=120)
+    peer, _ = dial(PATH, 53, patience=120 + MIB)
     if not peer:
         return
-    data = bytes([i]) * 20000
-    threading.Thread(target=lambda: (peer.sendall(data), peer.shutdown(socket.SHUT_WR)), daemon=True).start()
-    back = b""
+    sent, back, noise = hashlib.sha256(), hashlib.sha256(), os.urandom(PIECE - 2)
+
+    def send():
+        for k in range(PIECES):
+            data = bytes([i, k & 0xff]) + noise
+            sent.update(data)
+            peer.sendall(data)
+        peer.shutdown(socket.SHUT_WR)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
     while piece := peer.recv(65536):
-        back += piece
+        back.update(piece)
+    sender.join()
     peer.close()
-    if back == data:
+    if back.digest() == sent.digest():
         good.append(i)
 
 
@@ -74,8 +85,8 @@ def main():
                 for one in threads:
                     one.start()
                 for one in threads:
-                    one.join(200)
-                say("STREAMS", len(good))
+                    one.join(200 + MIB)
+                say("STREAMS", len(good), STREAMS * PIECES * PIECE)
     finally:
         listener.close()
 

@@ -113,7 +113,7 @@ static unsigned int ask_fds(struct bench *b, const char *method, const char *pat
 
 	bring_fds(b, method, path, body, fds, n);
 	if (b->answers == before)
-		run_loop_for(b->ctl, 5000000000ull);
+		run_loop_past(b->ctl, 5000000000ull);
 	assert_int_equal(b->answers, before + 1);
 	return b->code;
 }
@@ -307,7 +307,7 @@ TEST(so_many_verbs_wait_and_one_more_is_told_to_come_again)
 	bring_fds(&b, "GET", "/api/v1/vmm.ping", NULL, NULL, 0);
 	assert_int_equal(b.code, 200);
 	while (b.answers < VMM_WAITING_MAX + 2)
-		run_loop_for(b.ctl, 1000000000ull);
+		run_loop_past(b.ctl, 1000000000ull);
 	assert_int_equal(b.code, 204);
 	finish(&b);
 }
@@ -347,7 +347,7 @@ static void heard(struct bench *b, int fd, const char *request, char *answer, si
 	for (int i = 0; i < 500 && (!len || !strstr(answer, "\r\n\r\n")); i++) {
 		ssize_t n;
 
-		run_loop_for(b->ctl, 10000000);
+		run_loop_past(b->ctl, 10000000);
 		n = recv(fd, answer + len, size - 1 - len, MSG_DONTWAIT);
 		len += n > 0 ? (size_t)n : 0;
 		answer[len] = '\0';

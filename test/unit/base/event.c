@@ -2,6 +2,7 @@
 /* Facts about the event monitor (src/base/event.c). */
 #include "test.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -181,6 +182,35 @@ TEST(event_monitor_ends_though_nobody_reads)
 	close(p[1]);
 }
 
+/* Has the writer's thread done all that it was told to? */
+static bool writer_rests(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	const struct dirent *at;
+	bool rests = false;
+
+	while (!rests && (at = readdir(dir))) {
+		char path[300], name[32], state = 0;
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/stat", at->d_name);
+		f = fopen(path, "r");
+		rests = f && fscanf(f, "%*d (%31[^)]) %c", name, &state) == 2 &&
+			!strcmp(name, "event-monitor") && state == 'S';
+		if (f)
+			fclose(f);
+	}
+	closedir(dir);
+	return rests;
+}
+
+static void wait_for_rest(void)
+{
+	for (int i = 0; i < 20000 && !writer_rests(); i++)
+		usleep(1000);
+	assert_true(writer_rests());
+}
+
 TEST(event_monitor_outlives_its_reader)
 {
 	static char text[4096];
@@ -195,10 +225,10 @@ TEST(event_monitor_outlives_its_reader)
 	assert_int_equal(event_to_path(path, &e), 0);
 	assert_int_equal(event_start(&e), 0);
 	event("vm", "booting", NULL);
-	usleep(50000);
+	wait_for_rest();
 	close(reader);
 	event("vm", "booted", NULL);
-	usleep(50000);
+	wait_for_rest();
 	reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	event("vm", "paused", NULL);
 	event_finish();

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -145,6 +146,56 @@ TEST(a_unix_socket_has_a_path_that_fits_its_address)
 	close(fd);
 }
 
+TEST(fd_reach_connects_where_somebody_listens_and_says_who_must)
+{
+	char path[] = "/tmp/virga-fd-XXXXXX";
+	struct sockaddr_un a;
+	struct err e = { 0 };
+	int dir = mkstemp(path), server, fd;
+
+	assert_true(dir >= 0);
+	close(dir);
+	unlink(path);
+	assert_int_equal(fd_reach(path, "the moon", &e), -1);
+	assert_non_null(strstr(err_frame(&e, 0), "the moon must listen there"));
+	server = fd_unix(&a, path, &e);
+	assert_int_equal(bind(server, (const struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(server, 1), 0);
+	fd = fd_reach(path, "the moon", &e);
+	assert_true(fd >= 0);
+	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+	close(fd);
+	close(server);
+	unlink(path);
+}
+
+TEST(fd_may_reach_tells_the_same_and_who_listens_hears_nothing)
+{
+	char path[] = "/tmp/virga-fd-XXXXXX";
+	struct sockaddr_un a;
+	struct err e = { 0 };
+	int dir = mkstemp(path), server;
+
+	assert_true(dir >= 0);
+	close(dir);
+	assert_int_equal(fd_may_reach(path, "the moon", &e), -1); /* a file */
+	unlink(path);
+	assert_int_equal(fd_may_reach(path, "the moon", &e), -1);
+	assert_int_equal(e.kind, ERR_ABSENT);
+	server = fd_unix(&a, path, &e);
+	assert_int_equal(bind(server, (const struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(fd_may_reach(path, "the moon", &e), -1); /* deaf */
+	assert_non_null(strstr(err_frame(&e, 0), "Connection refused"));
+	assert_int_equal(listen(server, 1), 0);
+	assert_int_equal(fd_may_reach(path, "the moon", &e), 0);
+	assert_int_equal(accept(server, NULL, NULL), -1);
+	assert_int_equal(errno, EAGAIN);
+	close(server);
+	assert_int_equal(fd_may_reach(path, "the moon", &e), -1); /* dead */
+	assert_non_null(strstr(err_frame(&e, 0), "the moon must listen there"));
+	unlink(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -156,6 +207,8 @@ int main(void)
 		T(fd_size_is_for_files_and_refuses_others),
 		T(fd_signal_counts_and_never_blocks),
 		T(a_unix_socket_has_a_path_that_fits_its_address),
+		T(fd_reach_connects_where_somebody_listens_and_says_who_must),
+		T(fd_may_reach_tells_the_same_and_who_listens_hears_nothing),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);

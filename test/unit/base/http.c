@@ -103,7 +103,7 @@ static void on_gone(void *arg, struct http_req *r)
 
 static void run_for(struct fixture *f, uint64_t ns)
 {
-	run_loop_for(f->loop, ns);
+	run_loop_past(f->loop, ns);
 }
 
 static void begin(struct fixture *f)

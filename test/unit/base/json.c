@@ -2,8 +2,10 @@
 /* The seam over the JSON library. */
 #include "test.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/json.h"
 
@@ -75,6 +77,72 @@ TEST(depth_is_limited)
 			 0);
 }
 
+/* A list of as many of these as the longest text has room for. */
+static char *many(const char *element, size_t *len)
+{
+	size_t n = strlen(element), times = (JSON_TEXT_MAX - 8) / n;
+	char *text = malloc(JSON_TEXT_MAX);
+
+	text[0] = '[';
+	for (size_t i = 0; i < times; i++)
+		memcpy(text + 1 + i * n, element, n);
+	memcpy(text + 1 + times * n, "0]", 2);
+	*len = times * n + 3;
+	return text;
+}
+
+TEST(a_text_whose_values_take_too_much_memory_is_refused_before_they_do)
+{
+	static const char *const element[] = { "[],", "{},", "0,", "\"\",", "{\"a\":0},\n" };
+	char line[256];
+
+	for (size_t i = 0; i < sizeof(element) / sizeof(*element); i++) {
+		struct rusage before, after;
+		struct err e = { 0 };
+		struct json *j;
+		size_t len;
+		char *text = many(element[i], &len);
+
+		getrusage(RUSAGE_SELF, &before);
+		assert_int_equal(json_parse(&j, text, len, &e), -1);
+		assert_non_null(strstr(err_line(&e, line, sizeof(line)), "256 MiB of memory"));
+		getrusage(RUSAGE_SELF, &after);
+		assert_true(after.ru_maxrss - before.ru_maxrss < 16 << 10);
+		free(text);
+	}
+}
+
+static size_t allocated(void)
+{
+	struct mallinfo2 m = mallinfo2();
+
+	return m.uordblks + m.hblkhd;
+}
+
+/* Where the allocator is a sanitizer's, nothing is seen of it. */
+TEST(values_take_no_more_memory_than_they_are_judged_by)
+{
+	static const char *const element[] = { "[],", "{},", "0,", "\"\",", "{\"a\":[0]}," };
+
+	for (size_t i = 0; i < sizeof(element) / sizeof(*element); i++) {
+		size_t n = strlen(element[i]), len, before;
+		struct err e = { 0 };
+		struct json *j = NULL;
+		char *text = many(element[i], &len);
+
+		before = allocated();
+		while (json_parse(&j, text, len, &e) < 0) {
+			len = (len - 3) / n / 2 * n;
+			memcpy(text + 1 + len, "0]", 2);
+			len += 3;
+		}
+		assert_true(len > 1 << 19);
+		assert_true(allocated() - before < JSON_MEMORY_MAX);
+		json_put(j);
+		free(text);
+	}
+}
+
 TEST(strings_that_are_no_utf8_are_written_all_the_same)
 {
 	struct json *j = json_new_str("a\xff"
@@ -123,6 +191,8 @@ int main(void)
 		T(broken_text_is_refused),
 		T(errors_name_the_line),
 		T(depth_is_limited),
+		T(a_text_whose_values_take_too_much_memory_is_refused_before_they_do),
+		T(values_take_no_more_memory_than_they_are_judged_by),
 		T(strings_that_are_no_utf8_are_written_all_the_same),
 		T(objects_are_built_and_walked),
 	};

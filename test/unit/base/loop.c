@@ -4,6 +4,7 @@
 
 #include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +13,15 @@
 #include "base/mem.h"
 #include "base/thread.h"
 #include "run_for.h"
+
+/* Sanitizers need memory of their own whenever they like. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
 
 #define MS 1000000ull
 
@@ -96,19 +106,63 @@ TEST(loop_call_without_a_running_thread_is_direct)
 	loop_free(l);
 }
 
-static void call_itself(void *arg)
+static void call_once(void *arg)
 {
 	struct count *c = arg;
 
 	loop_call(c->l, count_up, c);
 }
 
+TEST(loop_call_of_an_opened_loop_waits_for_its_thread)
+{
+	struct loop *l = loop_made("x");
+	struct count c = { .l = l };
+	struct thread t = { 0 };
+	struct err e = { 0 };
+
+	loop_open(l);
+	assert_int_equal(thread_start(&t, "caller", "vcpu", call_once, &c, &e), 0);
+	usleep(20000);
+	assert_int_equal(c.n, 0);
+	assert_int_equal(loop_start(l, "io", &e), 0);
+	thread_join(&t);
+	assert_int_equal(c.n, 1);
+	assert_true(c.here);
+	loop_free(l);
+}
+
+#ifndef SANITIZED
+/* The first of all: a stack that is kept from another thread needs no memory. */
+TEST(loop_call_of_an_opened_loop_does_not_wait_for_a_thread_that_cannot_be)
+{
+	struct rlimit none = { 0 }, was;
+	struct loop *l = loop_made("x");
+	struct count c = { .l = l };
+	struct thread t = { 0 };
+	struct err e = { 0 };
+
+	loop_open(l);
+	assert_int_equal(thread_start(&t, "caller", "vcpu", call_once, &c, &e), 0);
+	usleep(20000);
+	getrlimit(RLIMIT_AS, &was);
+	none.rlim_max = was.rlim_max;
+	setrlimit(RLIMIT_AS, &none);
+	assert_int_equal(loop_start(l, "io", &e), -1);
+	setrlimit(RLIMIT_AS, &was);
+	thread_join(&t);
+	assert_int_equal(c.n, 1);
+	loop_call(l, count_up, &c);
+	assert_int_equal(c.n, 2);
+	loop_free(l);
+}
+#endif
+
 TEST(loop_call_on_its_own_thread_is_direct)
 {
 	struct loop *l = loop_started("x");
 	struct count c = { .l = l };
 
-	loop_call(l, call_itself, &c);
+	loop_call(l, call_once, &c);
 	assert_int_equal(c.n, 1);
 	assert_true(c.here);
 	loop_free(l);
@@ -639,7 +693,11 @@ int main(void)
 #ifndef NDEBUG_LOOPS
 		T(loop_call_by_a_device_loop_is_an_error_of_ours),
 #endif
+#ifndef SANITIZED
+		T(loop_call_of_an_opened_loop_does_not_wait_for_a_thread_that_cannot_be),
+#endif
 		T(loop_call_runs_in_the_loops_thread_and_waits),
+		T(loop_call_of_an_opened_loop_waits_for_its_thread),
 		T(loop_call_without_a_running_thread_is_direct),
 		T(loop_call_on_its_own_thread_is_direct),
 		T(loop_call_by_many_threads_is_served_one_at_a_time),

@@ -179,6 +179,10 @@ TEST(thread_pin_puts_it_on_the_host_cpu)
 	assert_int_equal(thread_pin(&t, &far, 1, &e), -1);
 	assert_int_equal(e.kind, ERR_BAD);
 	assert_int_equal(thread_pin(&t, &here, 1, &e), 0);
+	assert_int_equal(thread_may_pin(&nowhere, 1, &e), -1);
+	assert_int_equal(thread_may_pin(&far, 1, &e), -1);
+	assert_int_equal(thread_may_pin(&here, 1, &e), 0);
+	assert_int_equal(thread_may_pin(NULL, 0, &e), 0);
 	__atomic_store_n(&s.asleep, 1, __ATOMIC_RELEASE);
 	thread_join(&t);
 	assert_int_equal(s.os, here);

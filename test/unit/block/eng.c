@@ -10,6 +10,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/bits.h"
 #include "base/mem.h"
@@ -378,6 +382,96 @@ TEST(nothing_ends_soon_while_a_flush_is_in_flight)
 	free(buf);
 }
 
+/* Taken from the C library: writes that are kept by one call, and how long they take. */
+static unsigned int kept_writes, kept_ms;
+ssize_t pwritev2(int fd, const struct iovec *v, int n, off_t off, int flags)
+{
+	struct timespec t = { .tv_nsec = kept_ms * 1000000l };
+
+	assert_int_equal(flags, RWF_DSYNC);
+	nanosleep(&t, NULL);
+	kept_writes++;
+	return pwritev(fd, v, n, off);
+}
+
+static void ask_keep(struct blkq *q, struct ask *a, uint8_t *buf, uint64_t off)
+{
+	ask_cut(a, buf, 0, 0, 512);
+	a->io.keep = true;
+	ask_go(q, a, BLK_WRITE, off, 512);
+}
+
+TEST(a_write_that_is_to_be_kept_is_so_by_one_call_while_it_is_alone)
+{
+	uint8_t buf[512], got[512];
+	struct ask one, two;
+	struct world w;
+
+	memset(buf, 0xa5, sizeof(buf));
+	world_begin(&w, 0);
+	w.img.dsync = true;
+	w.img.fd = memfd_create("test", MFD_CLOEXEC);
+	kept_writes = kept_ms = 0;
+	ask_keep(w.q[0], &one, buf, 512);
+	assert_int_equal(kept_writes, 1);
+	assert_int_equal(pread(w.img.fd, got, 512, 512), 512);
+	assert_memory_equal(got, buf, 512);
+	/* its end is not told yet, so a second one is not alone */
+	ask_keep(w.q[0], &two, buf, 1024);
+	assert_int_equal(w.steps, 1);
+	blkq_drain(w.q[0]);
+	assert_true(one.status == BLK_OK && one.io.kept);
+	assert_true(two.status == BLK_OK && !two.io.kept);
+	w.img.dsync = false;
+	ask_keep(w.q[0], &one, buf, 512);
+	assert_int_equal(w.steps, 2);
+	blkq_drain(w.q[0]);
+	assert_false(one.io.kept);
+	assert_int_equal(kept_writes, 1);
+	close(w.img.fd);
+	world_end(&w);
+}
+
+/* Does the queue keep a lone write itself? */
+static bool keeps_here(struct world *w)
+{
+	uint8_t buf[512] = { 0 };
+	struct ask k;
+
+	ask_keep(w->q[0], &k, buf, 0);
+	blkq_drain(w->q[0]);
+	assert_int_equal(k.status, BLK_OK);
+	return k.io.kept;
+}
+
+TEST(a_disk_that_is_slow_to_keep_writes_does_not_hold_the_queue_for_long)
+{
+	struct world w;
+
+	world_begin(&w, 0);
+	w.img.dsync = true;
+	w.img.fd = memfd_create("test", MFD_CLOEXEC);
+	kept_ms = 4;
+	for (int i = 0; i < 4; i++) {
+		/* one is no reason */
+		w.q[0]->stalled_until_ns = 0; /* nor that this machine is busy */
+		assert_int_equal(w.q[0]->keep.rest_until_ns, 0);
+		assert_true(keeps_here(&w));
+	}
+	assert_int_not_equal(w.q[0]->keep.rest_until_ns, 0);
+	w.q[0]->keep.rest_until_ns = UINT64_MAX; /* however slow this test is */
+	assert_false(keeps_here(&w));
+	w.q[0]->keep = (struct look){ 0 };
+	w.q[0]->stalled_until_ns = 0;
+	kept_ms = 20;
+	assert_true(keeps_here(&w));
+	assert_int_not_equal(w.q[0]->stalled_until_ns, 0);
+	w.q[0]->stalled_until_ns = UINT64_MAX;
+	assert_false(keeps_here(&w));
+	close(w.img.fd);
+	world_end(&w);
+}
+
 static int flushes_ended(const struct ask *f, int n, enum blk_status s)
 {
 	int ended = 0;
@@ -717,6 +811,8 @@ int main(void)
 		T(every_request_of_a_small_disk_moves_its_own_bytes_and_no_others),
 		T(what_a_done_function_begins_is_not_slept_over),
 		T(nothing_ends_soon_while_a_flush_is_in_flight),
+		T(a_write_that_is_to_be_kept_is_so_by_one_call_while_it_is_alone),
+		T(a_disk_that_is_slow_to_keep_writes_does_not_hold_the_queue_for_long),
 		T(one_flush_serves_all_that_were_asked_for_before_it),
 		T(all_that_one_flush_serves_hear_that_it_failed),
 		T(whatever_reaches_past_the_disk_never_reaches_the_engine),

@@ -241,6 +241,40 @@ TEST(without_the_right_to_write_readonly_is_proposed)
 		assert_int_equal(seteuid(me), 0);
 }
 
+TEST(who_only_looks_is_refused_alike_and_leaves_no_trace)
+{
+	AUTO_FREE char *path = file_of("looked", 1 << 20), *other = file_of("other", 1 << 20);
+	struct img_args rw = { .path = path, .fd = -1 }, looks = rw, ro = rw;
+	struct img *i, *k;
+	struct stat before, after;
+	struct err e = { 0 };
+
+	looks.only_looks = true;
+	ro.readonly = true;
+	assert_int_equal(stat(path, &before), 0);
+	assert_int_equal(img_open(&i, &looks, &e), 0);
+	assert_false(is_locked(path, 0));
+	assert_int_equal(img_open(&k, &looks, &e), 0);
+	assert_int_equal(img_judge_beside(i, k, &e), -1);
+	assert_non_null(strstr(err_frame(&e, 0), "(locked)"));
+	err_clear(&e);
+	img_free(k);
+	looks.path = other;
+	assert_int_equal(img_open(&k, &looks, &e), 0);
+	assert_int_equal(img_judge_beside(i, k, &e), 0);
+	img_free(k);
+	img_free(i);
+	assert_int_equal(stat(path, &after), 0);
+	assert_memory_equal(&before.st_mtim, &after.st_mtim, sizeof(before.st_mtim));
+
+	looks.path = path;
+	assert_int_equal(img_open(&i, &ro, &e), 0);
+	assert_non_null(strstr(refusal(&looks, &e), "(locked)"));
+	looks.readonly = true;
+	assert_string_equal(refusal(&looks, &e), "");
+	img_free(i);
+}
+
 static int make_dir(void **state)
 {
 	(void)state;
@@ -268,6 +302,7 @@ int main(void)
 		T(another_format_is_not_taken_for_raw),
 		T(a_passed_descriptor_serves_as_well),
 		T(without_the_right_to_write_readonly_is_proposed),
+		T(who_only_looks_is_refused_alike_and_leaves_no_trace),
 	};
 	return cmocka_run_group_tests(t, make_dir, drop_dir);
 }

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "conf/cli.h"
 #include "conf/opt.h"
+#include "quoted.h"
 
 #define ARGS_MAX 16
 
@@ -119,6 +120,8 @@ static const struct a_case vm_cases[] = {
 	    "tap=t0,ip=10.0.0.1,mask=255.0.0.0,mac=12:34:56:78:9A:bc,host_mac=02:00:00:00:00:01,mtu=1500" },
 	  "{'net':[{'tap':'t0','ip':'10.0.0.1','mask':'255.0.0.0','mac':'12:34:56:78:9a:bc',"
 	  "'host_mac':'02:00:00:00:00:01','mtu':1500,'num_queues':2,'queue_size':256}]}" },
+	{ { "--disk", "path=/a,bw_size=,bw_refill_time=,ops_one_time_burst=" },
+	  "{'disks':[{'path':'/a'}]}" },
 	{ { "--net", "tap=,mac=,ip=,mask=" },
 	  "{'net':[{'offload_tso':true,'offload_ufo':true,'offload_csum':true}]}" },
 	{ { "--net",
@@ -128,8 +131,9 @@ static const struct a_case vm_cases[] = {
 	  "'vhost_mode':'Server','vhost_user':true,'vhost_socket':'/s','rate_limiter_config':{'bandwidth':{'size':1}}}]}" },
 	{ { "--rng", "src=/dev/random,id=r,pci_device_id=31" },
 	  "{'rng':{'src':'/dev/random','id':'r','pci_device_id':31}}" },
-	{ { "--balloon", "size=1M,deflate_on_oom=on,free_page_reporting=on" },
-	  "{'balloon':{'size':1048576,'deflate_on_oom':true,'free_page_reporting':true}}" },
+	{ { "--balloon", "size=1M,deflate_on_oom=on,free_page_hinting=on,free_page_reporting=on" },
+	  "{'balloon':{'size':1048576,'deflate_on_oom':true,'free_page_hinting':true,"
+	  "'free_page_reporting':true}}" },
 	{ { "--fs", "tag=t,socket=/s", "--fs", "tag=u,socket=/s,num_queues=2,queue_size=512" },
 	  "{'fs':[{'tag':'t','queue_size':1024},{'tag':'u','num_queues':2,'queue_size':512}]}" },
 	{ { "--generic-vhost-user", "socket=/s,queue_sizes=[128,64],device_type=gpio",
@@ -198,21 +202,6 @@ static const struct a_case vmm_cases[] = {
 	  "{'restore':{'net_fds':[{'id':'n','num_fds':2},{'id':'m','num_fds':1}],'vfio_fds':[{'id':'v'}]}}" },
 };
 
-static struct json *wanted(const char *text)
-{
-	char *copy = mem_str(text);
-	struct json *j = NULL;
-	struct err e = { 0 };
-
-	for (char *p = copy; *p; p++)
-		if (*p == '\'')
-			*p = '"';
-	if (json_parse(&j, copy, strlen(copy), &e))
-		fail_msg("the test itself is wrong: %s", copy);
-	free(copy);
-	return j;
-}
-
 static void case_holds(const struct a_case *a, bool vmm)
 {
 	struct json *want, *got;
@@ -228,7 +217,7 @@ static void case_holds(const struct a_case *a, bool vmm)
 		return;
 	}
 	assert_non_null(a->want);
-	want = wanted(a->want);
+	want = json_quoted(a->want);
 	got = vmm ? desc_to_json(&vmm_desc, &c.vmm) : desc_to_json(&vm_desc, &c.vm);
 	if (!says(got, want))
 		fail_msg("%s %s is not %s but %s", a->args[0], a->args[1] ? a->args[1] : "",
@@ -357,6 +346,8 @@ static const struct {
 	{ { "--seccomp", "maybe" }, "--seccomp: 'maybe' is none of true, false, log, errno" },
 	{ { "--debug-console", "tty,iobase=zz" },
 	  "--debug-console: iobase: 'zz' is not a hexadecimal number" },
+	{ { "--restore=source_url=x", "--memory=size=1G" },
+	  "--memory does not go with --restore: a VM goes on as it was saved, and what may be another's in it is said within --restore" },
 	{ { "--doc", "pdf" }, "--doc 'pdf': say openapi, man, md or help" },
 };
 

@@ -296,6 +296,10 @@ TEST(bad_json_is_refused_by_the_way_to_it)
 		"serial: 21 bytes are too long: at most 20 are taken");
 	refused(&net_desc, "{\"mac\":\"01:02\"}",
 		"mac: '01:02' is not an address like 12:34:56:78:9a:bc");
+	refused(&net_desc, "{\"mac\":\"12:34:56:78:9a:+1\"}",
+		"mac: '12:34:56:78:9a:+1' is not an address like 12:34:56:78:9a:bc");
+	refused(&net_desc, "{\"mac\":\"12:34:56:78:9a-bc\"}",
+		"mac: '12:34:56:78:9a-bc' is not an address like 12:34:56:78:9a:bc");
 	refused(&serial_desc, "{\"mode\":\"Tty\",\"id\":\"x\"}", "unknown key 'id'");
 	refused(&pmem_desc, "{\"file\":null}", "file: is null, must be a string");
 	refused(&rng_desc, "{\"src\":null}", "src: is null, must be a string");
@@ -309,12 +313,14 @@ TEST(bad_json_is_refused_by_the_way_to_it)
 TEST(null_says_that_a_thing_is_absent)
 {
 	struct json *j = parsed("{\"payload\":{\"kernel\":null},\"platform\":null,"
-				"\"disks\":null}");
+				"\"disks\":null,\"net\":[{\"mac\":null,\"host_mac\":null}]}");
 	struct vm_conf c = { 0 };
 	struct err e = { 0 };
 
 	assert_int_equal(desc_from_json(&vm_desc, &c, j, &e), 0);
 	assert_null(c.platform);
+	assert_false(conf_said(net, &c.net.items[0], mac));
+	assert_false(conf_said(net, &c.net.items[0], host_mac));
 	json_put(j);
 	conf_free(&c);
 }
@@ -329,6 +335,24 @@ TEST(an_empty_list_that_is_required_is_written_all_the_same)
 	same_after_json(&cpu_affinity_desc, &c);
 	json_put(j);
 	desc_free(&cpu_affinity_desc, &c);
+}
+
+/* What is done with memory of which nothing was said differs from what is done when "off" was. */
+TEST(what_nobody_said_of_memory_is_not_said_by_json)
+{
+	struct json *j = parsed("{\"id\":\"z\",\"size\":4096}"), *out;
+	struct memory_zone_conf z = { 0 }, again = { 0 };
+	struct err e = { 0 };
+
+	assert_int_equal(desc_from_json(&memory_zone_desc, &z, j, &e), 0);
+	out = desc_to_json(&memory_zone_desc, &z);
+	assert_int_equal(desc_from_json(&memory_zone_desc, &again, out, &e), 0);
+	assert_false(conf_said(memory_zone, &again, reserve));
+	assert_false(conf_said(memory_zone, &again, mergeable));
+	json_put(j);
+	json_put(out);
+	desc_free(&memory_zone_desc, &z);
+	desc_free(&memory_zone_desc, &again);
 }
 
 TEST(former_keys_are_taken)
@@ -408,6 +432,7 @@ int main(void)
 		T(bad_json_is_refused_by_the_way_to_it),
 		T(null_says_that_a_thing_is_absent),
 		T(an_empty_list_that_is_required_is_written_all_the_same),
+		T(what_nobody_said_of_memory_is_not_said_by_json),
 		T(former_keys_are_taken),
 		T(descriptors_do_not_travel_in_json),
 		T(made_names_count_over_all_kinds_and_pass_over_taken_ones),

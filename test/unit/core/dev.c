@@ -258,6 +258,82 @@ TEST(a_saved_state_out_of_range_is_refused)
 	assert_string_equal(road, "claim init-restored fini unclaim ");
 }
 
+static unsigned int told;
+
+static void note(void *arg, struct err *e)
+{
+	char line[200];
+
+	assert_ptr_equal(arg, &told);
+	assert_non_null(strstr(err_line(e, line, sizeof(line)), "device t"));
+	err_clear(e);
+	told++;
+}
+
+TEST(a_rehearsal_takes_note_of_who_cannot_come_and_goes_on)
+{
+	static const struct {
+		const char *at, *road, *back;
+	} row[] = {
+		{ "claim", "claim ", "" },
+		{ "init", "claim init ", "unclaim " },
+		{ "in", "claim init in ", "fini unclaim " },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct err e = { 0 };
+		struct dev *d = NULL;
+
+		fake_begin();
+		fake.board.refused = note;
+		fake.board.refused_arg = &told;
+		told = 0;
+		fails_at = row[i].at;
+		assert_int_equal(toy_add(&d, &(struct dev_args){ .id = "t" }, &e), 0);
+		assert_string_equal(road, row[i].road);
+		assert_int_equal(told, 1);
+		assert_int_equal(e.count, 0);
+		assert_null(d);
+		assert_non_null(dev_find(&fake.board, "t"));
+		fails_at = NULL;
+		assert_int_equal(toy_add(&d, &(struct dev_args){ .id = "u" }, &e), 0);
+		assert_non_null(d);
+		dev_remove(d);
+		road[0] = '\0';
+		dev_remove_all(&fake.board);
+		assert_string_equal(road, row[i].back);
+		fake_end();
+	}
+}
+
+static void rehearse_it(struct json *j)
+{
+	newer(j);
+	fake.board.refused = note;
+	fake.board.refused_arg = &told;
+}
+
+TEST(a_rehearsal_looks_at_the_rest_of_what_it_cannot_read)
+{
+	AUTO_JSON struct json *saved = NULL;
+	struct err e = { 0 };
+	struct dev *d;
+
+	fake_begin();
+	assert_int_equal(toy_add(&d, &(struct dev_args){ .id = "t" }, &e), 0);
+	saved = dev_save(d);
+	dev_remove(d);
+	rehearse_it(saved);
+	told = 0;
+	fails_at = "init";
+	assert_int_equal(toy_add(NULL, &(struct dev_args){ .id = "t", .saved = saved }, &e), 0);
+	assert_string_equal(road, "claim init ");
+	assert_int_equal(told, 2);
+	fails_at = NULL;
+	dev_remove_all(&fake.board);
+	fake_end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -267,6 +343,8 @@ int main(void)
 		T(a_saved_device_is_reborn_on_the_same_road),
 		T(a_saved_state_that_is_not_ours_is_refused_before_init),
 		T(a_saved_state_out_of_range_is_refused),
+		T(a_rehearsal_takes_note_of_who_cannot_come_and_goes_on),
+		T(a_rehearsal_looks_at_the_rest_of_what_it_cannot_read),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);

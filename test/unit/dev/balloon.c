@@ -15,6 +15,7 @@
 #include "virtio/drive.h"
 
 #define F_STATS 2ull
+#define F_HINTS 8ull
 #define F_REPORTING 32ull
 #define ALL ~0ull
 #define PAGES (RAM_SIZE / KIB(4))
@@ -130,6 +131,128 @@ TEST(queues_are_numbered_by_the_features_that_were_agreed)
 	rig_turn(&r, 3);
 	assert_true(is_there(&r, 920));
 	assert_int_equal(drv_status(&r), 15);
+	rig_fini(&r);
+}
+
+/* --- hints --- */
+
+static uint32_t number(struct rig *r)
+{
+	return (uint32_t)rd(r, AT_CONFIG + 8, 4);
+}
+
+static uint16_t said;
+static void say(struct rig *r, uint16_t q, uint32_t n)
+{
+	mem_wr(r, BUF, 4, n);
+	drv_desc(r, q, 0, BUF, 4, 0, 0);
+	drv_offer(r, q, 0);
+	drv_kick(r, q);
+	assert_int_equal(drv_used(r, q), ++said);
+}
+
+/* Answered when the doorbell returns: the loop has no turn of its own here. */
+static bool hint(struct rig *r, uint16_t q, uint64_t page)
+{
+	mem_wr(r, page * KIB(4), 1, 1);
+	drv_desc(r, q, 0, page * KIB(4), KIB(8), F_WRITE, 0);
+	drv_offer(r, q, 0);
+	drv_kick(r, q);
+	assert_int_equal(drv_used(r, q), ++said);
+	return !is_there(r, page);
+}
+
+static const struct balloon_conf hinting = { .free_page_hinting = true,
+					     .free_page_reporting = true };
+
+TEST(hints_are_taken_of_the_run_that_was_asked_for_before_the_doorbell_returns)
+{
+	struct err e = { 0 };
+	struct rig r;
+	uint32_t n;
+
+	said = 0;
+	up(&r, &hinting, ALL);
+	assert_int_equal(number(&r), 0);
+	assert_false(hint(&r, 3, 910));
+	rig_ok(balloon_reclaim(r.d, &e));
+	n = number(&r);
+	assert_true(n >= 2);
+	assert_false(hint(&r, 3, 910)); /* not begun */
+	say(&r, 3, n + 1);
+	assert_false(hint(&r, 3, 910));
+	say(&r, 3, n);
+	assert_true(hint(&r, 3, 910));
+	say(&r, 3, 0);
+	assert_int_equal(number(&r), 1);
+	assert_false(hint(&r, 3, 920));
+	say(&r, 3, n); /* a run is once */
+	assert_false(hint(&r, 3, 920));
+	assert_int_equal(count(&r, "hint_bytes"), KIB(8));
+	assert_int_equal(count(&r, "hint_runs"), 1);
+	rig_fini(&r);
+}
+
+TEST(a_run_is_replaced_by_another_and_ends_with_its_driver)
+{
+	struct err e = { 0 };
+	struct rig r;
+	uint32_t n;
+
+	said = 0;
+	up(&r, &hinting, F_HINTS); /* without statistics it is the third queue */
+	rig_ok(balloon_reclaim(r.d, &e));
+	n = number(&r);
+	say(&r, 2, n);
+	assert_true(hint(&r, 2, 910));
+	rig_ok(balloon_reclaim(r.d, &e));
+	assert_true(number(&r) > n);
+	assert_false(hint(&r, 2, 912));
+	say(&r, 2, 0);
+	assert_true(number(&r) > n);
+	say(&r, 2, number(&r));
+	assert_true(hint(&r, 2, 912));
+	drv_reset(&r);
+	assert_int_equal(number(&r), 0);
+	assert_int_equal(balloon_reclaim(r.d, &e), -1);
+	assert_int_equal(e.kind, ERR_STATE);
+	said = 0;
+	drv_start(&r, ALL);
+	assert_false(hint(&r, 3, 914));
+	rig_fini(&r);
+}
+
+TEST(doorbells_of_hints_are_never_muted)
+{
+	for (int events = 0; events < 2; events++) {
+		struct err e = { 0 };
+		struct rig r;
+
+		said = 0;
+		up(&r, &hinting, F_STATS | F_HINTS | (events ? VF_EVENT_IDX : 0));
+		rig_ok(balloon_reclaim(r.d, &e));
+		say(&r, 3, number(&r));
+		for (uint64_t i = 0; i < 20; i++) {
+			assert_true(hint(&r, 3, 900 + 2 * i));
+			if (events)
+				assert_int_equal(mem_rd(&r, Q_USED(3) + 4 + 8ull * r.size, 2),
+						 said);
+			else
+				assert_int_equal(mem_rd(&r, Q_USED(3), 2), 0);
+		}
+		rig_fini(&r);
+	}
+}
+
+TEST(without_the_option_nobody_is_asked)
+{
+	const struct balloon_conf c = { .free_page_reporting = true };
+	struct err e = { 0 };
+	struct rig r;
+
+	up(&r, &c, ALL);
+	assert_int_equal(balloon_reclaim(r.d, &e), -1);
+	assert_int_equal(e.kind, ERR_ABSENT);
 	rig_fini(&r);
 }
 
@@ -289,6 +412,10 @@ int main(void)
 		T(pages_that_are_given_leave_the_host_and_no_others),
 		T(a_report_is_given_as_far_as_it_is_whole_pages),
 		T(queues_are_numbered_by_the_features_that_were_agreed),
+		T(hints_are_taken_of_the_run_that_was_asked_for_before_the_doorbell_returns),
+		T(a_run_is_replaced_by_another_and_ends_with_its_driver),
+		T(doorbells_of_hints_are_never_muted),
+		T(without_the_option_nobody_is_asked),
 		T(the_guests_numbers_are_fetched_when_somebody_looks),
 		T(numbers_that_lie_here_survive_a_pause),
 		T(a_new_size_is_told_and_nonsense_is_refused),

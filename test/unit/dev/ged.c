@@ -2,6 +2,8 @@
 /* ACPI registers: events, sleep, reset, timer, and the description that goes with them. */
 #include "test.h"
 
+#include <pthread.h>
+
 #include "base/loop.h"
 #include "dev/ged.h"
 #include "fakeboard.h"
@@ -37,6 +39,42 @@ TEST(an_event_raises_the_line_and_is_read_once)
 	assert_int_equal(fake_pins, 0);
 	assert_int_equal(flags(), GED_POWER_BUTTON | GED_PCI);
 	assert_int_equal(flags(), 0);
+	fake_end();
+}
+
+/* A chip that sees an edge only where the line was low, and takes its time while it is high. */
+static uint32_t edges, line;
+static void slow_pin(void *arg, uint32_t pin, bool high)
+{
+	(void)arg;
+	(void)pin;
+	if (high && !__atomic_exchange_n(&line, 1, __ATOMIC_SEQ_CST))
+		__atomic_add_fetch(&edges, 1, __ATOMIC_SEQ_CST);
+	if (high)
+		usleep(2000);
+	else
+		__atomic_store_n(&line, 0, __ATOMIC_SEQ_CST);
+}
+static void *raise_ten(void *arg)
+{
+	for (int i = 0; i < 10; i++)
+		ged_raise(arg, GED_CPU);
+	return NULL;
+}
+
+TEST(events_that_meet_are_an_edge_each)
+{
+	pthread_t other;
+	struct dev *d;
+
+	fake_begin();
+	d = fake_add(&ged_class, &conf);
+	irqs_set_chip(fake.board.irqs, &(struct irq_chip){ .pin = slow_pin });
+	edges = line = 0;
+	assert_int_equal(pthread_create(&other, NULL, raise_ten, d), 0);
+	raise_ten(d);
+	pthread_join(other, NULL);
+	assert_int_equal(edges, 20);
 	fake_end();
 }
 
@@ -92,6 +130,23 @@ TEST(the_timer_stands_still_while_paused)
 	fake_end();
 }
 
+TEST(the_timer_goes_on_for_what_has_passed_since_it_was_saved)
+{
+	struct err e = { 0 };
+	struct dev *d;
+	uint32_t a;
+
+	fake_begin();
+	d = fake_add(&ged_class, &conf);
+	assert_int_equal(ged_class.dev.quiesce(d, &e), 0);
+	a = in(0x608, 4);
+	fake.board.passed_ns = 10000000000;
+	ged_class.dev.resume(d);
+	fake.board.passed_ns = 0;
+	assert_in_range(in(0x608, 4) - a, 35795450, 35795450 + 3579545);
+	fake_end();
+}
+
 TEST(its_description_names_the_registers)
 {
 	struct aml a = { 0 };
@@ -142,9 +197,11 @@ int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(an_event_raises_the_line_and_is_read_once),
+		T(events_that_meet_are_an_edge_each),
 		T(s5_powers_off_and_one_resets),
 		T(the_timer_counts_at_3579545_hz),
 		T(the_timer_stands_still_while_paused),
+		T(the_timer_goes_on_for_what_has_passed_since_it_was_saved),
 		T(its_description_names_the_registers),
 		T(its_description_calls_a_method_for_each_row),
 		T(registers_take_harm_without_harm),

@@ -130,10 +130,22 @@ int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
 	}
 	return 0;
 }
+int tap_judge(struct nlink *l, const struct tap_args *a, struct err *e)
+{
+	return tap_open(l, a, e);
+}
+
 uint32_t tap_mtu(const struct nlink *l)
 {
 	(void)l;
 	return 1450;
+}
+
+bool tap_host_mac(const struct nlink *l, uint8_t mac[6])
+{
+	(void)l;
+	(void)mac;
+	return false;
 }
 
 /* --- the driver --- */
@@ -765,6 +777,93 @@ TEST(a_card_comes_back_from_its_state)
 	bench_end(&b);
 }
 
+/* The same card in the next machine, whose driver goes on. */
+static void goes_on(struct bench *b, uint64_t features)
+{
+	struct json *saved;
+	struct err e = { 0 };
+
+	bench_start(b, 1, features);
+	assert_int_equal(net_class.dev.quiesce(b->r.d, &e), 0);
+	saved = dev_save(b->r.d);
+	dev_remove(b->r.d);
+	fd_close(&far_end.fd[0]);
+	if (rig_add_saved(&b->r, &net_class, &b->conf, saved, &e))
+		fail_msg("%s", err_line(&e, (char[400]){ 0 }, 400));
+	json_put(saved);
+	far_end.closed = 0;
+	net_class.dev.resume(b->r.d);
+}
+
+static void stands_still(struct bench *b)
+{
+	assert_int_equal(net_class.dev.quiesce(b->r.d, &(struct err){ 0 }), 0);
+}
+
+TEST(a_card_that_goes_on_sends_rarp_for_a_driver_that_cannot_announce)
+{
+	static const uint8_t rarp[] = { 0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3 };
+	struct bench b;
+	uint8_t f[100], mac[6];
+	int times = 0;
+
+	goes_on(&b, ALL & ~BITF(VIRTIO_NET_F_GUEST_ANNOUNCE));
+	le32_put(mac, (uint32_t)rd(&b.r, AT_CONFIG, 4));
+	le16_put(mac + 4, (uint16_t)rd(&b.r, AT_CONFIG + 4, 2));
+	for (; times < 2; times++) {
+		assert_int_equal(network_gets(0, f, sizeof(f)), 72);
+		assert_memory_equal(f + 12, "\xff\xff\xff\xff\xff\xff", 6);
+		assert_memory_equal(f + 18, mac, 6);
+		assert_memory_equal(f + 24, rarp, sizeof(rarp));
+		assert_memory_equal(f + 34, mac, 6);
+		assert_memory_equal(f + 44, mac, 6);
+	}
+	/* a pause in the midst of it ends nothing */
+	stands_still(&b);
+	while (read(far_end.fd[0], f, sizeof(f)) > 0)
+		times++;
+	sleep_ms(250);
+	assert_int_equal(read(far_end.fd[0], f, sizeof(f)), -1);
+	net_class.dev.resume(b.r.d);
+	for (; times < 4; times++)
+		assert_int_equal(network_gets(0, f, sizeof(f)), 72);
+	/* one afterwards is nothing that the network need know */
+	stands_still(&b);
+	net_class.dev.resume(b.r.d);
+	sleep_ms(150);
+	assert_int_equal(read(far_end.fd[0], f, sizeof(f)), -1);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP);
+	bench_end(&b);
+}
+
+/* Counts how often the driver is told that the card's words have changed. */
+static uint64_t generation(struct rig *r)
+{
+	return rd(r, R_GEN, 1);
+}
+
+TEST(a_card_that_goes_on_asks_its_driver_until_it_has_answered)
+{
+	struct bench b;
+	uint64_t before;
+	uint8_t f[100];
+
+	goes_on(&b, ALL);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP | VIRTIO_NET_S_ANNOUNCE);
+	/* also one that has not had the time before a pause */
+	stands_still(&b);
+	before = generation(&b.r);
+	net_class.dev.resume(b.r.d);
+	for (int i = 0; i < 200 && generation(&b.r) == before; i++)
+		sleep_ms(10);
+	assert_int_not_equal(generation(&b.r), before);
+	assert_int_equal(command(&b.r, 2, VIRTIO_NET_CTRL_ANNOUNCE, 0, 0, 0), VIRTIO_NET_OK);
+	sleep_ms(200);
+	assert_int_equal(rd(&b.r, AT_CONFIG + 6, 2), VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(read(far_end.fd[0], f, sizeof(f)), -1);
+	bench_end(&b);
+}
+
 TEST(a_card_whose_tap_fails_leaves_nothing)
 {
 	struct err e = { 0 };
@@ -813,6 +912,8 @@ int main(void)
 		T(an_announcement_ends_with_its_acknowledgement),
 		T(counters_count_frames_without_their_headers),
 		T(a_card_comes_back_from_its_state),
+		T(a_card_that_goes_on_sends_rarp_for_a_driver_that_cannot_announce),
+		T(a_card_that_goes_on_asks_its_driver_until_it_has_answered),
 		T(a_card_whose_tap_fails_leaves_nothing),
 	};
 	return cmocka_run_group_tests(t, NULL, NULL);

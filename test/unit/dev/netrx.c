@@ -12,9 +12,9 @@
 
 #include "base/bits.h"
 #include "base/mem.h"
-#include "dev/netframe.h"
 #include "dev/netrx.h"
 #include "mem/backing.h"
+#include "net/frame.h"
 
 #define RING 8
 #define DESC_AT 0x0ull
@@ -34,8 +34,8 @@ static struct fix {
 
 /* --- a link that has one frame --- */
 
-static struct source {
-	uint8_t header[HEADER_BYTES];
+static struct frames_source {
+	uint8_t header[FRAME_HEADER];
 	uint32_t len; /* of the frame, without header; 0: none */
 	long says;    /* instead of a frame, when negative */
 	unsigned int asked;
@@ -61,9 +61,9 @@ static long source_rx(struct nlink *l, const struct kiov *k, unsigned int n)
 		return LINK_AGAIN;
 	for (uint32_t i = 0; i < source.len; i++)
 		frame[i] = byte_at(i);
-	total = HEADER_BYTES + source.len;
-	kiov_put(k, n, 0, source.header, HEADER_BYTES);
-	kiov_put(k, n, HEADER_BYTES, frame, source.len);
+	total = FRAME_HEADER + source.len;
+	kiov_put(k, n, 0, source.header, FRAME_HEADER);
+	kiov_put(k, n, FRAME_HEADER, frame, source.len);
 	source.len = 0;
 	return (long)(total < room ? total : room);
 }
@@ -176,7 +176,7 @@ static void look_at_frame(const struct layout *l, uint32_t total)
 		assert_int_equal(used_len(i), part);
 		assert_int_equal(gmem_read(fix.mem, GPA(BUF_AT + i * BUF_STRIDE), b, sizeof(b)), 0);
 		for (uint32_t k = 0; k < part; k++, at++)
-			if (at >= HEADER_BYTES && b[k] != byte_at(at - HEADER_BYTES))
+			if (at >= FRAME_HEADER && b[k] != byte_at(at - FRAME_HEADER))
 				fail_msg("byte %u of the frame is in no place", at);
 		for (uint32_t k = l->len[i]; k < sizeof(b); k++)
 			assert_int_equal(b[k], GUARD);
@@ -192,7 +192,7 @@ static void try_frame(const struct layout *l, uint32_t total)
 
 	ring_new(MRG, 0);
 	bring_range(l, 0, l->first);
-	source.len = total - HEADER_BYTES;
+	source.len = total - FRAME_HEADER;
 	got = netrx_frame(&fix.rx, &link, &bytes);
 	if (got == NETRX_STARVED) {
 		/* nothing is shown before all is there; nor is the link asked twice */
@@ -210,7 +210,7 @@ static void try_frame(const struct layout *l, uint32_t total)
 		return;
 	}
 	assert_int_equal(got, NETRX_FRAME);
-	assert_int_equal(bytes, total - HEADER_BYTES);
+	assert_int_equal(bytes, total - FRAME_HEADER);
 	assert_int_equal(source.asked, 1);
 	look_at_frame(l, total);
 	netrx_stop(&fix.rx);
@@ -226,11 +226,11 @@ static void try_lengths(const struct layout *l)
 	for (unsigned int i = 0; i < l->count; i++) {
 		sum += l->len[i];
 		for (uint32_t total = sum - 1; total <= sum + 1; total++)
-			if (total >= HEADER_BYTES + FRAME_MIN)
+			if (total >= FRAME_HEADER + FRAME_MIN)
 				try_frame(l, total);
 	}
-	if (l->sum >= HEADER_BYTES + FRAME_MIN)
-		try_frame(l, HEADER_BYTES + FRAME_MIN);
+	if (l->sum >= FRAME_HEADER + FRAME_MIN)
+		try_frame(l, FRAME_HEADER + FRAME_MIN);
 }
 
 TEST(every_layout_of_buffers_takes_every_frame)
@@ -341,7 +341,7 @@ TEST(a_frame_that_all_buffers_together_do_not_hold_is_dropped)
 		bring(i, 30, 0);
 	source.len = RING * 30;
 	assert_int_equal(netrx_frame(&fix.rx, &link, &bytes), NETRX_DROPPED);
-	source.len = RING * 30 - HEADER_BYTES;
+	source.len = RING * 30 - FRAME_HEADER;
 	assert_int_equal(netrx_frame(&fix.rx, &link, &bytes), NETRX_FRAME);
 	assert_int_equal(used_count(), RING);
 }
@@ -405,7 +405,7 @@ TEST(many_frames_of_all_lengths_come_in_order)
 			sum += used_len(seen);
 			bring(seen % RING, 0x1000, 0);
 			if ((uint16_t)(seen + 1) == used_count())
-				assert_int_equal(sum, len + HEADER_BYTES);
+				assert_int_equal(sum, len + FRAME_HEADER);
 		}
 	}
 }

@@ -19,6 +19,8 @@
 #include "virtio/drive.h"
 #include "virtio/vpci.h"
 
+#define AREAS (RIG_MEM64 + GIB(4)) /* below, a guest places BARs */
+
 /* In place of the C library's: counted, and made to fail. */
 static _Atomic int syncs, sync_error, sync_slow_us;
 
@@ -102,7 +104,7 @@ TEST(the_file_is_memory_where_its_config_says)
 	up(&r, &c);
 	assert_int_equal(rd(&r, AT_CONFIG + 8, 8), MIB(4));
 	assert_int_equal(start_of(&r) % MIB(2), 0);
-	assert_int_equal(start_of(&r), RIG_MEM64); /* the lowest: near to RAM */
+	assert_int_equal(start_of(&r), AREAS); /* the lowest: near to RAM */
 	mem_wr(&r, start_of(&r) + 12345, 8, 0x1122334455667788);
 	f = fopen(path, "r");
 	assert_int_equal(fseek(f, 12345, SEEK_SET), 0);
@@ -113,7 +115,7 @@ TEST(the_file_is_memory_where_its_config_says)
 	assert_false(gmem_ok(r.mem, GPA(start_of(&r)), MIB(4) + 1));
 	assert_int_equal(gmem_total(r.mem), RAM_SIZE); /* and no RAM */
 	dev_remove(r.d);
-	assert_false(gmem_ok(r.mem, GPA(RIG_MEM64), 8));
+	assert_false(gmem_ok(r.mem, GPA(AREAS), 8));
 	rig_fini(&r);
 	unlink(path);
 }
@@ -126,12 +128,34 @@ TEST(two_lie_side_by_side_and_a_place_is_free_again)
 	struct err e = { 0 };
 	struct rig r;
 
+	c.discard_writes = true; /* else it has its file for itself */
 	up(&r, &c);
 	rig_ok(dev_add(&second, &r.b, &pmem_class.dev, &a, &e));
-	assert_int_equal(le64_get(vdev_of(second)->config), RIG_MEM64 + MIB(2));
+	assert_int_equal(le64_get(vdev_of(second)->config), AREAS + MIB(2));
 	dev_remove(r.d);
 	rig_add(&r, &pmem_class, &c);
-	assert_int_equal(start_of(&r), RIG_MEM64);
+	assert_int_equal(start_of(&r), AREAS);
+	rig_fini(&r);
+	unlink(path);
+}
+
+TEST(who_writes_is_alone_until_it_goes)
+{
+	struct pmem_conf c = conf_of(file(MIB(2))), reads = c;
+	const struct dev_args a = { .id = "t1", .conf = &c, .slot = -1 },
+			      b = { .id = "t2", .conf = &reads, .slot = -1 };
+	struct dev *second;
+	struct err e = { 0 };
+	struct rig r;
+
+	reads.discard_writes = true;
+	up(&r, &c);
+	assert_int_equal(dev_add(&second, &r.b, &pmem_class.dev, &a, &e), -1);
+	assert_int_equal(e.kind, ERR_TAKEN);
+	assert_int_equal(dev_add(&second, &r.b, &pmem_class.dev, &b, &e), -1);
+	assert_int_equal(e.kind, ERR_TAKEN);
+	dev_remove(r.d);
+	rig_add(&r, &pmem_class, &c);
 	rig_fini(&r);
 	unlink(path);
 }
@@ -142,8 +166,8 @@ TEST(a_bar_that_is_written_onto_it_waits)
 	struct rig r;
 
 	up(&r, &c);
-	cfg_wr(&r, 0x10, 4, (uint32_t)RIG_MEM64);
-	cfg_wr(&r, 0x14, 4, (uint32_t)(RIG_MEM64 >> 32));
+	cfg_wr(&r, 0x10, 4, (uint32_t)AREAS);
+	cfg_wr(&r, 0x14, 4, (uint32_t)(AREAS >> 32));
 	assert_true(vpci_fn(r.d)->bar[0].waits);
 	rig_fini(&r);
 	unlink(path);
@@ -333,20 +357,29 @@ TEST(saved_and_made_again_it_lies_where_it_was)
 	struct dev *first;
 	struct err e = { 0 };
 	struct json *j;
+	char line[200];
 	struct rig r;
 
+	c.discard_writes = true; /* so that two may have the file */
 	rig_init(&r);
 	rig_ok(dev_add(&first, &r.b, &pmem_class.dev, &a, &e));
 	rig_add(&r, &pmem_class, &c);
 	drv_start(&r, 0);
-	assert_int_equal(start_of(&r), RIG_MEM64 + MIB(2));
+	assert_int_equal(start_of(&r), AREAS + MIB(2));
 	rig_ok(r.d->class->quiesce(r.d, &e));
 	j = dev_save(r.d);
 	dev_remove(r.d);
 	dev_remove(first);
 	again.saved = j;
 	rig_ok(dev_add(&r.d, &r.b, &pmem_class.dev, &again, &e));
-	assert_int_equal(start_of(&r), RIG_MEM64 + MIB(2));
+	assert_int_equal(start_of(&r), AREAS + MIB(2));
+	dev_remove(r.d);
+	r.d = NULL;
+	assert_int_equal(truncate(path, MIB(4)), 0);
+	assert_int_equal(dev_add(NULL, &r.b, &pmem_class.dev, &again, &e), -1);
+	assert_non_null(strstr(err_line(&e, line, sizeof(line)), "had 2097152 when it was saved"));
+	assert_int_equal(truncate(path, MIB(2)), 0);
+	rig_ok(dev_add(&r.d, &r.b, &pmem_class.dev, &again, &e));
 	json_put(j);
 	rig_fini(&r);
 	unlink(path);
@@ -357,6 +390,7 @@ int main(void)
 	const struct CMUnitTest t[] = {
 		T(the_file_is_memory_where_its_config_says),
 		T(two_lie_side_by_side_and_a_place_is_free_again),
+		T(who_writes_is_alone_until_it_goes),
 		T(a_bar_that_is_written_onto_it_waits),
 		T(a_flush_is_answered_when_the_file_is_written),
 		T(what_is_no_flush_is_an_error_and_writes_nothing),

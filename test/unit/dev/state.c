@@ -28,6 +28,7 @@
 #include "dev/net.h"
 #include "dev/pcihp.h"
 #include "dev/pmem.h"
+#include "dev/pvmemcontrol.h"
 #include "dev/pvpanic.h"
 #include "dev/rng.h"
 #include "dev/rtc.h"
@@ -36,6 +37,7 @@
 #include "dev/vcon.h"
 #include "dev/viommu.h"
 #include "dev/vmem.h"
+#include "dev/vmgenid.h"
 #include "dev/vsock.h"
 #include "dev/watchdog.h"
 #include "fakeboard.h"
@@ -95,10 +97,21 @@ int tap_open(struct nlink *links, const struct tap_args *a, struct err *e)
 	return 0;
 }
 
+int tap_judge(struct nlink *l, const struct tap_args *a, struct err *e)
+{
+	return tap_open(l, a, e);
+}
+
 uint32_t tap_mtu(const struct nlink *l)
 {
 	(void)l;
 	return 1450;
+}
+
+bool tap_host_mac(const struct nlink *l, uint8_t mac[6])
+{
+	(void)l, (void)mac;
+	return false;
 }
 
 static size_t char_write(struct chardev *c, const uint8_t *data, size_t len)
@@ -139,6 +152,8 @@ static const struct cpuhp_conf cpuhp = { .at.place[0] = { FIXED_MMIO, AT_MMIO },
 					 .cpus = 4,
 					 .boot = 2 };
 static const struct memhp_conf memhp = { .at.place[0] = { FIXED_MMIO, AT_MMIO } };
+static const uint8_t generation[VMGENID_BYTES] = { 1, 2, 3 };
+static const struct vmgenid_conf vmgenid = { .page = 0x1000, .id = generation };
 static const struct i8042_conf i8042 = { .at.place[0] = { FIXED_PIO, 0x61 } };
 static const struct serial_conf serial = { .at.place[0] = { FIXED_PIO, 0x3f8 },
 					   .gsi = 4,
@@ -148,9 +163,12 @@ static struct net_conf net;
 static struct rng_conf rng;
 static struct rtc_conf rtc;
 static const struct vmem_conf vmem = { .base = BLOCKS_AT, .requested = MIB(8) };
-static struct balloon_conf balloon = { .size = MIB(1), .free_page_reporting = true };
+static struct balloon_conf balloon = { .size = MIB(1),
+				       .free_page_hinting = true,
+				       .free_page_reporting = true };
 static struct pmem_conf pmem;
 static struct ivshmem_conf ivshmem;
+static const struct pvmemcontrol_conf pvmemcontrol = { 0 };
 static struct vcon_conf vcon = { .chr = &chr };
 static struct vsock_conf vsock = { .cid = 3 };
 
@@ -281,8 +299,13 @@ static void vmem_use(struct rig *r)
 
 static void balloon_use(struct rig *r)
 {
-	virtio_use(r);
+	struct err e = { 0 };
+
+	r->size = 8;
+	cfg_wr(r, 4, 2, 6);
+	drv_start(r, ~VF_ACCESS_PLATFORM);
 	set32(r->b.mmio, rig_bar(r) + AT_CONFIG + 4, 0x123);
+	fake_sound(balloon_reclaim(r->d, &e), &e);
 }
 
 /* An endpoint with a mapping, which is gone again when the machine ends. */
@@ -317,6 +340,23 @@ static void pvpanic_use(struct rig *r)
 	cfg_wr(r, 0x04, 2, 0);
 }
 
+/* A buffer, memory that is locked and a call that stands open. */
+static void pvmemcontrol_use(struct rig *r)
+{
+	uint64_t at = pcidev_fn(r->d)->bar[0].addr;
+
+	set32(r->b.mmio, at + 8, 0x060fe6d2);
+	set32(r->b.mmio, at, BUF);
+	set32(r->b.mmio, at + 8, 0x0e359539);
+	set32(r->b.mmio, at + 8, 0x0ca8d227);
+	mem_wr(r, BUF, 8, 14);
+	mem_wr(r, BUF + 8, 8, 0x10000);
+	mem_wr(r, BUF + 16, 8, 0x3000);
+	set32(r->b.mmio, at + 8, 0x80000000);
+	assert_int_equal(mem_rd(r, BUF, 4), 0);
+	set32(r->b.mmio, at, 0x1234);
+}
+
 static const struct kind {
 	const struct dev_class *class;
 	const void *conf;
@@ -337,11 +377,13 @@ static const struct kind {
 	{ &pcihp_class.dev, &pcihp, pcihp_use },
 	{ &cpuhp_class.dev, &cpuhp, cpuhp_use },
 	{ &memhp_class.dev, &memhp, memhp_use },
+	{ &vmgenid_class.dev, &vmgenid, NULL },
 	{ &vcon_class.dev, &vcon, virtio_use },
 	{ &vsock_class.dev, &vsock, virtio_use },
 	{ &viommu_class.dev, NULL, viommu_use },
 	{ &tpm_class.dev, &tpm, tpm_use },
 	{ &pvpanic_class.dev, NULL, pvpanic_use },
+	{ &pvmemcontrol_class.dev, &pvmemcontrol, pvmemcontrol_use },
 	{ &watchdog_class.dev, NULL, watchdog_use },
 	{ &rtc_class.dev, &rtc, virtio_use },
 	{ &vmem_class.dev, &vmem, vmem_use },

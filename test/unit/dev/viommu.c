@@ -5,6 +5,8 @@
  */
 #include "test.h"
 
+#include "base/json.h"
+#include "base/mem.h"
 #include "dev/viommu.h"
 #include "virtio/drive.h"
 
@@ -200,6 +202,30 @@ TEST(a_reset_detaches_and_leaves_bypass_as_it_is)
 	bed_fini(&b);
 }
 
+/* A list of a saved state has a limit where its row says nothing. */
+TEST(more_mappings_come_back_than_a_list_has_by_itself)
+{
+	const struct desc *d = viommu_class.dev.state;
+	const uint32_t n = 20000;
+	struct iommu_state s = { .maps = { .items = mem_array(n, sizeof(s.maps.items[0])),
+					   .count = n } };
+	struct iommu_state back = { 0 };
+	struct err e = { 0 };
+	struct json *j;
+
+	for (uint32_t i = 0; i < n; i++)
+		s.maps.items[i] = (struct iommu_map_state){ .access = 3,
+							    .first = i * 4096ull,
+							    .last = i * 4096ull + 4095 };
+	j = desc_to_json(d, &s);
+	assert_int_equal(desc_from_saved(d, &back, j, d->version, &e), 0);
+	assert_int_equal(back.maps.count, n);
+	assert_int_equal(back.maps.items[n - 1].last, n * 4096ull - 1);
+	json_put(j);
+	desc_free(d, &s);
+	desc_free(d, &back);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -209,6 +235,7 @@ int main(void)
 		T(an_unmap_under_a_device_waits_until_it_let_go),
 		T(a_fault_is_reported_when_there_is_a_buffer),
 		T(a_reset_detaches_and_leaves_bypass_as_it_is),
+		T(more_mappings_come_back_than_a_list_has_by_itself),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);

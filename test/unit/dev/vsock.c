@@ -199,6 +199,53 @@ TEST(packets_from_or_to_others_are_dropped_and_counted)
 	rig_fini(&r);
 }
 
+/* The loop stands still, and with it its timers: a nap ends when the test says. */
+static void wake(struct vsock *s)
+{
+	loop_timer_stop(&s->nap);
+	nap_over(s);
+	vsock_turn(s);
+}
+
+static void send_much(struct rig *r, uint16_t d)
+{
+	lay(r, PKT(d),
+	    (struct say){ .src_port = 7, .dst_port = 1024, .len = NAP_BYTES, .op = VS_OP_RW });
+	drv_desc(r, TX, d, PKT(d), (uint32_t)HEADER + NAP_BYTES, 0, 0);
+	drv_offer(r, TX, d);
+}
+
+TEST(a_guest_that_sends_much_need_not_ring_until_it_has_paused)
+{
+	struct vsock *s;
+	struct rig r;
+	int at, fd;
+
+	begin(&r);
+	s = vsock_of(vdev_of(r.d));
+	s->may_look = false;
+	at = listener(1024);
+	fd = opened(&r, at);
+	assert_false(s->nap.loop || s->awake[TX]);
+	send_much(&r, 1);
+	vsock_kick(s->q[TX]);
+	vsock_turn(s);
+	assert_int_equal(drv_used(&r, TX), 2);
+	assert_true(s->nap.loop && s->awake[TX]);
+	send_much(&r, 2);
+	wake(s);
+	assert_int_equal(drv_used(&r, TX), 3);
+	assert_true(s->nap.loop && s->awake[TX]);
+	wake(s);
+	assert_false(s->nap.loop || s->awake[TX]);
+	tell(&r, 3, (struct say){ .src_port = 7, .dst_port = 1024, .op = VS_OP_CREDIT_UPDATE });
+	assert_int_equal(drv_used(&r, TX), 4);
+	assert_false(s->nap.loop);
+	close(fd);
+	end_listener(at, 1024);
+	rig_fini(&r);
+}
+
 TEST(a_length_that_lies_is_answered_by_a_reset)
 {
 	struct rig r;
@@ -415,6 +462,7 @@ int main(void)
 		T(the_guest_reads_its_address_and_what_is_offered),
 		T(bytes_go_both_ways_through_headers_in_any_pieces),
 		T(packets_from_or_to_others_are_dropped_and_counted),
+		T(a_guest_that_sends_much_need_not_ring_until_it_has_paused),
 		T(a_length_that_lies_is_answered_by_a_reset),
 		T(buffers_of_no_use_go_back_empty),
 		T(buffers_that_are_not_needed_stay),

@@ -186,6 +186,30 @@ TEST(a_counter_steps_back_for_what_it_is_to_have_stood)
 	end(&g);
 }
 
+TEST(a_counter_runs_in_step_with_another)
+{
+	const uint64_t ahead = 1ull << 50;
+	uint64_t first, second, again;
+	struct hv_vcpu *other;
+	struct err e = { 0 };
+	struct guest g;
+
+	start(&g, "", 0);
+	ok(hv_vcpu_new(&other, g.vm, 1, &e), &e);
+	ok(hv_vcpu_counter(g.cpu, &first, &e), &e);
+	if (hv_vcpu_counter_like(other, g.cpu, ahead, &e) < 0) {
+		assert_int_equal(e.kind, ERR_UNBUILT);
+	} else {
+		ok(hv_vcpu_counter(other, &second, &e), &e);
+		ok(hv_vcpu_counter(g.cpu, &again, &e), &e);
+		/* a host that shows guests its own keeps that in step by itself */
+		assert_true((second - first >= ahead && second <= again + ahead) ||
+			    (second >= first && second <= again));
+	}
+	hv_vcpu_free(other);
+	end(&g);
+}
+
 TEST(an_interrupt_makes_run_return_until_it_is_cleared)
 {
 	static const uint8_t code[] = {
@@ -476,6 +500,7 @@ int main(void)
 		T(doorbells_ring_without_an_exit),
 		T(msrs_that_are_not_known_are_stepped_over),
 		T(a_counter_steps_back_for_what_it_is_to_have_stood),
+		T(a_counter_runs_in_step_with_another),
 		T(an_interrupt_makes_run_return_until_it_is_cleared),
 		T(a_message_reaches_the_guest_directly_and_by_a_routed_eventfd),
 		T(the_end_of_a_level_interrupt_comes_out_with_its_vector),

@@ -74,7 +74,9 @@ TEST(each_wish_is_a_flag_of_the_mapping)
 		{ { .thp = false }, "nr", "sh" },
 		{ { .reserve = BACKING_RESERVE_ALL }, "dd", "nr" },
 		{ { .reserve = BACKING_RESERVE_NOTHING }, "nr", "mg" },
-		{ { .thp = true }, "hg", "mg" },
+		{ { .thp = true }, "hg", "nh" },
+		{ { .thp = false }, "nh", "hg" },
+		{ { .shared = true }, "nh", "hg" },
 		{ { .mergeable = true }, "mg", "hg" },
 		{ { .shared = true }, "sh", "mg" },
 	};

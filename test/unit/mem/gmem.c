@@ -522,6 +522,7 @@ static void all_patterns(const struct backing_args *b)
 		struct err e = { 0 };
 		struct gmem *m;
 		uint64_t n, seen = 0;
+		struct gmem_place where = { 0 };
 		gpa_t a = GPA(0);
 
 		assert_int_equal(gmem_new(&m, &e), 0);
@@ -532,7 +533,7 @@ static void all_patterns(const struct backing_args *b)
 				assert_int_equal(
 					gmem_write(m, GPA(KIB(4) * (i + 1) - 1 - 600 * i), "x", 1),
 					0);
-		while ((n = gmem_find_data(m, &a, KIB(24) - a.v, KIB(8)))) {
+		while ((n = gmem_find_data(m, &a, KIB(24) - a.v, KIB(8), &where))) {
 			assert_true(n % KIB(4) == 0 && a.v % KIB(4) == 0 && n <= KIB(8));
 			for (uint64_t p = a.v; p < a.v + n; p += KIB(4))
 				seen |= 1u << p / KIB(4);
@@ -555,15 +556,16 @@ TEST(looking_for_data_makes_no_pages_of_a_shared_memory)
 	struct err e = { 0 };
 	struct gmem *m;
 	struct stat st;
+	struct gmem_place where = { 0 };
 	gpa_t a = GPA(0);
 
 	assert_int_equal(gmem_new(&m, &e), 0);
 	assert_int_equal(gmem_add(m, GPA(0), MIB(64), &b, &e), 0);
 	assert_int_equal(gmem_write(m, GPA(MIB(40) + 5), "x", 1), 0);
-	assert_int_equal(gmem_find_data(m, &a, MIB(64), MIB(4)), KIB(4));
+	assert_int_equal(gmem_find_data(m, &a, MIB(64), MIB(4), &where), KIB(4));
 	assert_int_equal(a.v, MIB(40));
 	a = gpa_add(a, KIB(4));
-	assert_int_equal(gmem_find_data(m, &a, MIB(64) - a.v, MIB(4)), 0);
+	assert_int_equal(gmem_find_data(m, &a, MIB(64) - a.v, MIB(4), &where), 0);
 	assert_int_equal(fstat(gmem_region(m, 0)->fd, &st), 0);
 	assert_true(st.st_blocks <= 8192); /* one huge page, where the host has them for files */
 	gmem_free(m);
@@ -630,6 +632,7 @@ TEST(rings_and_copies_keep_out_of_what_is_not_plugged)
 	struct gmem *m = with_blocks(&(struct backing_args){ .shared = true });
 	struct err e = { 0 };
 	struct gwin w;
+	struct gmem_place where = { 0 };
 	gpa_t a;
 
 	assert_int_equal(gmem_plug(m, GPA(MIB(10)), MIB(2), &e), 0);
@@ -639,11 +642,11 @@ TEST(rings_and_copies_keep_out_of_what_is_not_plugged)
 	assert_int_equal(gmem_write(m, GPA(MIB(12) - 1), "xy", 2), -1);
 	assert_int_equal(gmem_write(m, GPA(MIB(12) - 1), "x", 1), 0);
 	a = GPA(MIB(8));
-	assert_int_equal(gmem_find_data(m, &a, MIB(8), MIB(8)), KIB(4));
+	assert_int_equal(gmem_find_data(m, &a, MIB(8), MIB(8), &where), KIB(4));
 	assert_int_equal(a.v, MIB(12) - KIB(4));
 	assert_int_equal(gmem_unplug(m, GPA(MIB(10)), MIB(2), &e), 0);
 	a = GPA(MIB(8));
-	assert_int_equal(gmem_find_data(m, &a, MIB(8), MIB(8)), 0);
+	assert_int_equal(gmem_find_data(m, &a, MIB(8), MIB(8), &where), 0);
 	gmem_free(m);
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -143,6 +144,42 @@ TEST(it_can_be_broken_off)
 	gmem_free(m);
 }
 
+static unsigned int seeks;
+
+/* In place of libc's, for the code under test too. */
+off_t lseek(int fd, off_t off, int whence);
+off_t lseek(int fd, off_t off, int whence)
+{
+	seeks++;
+	return syscall(SYS_lseek, fd, off, whence);
+}
+
+/* tmpfs walks all of a run of data to say where it ends. */
+TEST(what_waits_in_a_file_is_asked_for_once_a_run)
+{
+	AUTO_FD int from = file_of(SIZE), to = file_of(SIZE);
+	struct gmem *a = memory(false), *b = memory(false);
+	static uint8_t data[MIB(5)];
+	struct work w = { 0 };
+	struct err e = { 0 };
+
+	memset(data, 'x', sizeof(data));
+	assert_int_equal(pwrite(from, data, sizeof(data), (off_t)KIB(512)), sizeof(data));
+	assert_int_equal(pwrite(from, data, sizeof(data), (off_t)MIB(8)), sizeof(data));
+	assert_int_equal(gmem_set_source(a, from, NULL, NULL, &e), 0);
+	assert_int_equal(gmem_map_file(a, GPA(0), SIZE, 0, &e), 0);
+	assert_int_equal(gmem_write(a, GPA(MIB(2) + 5), "own", 3), 0);
+	seeks = 0;
+	assert_int_equal(ramfile_save(a, GPA(0), SIZE, to, 0, &w, &e), 0);
+	assert_in_range(seeks, 1, 10);
+	seeks = 0;
+	assert_int_equal(ramfile_load(b, GPA(0), SIZE, to, 0, &w, &e), 0);
+	assert_in_range(seeks, 1, 10);
+	same(a, b);
+	gmem_free(a);
+	gmem_free(b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -151,6 +188,7 @@ int main(void)
 		T(a_file_that_ends_early_is_refused_with_nothing_written),
 		T(what_is_no_ram_is_refused),
 		T(it_can_be_broken_off),
+		T(what_waits_in_a_file_is_asked_for_once_a_run),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);

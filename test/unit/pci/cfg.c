@@ -111,6 +111,41 @@ TEST(saved_bytes_come_back_and_foreign_ones_are_refused)
 	free(again);
 }
 
+static const struct bus_ops nothing;
+
+static void made(enum pci_bar_kind first, enum pci_bar_kind second)
+{
+	pci_fn_init(&f, &ids, NULL);
+	pci_bar_set(&f, 0, first, false, 0x80000, &nothing, NULL);
+	if (second != PCI_BAR_NONE)
+		pci_bar_set(&f, 1, second, false, 0x1000, &nothing, NULL);
+}
+
+/* A device that was plugged while the guest ran has a wide one, and is made with a low one later. */
+TEST(a_bar_is_as_wide_as_it_was_saved_if_there_is_room)
+{
+	static const enum pci_bar_kind kinds[] = { PCI_BAR_MEM32, PCI_BAR_MEM64 };
+	struct pci_fn_state *s = NEW(struct pci_fn_state);
+	struct err e = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		made(kinds[i], PCI_BAR_NONE);
+		pci_fn_save(&f, s);
+		pci_fn_fini(&f);
+		made(kinds[!i], PCI_BAR_NONE);
+		assert_int_equal(pci_fn_load(&f, s, &e), 0);
+		pci_cfg_write(&f, 0x10, 4, ~0u);
+		pci_cfg_write(&f, 0x14, 4, ~0u);
+		assert_int_equal(pci_cfg_read(&f, 0x10, 4), i ? 0xfff80004 : 0xfff80000);
+		assert_int_equal(pci_cfg_read(&f, 0x14, 4), i ? ~0u : 0);
+		pci_fn_fini(&f);
+	}
+	made(PCI_BAR_MEM32, PCI_BAR_MEM32);
+	assert_int_equal(pci_fn_load(&f, s, &e), -1);
+	pci_fn_fini(&f);
+	free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
@@ -119,6 +154,7 @@ int main(void)
 		T(bits_that_one_clears_are_cleared_by_one),
 		T(an_access_across_a_dword_is_nobodys),
 		T(saved_bytes_come_back_and_foreign_ones_are_refused),
+		T(a_bar_is_as_wide_as_it_was_saved_if_there_is_room),
 	};
 
 	return cmocka_run_group_tests(t, NULL, NULL);

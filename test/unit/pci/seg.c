@@ -493,6 +493,27 @@ TEST(a_bar_moved_onto_ram_or_ecam_is_not_decoded)
 	end();
 }
 
+TEST(memory_of_a_device_leaves_the_bottom_to_bars_that_the_guest_places)
+{
+	struct pci_area first = { .size = GIB(2) }, last = { .size = GIB(11) };
+	struct err e = { 0 };
+
+	begin(1);
+	fake_sound(pci_area_claim(host, &first, 0, MIB(2), &e), &e);
+	assert_int_equal(first.base, MEM64 + GIB(4));
+	assert_int_equal(pci_area_claim(host, &last, 0, MIB(2), &e), -1);
+	last.size = GIB(3);
+	fake_sound(pci_area_claim(host, &last, 0, MIB(2), &e), &e);
+	assert_int_equal(last.base, MEM64 + GIB(6));
+	pci_area_release(&last);
+	pci_area_release(&first);
+	last = (struct pci_area){ .size = GIB(13) };
+	fake_sound(pci_area_claim(host, &last, 0, MIB(2), &e), &e);
+	assert_int_equal(last.base, MEM64); /* there is no other room */
+	pci_area_release(&last);
+	end();
+}
+
 TEST(a_full_aperture_refuses_the_device)
 {
 	struct card a, b;
@@ -590,6 +611,7 @@ int main(void)
 		T(a_bar_moves_while_it_decodes),
 		T(a_bar_moved_onto_another_gets_the_place_when_that_one_leaves),
 		T(a_bar_moved_onto_ram_or_ecam_is_not_decoded),
+		T(memory_of_a_device_leaves_the_bottom_to_bars_that_the_guest_places),
 		T(a_full_aperture_refuses_the_device),
 		T(config_space_takes_harm_without_harm),
 		T(many_vcpus_move_bars_at_once),

@@ -87,7 +87,7 @@ TEST(a_word_becomes_the_first_key)
 	asks("remove-device _disk0,wait=5,force=on", "/api/v1/vm.remove-device",
 	     "{\"id\":\"_disk0\",\"wait\":5,\"force\":true}");
 	asks("remove-device id=_disk0", "/api/v1/vm.remove-device", "{\"id\":\"_disk0\"}");
-	refuses("remove-device", "remove-device needs one key=value");
+	refuses("remove-device", "remove-device needs <id>[,key=value,...]");
 	refuses("snapshot", "snapshot needs file://<directory>");
 	refuses("snapshot a b", "'b' stands behind it");
 }
@@ -130,7 +130,7 @@ TEST(a_configuration_is_said_as_to_virga)
 	     "{\"cid\":3,\"socket\":\"/s\",\"iommu\":false,\"pci_segment\":0}");
 	refuses("add-disk path=/a,readnoly=on", "did you mean 'readonly'?");
 	refuses("add-vsock cid=3", "'socket' is missing");
-	refuses("add-fs", "add-fs needs one key=value,...");
+	refuses("add-fs", "add-fs needs key=value,...");
 }
 
 TEST(descriptors_are_collected_in_the_order_of_their_rows)

@@ -321,6 +321,7 @@ TEST(saved_state_that_cannot_be_is_refused)
 		{ "\"next_avail\":1", "\"next_avail\":65536" },
 		{ "\"queues\":[", "\"queues\":[{}," },
 		{ "\"features\":", "\"features\":1152921504606846976,\"was\":" },
+		{ "\"status\":15", "\"status\":7" }, /* DRIVER_OK, and no FEATURES_OK */
 	};
 	struct rig r;
 	struct echo *s = up(&r);

@@ -49,6 +49,25 @@ TEST(what_was_saved_is_read)
 	saved_free(&s); /* twice is fine */
 }
 
+TEST(a_machine_saved_before_counters_were_is_read)
+{
+	struct err e = { 0 };
+	struct saved s;
+
+	assert_int_equal(read(&s, ROOT(MACHINE(""), ""), &e), 0);
+	assert_false(s.machine.has_counter);
+	saved_free(&s);
+	assert_int_equal(read(&s,
+			      ROOT("\"machine\":{\"v\":2,\"state\":{\"real_ns\":5,"
+				   "\"guest_ns\":6,\"counter\":7,\"has_clock\":true,"
+				   "\"has_counter\":true,\"ranges\":[]}}",
+				   ""),
+			      &e),
+			 0);
+	assert_int_equal(s.machine.counter, 7);
+	saved_free(&s);
+}
+
 TEST(what_cannot_be_is_refused_by_name)
 {
 	static const char *const bad[][2] = {
@@ -99,10 +118,35 @@ TEST(a_place_that_cannot_be_is_refused)
 	}
 }
 
+/* Each device is looked for among all, which takes ever longer; each of either gets a sentence. */
+TEST(more_than_any_machine_has_is_refused_by_its_number)
+{
+	static const char *const of[] = { "devices", "vcpus" };
+	static const char *const said[] = { "100000 devices are saved", "100000 vCPUs are saved" };
+
+	for (size_t k = 0; k < ARRAY_LEN(of); k++) {
+		struct json *list = json_arr(), *root;
+		struct err e = { 0 };
+		struct saved s;
+		char line[ERR_TEXT];
+
+		assert_int_equal(
+			json_parse(&root, ROOT(MACHINE(""), ""), strlen(ROOT(MACHINE(""), "")), &e),
+			0);
+		for (unsigned int i = 0; i < 100000; i++)
+			json_add(list, json_obj());
+		json_set(root, of[k], list);
+		assert_int_equal(saved_read(&s, root, &e), -1);
+		assert_non_null(strstr(err_line(&e, line, sizeof(line)), said[k]));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest t[] = {
 		T(what_was_saved_is_read),
+		T(a_machine_saved_before_counters_were_is_read),
+		T(more_than_any_machine_has_is_refused_by_its_number),
 		T(what_cannot_be_is_refused_by_name),
 		T(a_place_that_cannot_be_is_refused),
 	};

@@ -473,6 +473,21 @@ TEST(only_the_boot_cpu_gets_registers)
 	done(&s);
 }
 
+/* Else KVM does not know its id: creating one is not enough, and INIT goes nowhere. */
+TEST(one_that_comes_while_others_run_has_its_local_apic_set)
+{
+	struct setup s;
+	struct err e = { 0 };
+
+	setup(&s, intel, sizeof intel / sizeof intel[0], 2);
+	make(&s, 0);
+	s.f.lint = s.f.started = false;
+	assert_int_equal(arch_vcpu(s.cpus, &s.f.vcpu, 1, NULL, &e), 0);
+	assert_true(s.f.lint);
+	assert_false(s.f.started);
+	done(&s);
+}
+
 TEST(kernels_and_firmware_find_memory_cached)
 {
 	static char path[] = "CLOUDHV.fd";
@@ -505,6 +520,7 @@ int main(void)
 		T(amd_leaves_tell_the_same_topology),
 		T(an_empty_name_is_filled_with_that_of_the_host),
 		T(only_the_boot_cpu_gets_registers),
+		T(one_that_comes_while_others_run_has_its_local_apic_set),
 		T(kernels_and_firmware_find_memory_cached),
 	};
 
