@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure virga beside the peers of this machine, on the same tiny guests.
 
-    bench.py [--rounds N] [--only PART]... [--seconds S]
+    bench.py [--rounds N] [--seconds S] [--only PART]... [PART...]
 
-Parts: start grow prefault ram shape api plug io net vsock console size linux. Peers are Debian's QEMU (microvm and q35), and whatever
+Parts: start grow prefault ram shape api plug save io net vsock console size linux. Peers are Debian's QEMU (microvm and q35), and whatever
 PEERS=name:/path,... names: programs with Cloud Hypervisor's command line. $VIRGA names the program
 under test, else it is out/bin/virga.
 
@@ -50,6 +50,7 @@ from lib.place import Local, PlaceError  # noqa: E402
 from lib.rig import Rig, why_no_rig  # noqa: E402
 from netbench import part_net  # noqa: E402
 from plugbench import WATCH, part_plug, part_plug_linux  # noqa: E402
+from savebench import part_save  # noqa: E402
 from vsockbench import part_vsock  # noqa: E402
 
 MIB = 1 << 20
@@ -428,13 +429,16 @@ def part_size(r, program):
 
 
 def main():
-    parts = ("start", "grow", "prefault", "ram", "shape", "api", "plug", "io", "net", "vsock", "console", "size", "linux")
+    parts = ("start", "grow", "prefault", "ram", "shape", "api", "plug", "save", "io", "net", "vsock", "console", "size", "linux")
     arg = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arg.add_argument("--rounds", type=int, default=9, help="rounds of starts; a third of it for I/O")
     arg.add_argument("--seconds", type=float, default=0.3, help="length of each I/O load")
-    arg.add_argument("--only", action="append", choices=parts, help="this part only; may be repeated")
+    arg.add_argument("part", nargs="*", help="these parts only: " + " ".join(parts))
+    arg.add_argument("--only", action="append", choices=parts, help="the same; may be repeated")
     args = arg.parse_args()
-    wanted = args.only or parts
+    if unknown := set(args.part) - set(parts):
+        arg.error(f"there is no part {' '.join(unknown)}")
+    wanted = [*args.part, *(args.only or [])] or parts
     virga = Clh("virga", os.environ.get("VIRGA") or OUT / "bin/virga")
     if not os.access(virga.path, os.X_OK):
         sys.exit(f"bench: there is no {virga.path}: run ./dev build, or name the program in $VIRGA")
@@ -463,6 +467,7 @@ def main():
                 "shape": lambda: part_shape(r, tools, [virga, *qemu, *others], work),
                 "api": lambda: part_api(r, tools, Load, virga, qemu, args.rounds, work),
                 "plug": lambda: part_changes(r, tools, virga, bool(qemu), max(3, args.rounds // 2), work),
+                "save": lambda: part_save(r, tools, Load, virga, bool(qemu), max(3, args.rounds // 2), work),
                 "io": lambda: disks.measure(r, tools["guest"], (virga, ioqemu, others),
                                             max(1, args.rounds // 3), args.seconds, write_disk, Load),
                 "console": lambda: part_console(r, Load, tools["guest"], [virga, *ioqemu[:1], *others],

@@ -88,6 +88,13 @@ def warm(path):
             pass
 
 
+def cool(path):
+    """Have none of it there: whoever goes past the page cache has to clear the way first."""
+    with open(path, "rb") as f:
+        os.fsync(f.fileno())
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def run_one(r, part, disk, guest, words, seconds, load):
     said, busy = run(disk.argv(guest, words))
     share = load.take()
@@ -130,6 +137,8 @@ def measure(r, guest, programs, rounds, seconds, write_disk, load_of):
                 for disk in disks:
                     if place == "cached":
                         warm(disk.path)
+                    elif place == "direct":
+                        cool(disk.path)
                     run_one(r, f"io {place}", disk, guest, words, tenths / 10, load_of())
         for place, disks in plans.items():
             judge(r, f"io {place}", [d.name for d in disks])

@@ -3,16 +3,19 @@
  * Times a program from just before its start to the first byte it writes to stdout, and to its
  * end. A guest's first port write becomes that byte, so this is the start time of a VMM, seen
  * from outside and alike for all. Prints four numbers: nanoseconds to the first byte, nanoseconds
- * to the end, microseconds of processor time, exit status. One thread.
- * Use: firstbyte PROGRAM ARGUMENT...
+ * to the end, microseconds of processor time, exit status. With -k the program is killed after its
+ * first byte. One thread.
+ * Use: firstbyte [-k] PROGRAM ARGUMENT...
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -41,6 +44,10 @@ int main(int argc, char **argv)
 	char byte, rest[4096];
 	pid_t pid;
 
+	bool kills = argc > 1 && !strcmp(argv[1], "-k");
+
+	argv += kills;
+	argc -= kills;
 	if (argc < 2 || pipe2(p, O_CLOEXEC) < 0)
 		return 2;
 	posix_spawn_file_actions_init(&actions);
@@ -57,6 +64,8 @@ int main(int argc, char **argv)
 	ssize_t n = read(p[0], &byte, 1);
 	int64_t first = now_ns() - start;
 
+	if (kills)
+		kill(pid, SIGKILL);
 	while (read(p[0], rest, sizeof rest) > 0)
 		;
 	if (wait4(pid, &status, 0, &used) < 0)

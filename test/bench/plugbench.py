@@ -17,6 +17,8 @@ MIB = 1 << 20
 ANSWER_MS = 5
 PAUSES = 9
 LIMIT_S = 60
+SETTLE_S = 0.05  # for the kernel may still be at the last change: a memory slot waits some ms for a doorbell's grace period
+SEEN_S = 20  # what Linux has not seen by then it will not see
 VCPUS_TO_PAUSE = 64
 
 
@@ -43,7 +45,10 @@ class Virga:
         self.sock.sendall(f"PUT /api/v1/vm.{what} HTTP/1.1\r\nHost:\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
         said = b""
         while b"\r\n\r\n" not in said:
-            said += self.sock.recv(65536)
+            more = self.sock.recv(65536)
+            if not more:
+                raise Refused(f"{what}: the connection ends")
+            said += more
         if not said.startswith(b"HTTP/1.1 2"):
             raise Refused(f"{what}: {said.decode(errors='replace')}")
 
@@ -96,7 +101,10 @@ class Qemu(Virga):
     def do(self, command, **arguments):
         self.sock.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
         while True:
-            said = json.loads(self.lines.readline())
+            line = self.lines.readline()
+            if not line:
+                raise Refused(f"{command}: the connection ends")
+            said = json.loads(line)
             if "error" in said:
                 raise Refused(f"{command}: {said['error']['desc']}")
             if "return" in said:
@@ -143,8 +151,8 @@ def connect(path, child):
             time.sleep(0.005)
 
 
-def until(machine, text):
-    end = time.monotonic() + LIMIT_S
+def until(machine, text, limit_s=LIMIT_S):
+    end = time.monotonic() + limit_s
     while not machine.said.exists() or text not in machine.said.read_text(errors="replace"):
         if time.monotonic() > end or machine.child.poll() is not None:
             raise Refused(f"the guest says no {text}")
@@ -169,14 +177,17 @@ def one_machine(machine, disk, tap, report, seen):
         if not change:
             continue
         (verb, *args), word = change
+        time.sleep(SETTLE_S)
         start = time.monotonic()
         try:
             report(f"{name}, until answered", timed(getattr(machine, verb), *args))
             if seen:
-                until(machine, word)
+                until(machine, word, SEEN_S)
                 report(f"{name}, until Linux has it", (time.monotonic() - start) * 1000)
         except Refused as e:
             report(f"{name}: {e}", None)
+            if seen:
+                return  # it waits for this before it looks for the next
 
 
 # ---- natively ----
@@ -241,7 +252,7 @@ for what in disk card vcpu memory; do
 	case $what in
 		disk) test='-e /sys/block/vda/size' ;;
 		card) test='-e /sys/class/net/eth0' ;;
-		vcpu) test='-e /sys/devices/system/cpu/cpu1/topology' ;;
+		vcpu) test='-e /sys/devices/system/cpu/cpu1/online' ;;
 		memory) test='' ;;
 	esac
 	if [ $what = memory ]; then
@@ -250,7 +261,7 @@ for what in disk card vcpu memory; do
 	else
 		while [ ! $test ]; do :; done
 	fi
-	[ $what != vcpu ] || echo 1 > /sys/devices/system/cpu/cpu1/online 2> /dev/null
+	[ $what != vcpu ] || [ "$(cat /sys/devices/system/cpu/cpu1/online)" = 1 ] || echo 1 > /sys/devices/system/cpu/cpu1/online
 	echo HAS $what
 done
 sleep 1000
@@ -273,7 +284,7 @@ def in_rig():
             Path("/dev/shm/plug.raw").write_bytes(bytes(MIB))
             try:
                 machine.begin()
-                until(machine, "READY")
+                until(machine, "READY", 2 * LIMIT_S)
                 one_machine(machine, "/dev/shm/plug.raw", "tap0", lambda *one: took.append(one), True)
             except Refused as e:
                 took.append((str(e), None))
@@ -284,7 +295,9 @@ def in_rig():
 
 def part_plug_linux(r, rig, programs, kernel, initrd, words, rounds):
     """`programs`: {name: path or None}."""
+    print("bench: plug: the nested host starts", file=sys.stderr, flush=True)
     rig.run(f"cp {kernel} /dev/shm/kernel && cp {initrd} /dev/shm/initrd")
+    print(f"bench: plug: {rounds * len(programs)} Linuxes are given devices in it", file=sys.stderr, flush=True)
     rig.put("/dev/shm/job", json.dumps({"programs": programs, "rounds": rounds, "kernel": "/dev/shm/kernel",
                                         "initrd": "/dev/shm/initrd", "words": words}))
     said = rig.run(f"python3 -B {HERE / 'plugbench.py'} < /dev/shm/job", timeout=1800)
