@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The io_uring engine: what the page cache can answer or take is done at once by one system call;
- * the rest goes on a ring, which is handed over once per turn of the loop. The loop watches an
- * eventfd that the kernel signals when something has ended; edge-triggered, so it is never read. It
- * only wakes: what has ended is seen in the ring's own words, which a queue may look at without it.
+ * the rest, and reads that come in numbers, goes on a ring, which is handed over once per turn of
+ * the loop. The loop watches an eventfd that the kernel signals when something has ended;
+ * edge-triggered, so it is never read. It only wakes: what has ended is seen in the ring's own
+ * words, which a queue may look at without it.
  *
  * System-call filters do not see what a ring carries. So the maker of the queue makes the ring, on
- * its own thread, and binds it first: four operations, on the one file registered, and no further
- * registering. The queue's thread only switches it on and enters it; it has no right to make
- * another. io_uring_register(2), IORING_REGISTER_RESTRICTIONS.
+ * its own thread, and binds it first: four kinds of operations, on the one file registered, and no
+ * further registering. The queue's thread only switches it on and enters it; it has no right to
+ * make another. io_uring_register(2), IORING_REGISTER_RESTRICTIONS.
  */
 #include <errno.h>
 #include <liburing.h>
@@ -25,6 +26,10 @@
 
 /* Entries handed over at a time; more requests than this wait here, in order. */
 #define RING_MAX 128
+
+/* Reads in a turn from which on one call that hands them all over costs less than a call for each, though
+ * the ring has its own price for each. */
+#define READS_MANY 8
 
 #define WRITE_HERE_MAX KIB(256)
 #define WRITE_SLOW_NS 5000000ull /* no copy takes that long */
@@ -50,12 +55,16 @@ struct uring {
 	unsigned int fresh;		  /* filled, not handed over */
 	bool on;			  /* the ring has been switched on */
 	bool read_at_once, write_at_once; /* the file system knows RWF_NOWAIT */
+	unsigned int reads;		  /* asked for in this turn */
+	bool many_reads;		  /* in the one before */
 	bool device_keeps;		  /* a device that makes no holes, but may discard */
 	uint64_t suspect_until;		  /* slow writes are looked at more closely until then */
 	uint64_t slow_until, slow_ns;	  /* writes take the ring until then; for so long */
 };
 
 static const struct io_uring_restriction bounds[] = {
+	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ },
+	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE },
 	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV },
 	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV },
 	{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC },
@@ -84,7 +93,7 @@ static int make_ring(struct uring *u, unsigned int entries)
 	return r;
 }
 
-/* Registers the one file and the bell, and closes the ring to everything but our four operations on
+/* Registers the one file and the bell, and closes the ring to everything but our operations on
  * that file. */
 static int bind_ring(struct uring *u, int fd)
 {
@@ -156,19 +165,31 @@ static int uring_open(struct blkq *q, struct err *e)
 	return 0;
 }
 
+/* A single piece has an operation of its own, which spares the kernel the reading of a list. */
+static void fill_move(struct io_uring_sqe *s, const struct blk_step *step, unsigned int n)
+{
+	const struct iovec *v = &step->iov->v;
+	bool write = step->op == BLK_WRITE;
+
+	if (n == 1 && write)
+		io_uring_prep_write(s, 0, v->iov_base, (unsigned int)v->iov_len, step->off);
+	else if (n == 1)
+		io_uring_prep_read(s, 0, v->iov_base, (unsigned int)v->iov_len, step->off);
+	else if (write)
+		io_uring_prep_writev(s, 0, v, n, step->off);
+	else
+		io_uring_prep_readv(s, 0, v, n, step->off);
+}
+
 /* Fills an entry; there is room. */
 static void fill(struct uring *u, struct blk_io *io)
 {
 	struct io_uring_sqe *s = io_uring_get_sqe(&u->ring);
-	const struct iovec *v = io->step.iov ? &io->step.iov->v : NULL;
-	unsigned int n = step_pieces(io);
 
 	switch (io->step.op) {
 	case BLK_READ:
-		io_uring_prep_readv(s, 0, v, n, io->step.off);
-		break;
 	case BLK_WRITE:
-		io_uring_prep_writev(s, 0, v, n, io->step.off);
+		fill_move(s, &io->step, step_pieces(io));
 		break;
 	case BLK_FLUSH:
 		io_uring_prep_fsync(s, 0, IORING_FSYNC_DATASYNC);
@@ -234,6 +255,11 @@ static int64_t at_once(struct blkq *q, struct blk_io *io)
 		return sync_step(q->img, io, 0); /* the ring has no operation for it */
 	if ((op != BLK_READ && op != BLK_WRITE) || q->img->direct)
 		return STEP_LATER;
+	if (op == BLK_READ) {
+		u->reads++;
+		if (u->many_reads)
+			return STEP_LATER;
+	}
 	if (*known) {
 		r = sync_step(q->img, io, RWF_NOWAIT);
 		if (r != -EOPNOTSUPP)
@@ -351,6 +377,9 @@ static void uring_turn(struct blkq *q)
 {
 	struct uring *u = q->uring;
 
+	if (u->reads)
+		u->many_reads = u->reads >= READS_MANY;
+	u->reads = 0;
 	/* Entering without a reason is a system call for nothing. */
 	if (!u->fresh && !uring_ended(q))
 		return;

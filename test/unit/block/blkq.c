@@ -260,6 +260,42 @@ TEST(more_than_the_engine_holds_waits_in_line)
 	}
 }
 
+/* The first turn's reads are answered one by one, those of the turns behind it together. */
+TEST(many_reads_of_the_page_cache_turn_after_turn)
+{
+	static struct req q[40];
+	static uint8_t buf[40][1024];
+
+	for (unsigned int engine = BLKQ_URING; engine <= BLKQ_SYNC; engine *= 2) {
+		struct img_args a = { 0 };
+		struct rig r;
+
+		rig_open(&r, disk_dir, &a, engine);
+		for (int turn = 0; turn < 4; turn++) {
+			memset(buf, 0xff, sizeof(buf));
+			for (int i = 0; i < 40; i++) {
+				q[i] = (struct req){ .io = { .op = BLK_READ,
+							     .off = (uint64_t)i * 512,
+							     .len = 1024,
+							     .done = req_done } };
+				q[i].iov[0] = kiov_of(buf[i], i % 3 ? 100 : 1024);
+				q[i].iov[1] = kiov_of(buf[i] + 100, 924);
+				q[i].io.iov = q[i].iov;
+				q[i].io.iovs = i % 3 ? 2 : 1;
+				blkq_submit(r.q, &q[i].io);
+			}
+			blkq_drain(r.q);
+			for (int i = 0; i < 40; i++) {
+				assert_int_equal(q[i].ended, 1);
+				assert_int_equal(q[i].status, BLK_OK);
+				assert_int_equal(buf[i][0], i / 8 + i % 8);
+				assert_int_equal(buf[i][1023], (i + 1) / 8 + (i + 1) % 8);
+			}
+		}
+		rig_close(&r);
+	}
+}
+
 TEST(what_lies_outside_the_disk_is_refused)
 {
 	struct img_args a = { 0 };
@@ -433,6 +469,7 @@ int main(void)
 		T(memory_needs_no_ring),
 		T(direct_io_bounces_what_is_not_aligned),
 		T(more_than_the_engine_holds_waits_in_line),
+		T(many_reads_of_the_page_cache_turn_after_turn),
 		T(what_lies_outside_the_disk_is_refused),
 		T(a_file_cut_short_is_an_error_not_a_hang),
 		T(a_readonly_image_refuses_all_that_changes_it),
