@@ -171,7 +171,8 @@ static int open_all(struct snapshot *s, struct restore_conf *c, struct err *e)
 	struct reasons r = { 0 };
 
 	if (dir < 0)
-		return err_os(e, errno == ENOENT ? ERR_ABSENT : ERR_IO, "open it");
+		return errno == ENOENT ? err_set(e, ERR_ABSENT, "there is no such directory")
+				       : err_os(e, ERR_IO, "open it");
 	open_files(s, dir, c, &r);
 	then = s->saved.machine.real_ns;
 	if (c->clock == RESTORE_CLOCK_REALTIME && now > then)

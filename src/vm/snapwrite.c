@@ -330,8 +330,11 @@ int snapshot_write(struct machine *m, const struct vm_conf *conf, const char *ur
 	if (fileurl_path(&w.path, url, "destination_url", e) < 0)
 		return -1;
 	dir = open(w.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 && errno == ENOENT)
+		return err_set(e, ERR_ABSENT, "there is no directory %s; make it (mkdir %s)",
+			       w.path, w.path);
 	if (dir < 0)
-		return err_os(e, errno == ENOENT ? ERR_ABSENT : ERR_IO, "open %s", w.path);
+		return err_os(e, ERR_IO, "open %s", w.path);
 	w.dir = dir;
 	return write_all(&w, e) < 0 ? err_in(e, "snapshot %s", w.path) : 0;
 }

@@ -162,7 +162,7 @@ def test_files_that_are_missing_short_or_none_are_refused_by_name(virga, work, s
             spoil(path / name)
             assert name in refusal(virga, path)
             shutil.rmtree(path)
-    assert "No such file" in refusal(virga, f"{work}/nothing")
+    assert "there is no such directory" in refusal(virga, f"{work}/nothing")
 
 
 def test_mutations_of_the_state_never_end_but_in_words(virga, work, saved):
@@ -286,7 +286,7 @@ def test_what_else_lies_in_a_directory_stays_there(paused, tmp_path):
 def test_a_snapshot_that_fails_leaves_what_was_there_and_the_vm_goes_on(paused, tmp_path):
     _, api = paused
     answer = api.ask("PUT", "vm.snapshot", {"destination_url": f"file://{tmp_path}/none"})
-    assert answer.code == 404 and "No such file" in answer.error
+    assert answer.code == 404 and f"there is no directory {tmp_path}/none; make it" in answer.error
     answer = api.ask("PUT", "vm.snapshot", {"destination_url": str(tmp_path)})
     assert answer.code == 400 and "file://" in answer.error
     answer = api.ask("PUT", "vm.snapshot", {"destination_url": "file:///dev/null"})
