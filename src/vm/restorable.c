@@ -55,13 +55,13 @@ static int judge_processor(struct hv *h, const struct vm_conf *c, const struct s
 }
 
 /* The machine, with all its devices. */
-static void rehearse(struct reasons *r, struct hv *h, struct snapshot *s)
+static void rehearse(struct reasons *r, struct snapshot *s)
 {
 	static const uint8_t generation[VMGENID_BYTES];
 	struct chardev none[CHARS];
 	struct chars chars;
 	const struct machine_args a = {
-		.hv = h,
+		.hv = s->hv,
 		.conf = &s->conf,
 		.chars = &chars,
 		.generation = generation,
@@ -74,18 +74,16 @@ static void rehearse(struct reasons *r, struct hv *h, struct snapshot *s)
 
 void restorable_judge(struct reasons *r, struct snapshot *s)
 {
-	struct hv *h = NULL;
 	struct err e = { 0 };
 
 	judge_vcpus(r, &s->conf.cpus, &s->saved);
-	if (hv_open(&h, &e) < 0) {
+	if (hv_open(&s->hv, &e) < 0) {
 		reasons_add(r, &e);
 		return;
 	}
-	if (judge_processor(h, &s->conf, &s->saved, &e) < 0)
+	if (judge_processor(s->hv, &s->conf, &s->saved, &e) < 0)
 		reasons_add(r, &e);
 	if (vm_confine_judge(&s->conf, &e) < 0)
 		reasons_add(r, &e);
-	rehearse(r, h, s);
-	hv_close(h);
+	rehearse(r, s);
 }

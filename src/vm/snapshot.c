@@ -18,6 +18,7 @@
 #include "conf/check.h"
 #include "conf/edit.h"
 #include "conf/override.h"
+#include "hv/hv.h"
 #include "vm/fileurl.h"
 #include "vm/restorable.h"
 #include "vm/snapfiles.h"
@@ -200,6 +201,7 @@ void snapshot_close(struct snapshot *s)
 	conf_close(&vm_desc, &s->conf);
 	conf_free(&s->conf);
 	saved_free(&s->saved);
+	hv_close(take(&s->hv));
 	fd_close(&s->memory);
 	fd_close(&s->uffd);
 	fd_close(&s->touched);

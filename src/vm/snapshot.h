@@ -17,12 +17,14 @@
 #include "vm/saved.h"
 
 struct gmem;
+struct hv;
 struct machine;
 
 /* One that is open. */
 struct snapshot {
 	struct vm_conf conf; /* who restores takes it */
 	struct saved saved;
+	struct hv *hv; /* by which it was judged; who restores takes it */
 	char *path;
 	int memory;			/* memory-ranges */
 	int uffd;			/* of mem/uffd, for `ondemand`; or -1 */

@@ -305,20 +305,21 @@ static int make_generation(struct vm *v, struct err *e)
 	return 0;
 }
 
-int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct vm_up *up,
-	   struct err *e)
+int vm_new(struct vm **out, struct vm_conf *conf, struct hv *hv, struct loop *ctl,
+	   const struct vm_up *up, struct err *e)
 {
 	struct vm *v = NEW(struct vm);
 
 	list_init(&v->kept);
 	v->conf = *conf;
+	v->hv = hv;
 	v->ctl = ctl;
 	v->up = *up;
 	*conf = (struct vm_conf){ 0 };
 	conf_make_ids(&v->conf, &v->next_id);
 	conf_make_iommu(&v->conf);
 	if (make_generation(v, e) < 0 || conf_make_macs(&v->conf, e) < 0 ||
-	    hv_open(&v->hv, e) < 0 || chars_open(&v->chars, &v->conf, e) < 0 ||
+	    (!hv && hv_open(&v->hv, e) < 0) || chars_open(&v->chars, &v->conf, e) < 0 ||
 	    vm_confine(&v->conf, up->sockets, e) < 0) {
 		vm_free(v);
 		return -1;

@@ -26,6 +26,7 @@
 #include "conf/conf.h"
 #include "vm/hotplug.h"
 
+struct hv;
 struct loop;
 struct machine;
 struct vm;
@@ -49,10 +50,11 @@ struct vm_up {
 	const char *const *sockets;
 };
 
-/* Takes conf over (also on failure) and leaves *conf empty; it has been checked. Opens consoles,
- * confines the calling thread as the config says. Control thread. */
-MUST int vm_new(struct vm **out, struct vm_conf *conf, struct loop *ctl, const struct vm_up *up,
-		struct err *e);
+/* Takes conf over (also on failure) and leaves *conf empty; it has been checked. The same with hv, which
+ * is opened here where it is NULL. Opens consoles, confines the calling thread as the config says.
+ * Control thread. */
+MUST int vm_new(struct vm **out, struct vm_conf *conf, struct hv *hv, struct loop *ctl,
+		const struct vm_up *up, struct err *e);
 /* Builds the machine and lets it run. What takes long tells w and asks it whether to go on; NULL is
  * fine. After a failure the VM is as before. */
 MUST int vm_boot(struct vm *v, struct work *w, struct err *e);

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "conf/routes.h"
+#include "hv/hv.h"
 #include "vm/removals.h"
 #include "vm/snapshot.h"
 
@@ -116,8 +117,8 @@ static void turned(struct vmm *m)
 		m->watch->turned(m->watch->arg);
 }
 
-/* Takes conf. */
-static int make_vm(struct vmm *m, struct vm_conf *conf, struct err *e)
+/* Takes conf, and hv, which may be NULL. */
+static int make_vm(struct vmm *m, struct vm_conf *conf, struct hv *hv, struct err *e)
 {
 	const struct vm_up up = {
 		.asked = on_asked,
@@ -128,15 +129,17 @@ static int make_vm(struct vmm *m, struct vm_conf *conf, struct err *e)
 		.sockets = m->up.sockets,
 	};
 
-	if (conf->gdb && !m->watch)
+	if (conf->gdb && !m->watch) {
+		hv_close(hv);
 		return err_set(e, ERR_BAD, "gdb: there is no debugger's socket: start with --gdb");
-	return vm_new(&m->vm, conf, m->ctl, &up, e);
+	}
+	return vm_new(&m->vm, conf, hv, m->ctl, &up, e);
 }
 
 static int do_create(struct vmm *m, void *args, struct work *w, struct err *e)
 {
 	(void)w;
-	return make_vm(m, args, e);
+	return make_vm(m, args, NULL, e);
 }
 
 static int begin_restore(struct vmm *m, void *args, struct err *e)
@@ -149,7 +152,7 @@ static int begin_restore(struct vmm *m, void *args, struct err *e)
 		snapshot_close(&m->from);
 		return 0;
 	}
-	if (make_vm(m, &m->from.conf, e) == 0)
+	if (make_vm(m, &m->from.conf, take(&m->from.hv), e) == 0)
 		return 0;
 	snapshot_close(&m->from);
 	return -1;

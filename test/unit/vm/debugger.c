@@ -55,7 +55,7 @@ static void begin(struct bench *b, const uint8_t *code, size_t len)
 	*b = (struct bench){ 0 };
 	ok(loop_new(&b->ctl, "control", &e), &e);
 	tiny_conf(&b->tiny, &c, code, len);
-	ok(vm_new(&b->vm, &c, b->ctl, &up, &e), &e);
+	ok(vm_new(&b->vm, &c, NULL, b->ctl, &up, &e), &e);
 	ok(vm_boot(b->vm, NULL, &e), &e);
 	assert_true(debugger_sync(&b->d, b->vm));
 	assert_false(debugger_sync(&b->d, b->vm));

@@ -79,7 +79,7 @@ static void begin(struct pair *p)
 	tiny_needs_kvm();
 	tiny_conf(&p->tiny, &c, tiny_both_count, sizeof(tiny_both_count));
 	assert_int_equal(loop_new(&p->ctl, "control", &e), 0);
-	assert_int_equal(vm_new(&p->vm, &c, p->ctl, &up, &e), 0);
+	assert_int_equal(vm_new(&p->vm, &c, NULL, p->ctl, &up, &e), 0);
 	assert_int_equal(vm_boot(p->vm, NULL, &e), 0);
 	p->m = vm_machine(p->vm);
 	for (uint32_t i = 0; i < 2; i++)

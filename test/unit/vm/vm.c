@@ -120,7 +120,7 @@ static void setup(struct setup *s)
 	c.serial.file = serial;
 	c.console.mode = CONSOLE_OFF;
 	ok(loop_new(&s->ctl, "control", &e), &e);
-	ok(vm_new(&s->vm, &c, s->ctl, &up, &e), &e);
+	ok(vm_new(&s->vm, &c, NULL, s->ctl, &up, &e), &e);
 }
 
 static void finish(struct setup *s)
