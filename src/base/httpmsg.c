@@ -14,6 +14,7 @@
 
 #include "base/bits.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #define TEXT_FIRST 1024
 #define BODY_FIRST 4096
@@ -127,14 +128,6 @@ static int version(struct httpmsg *m, const char *s)
 	return 0;
 }
 
-static int hex_of(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* RFC 3986 §6.2.2.2: an escaped character that needs no escape is that character. Any other stays
  * escaped, for "%2F" is a part of a name and no slash. */
 static int unescape(struct httpmsg *m, char *s)
@@ -142,8 +135,8 @@ static int unescape(struct httpmsg *m, char *s)
 	char *to = s;
 
 	while (*s) {
-		int high = *s == '%' ? hex_of(s[1]) : 0;
-		int low = *s == '%' && high >= 0 ? hex_of(s[2]) : 0;
+		int high = *s == '%' ? str_digit(s[1]) : 0;
+		int low = *s == '%' && high >= 0 ? str_digit(s[2]) : 0;
 		char c;
 
 		if (high < 0 || low < 0)

@@ -180,25 +180,24 @@ char *str_unquote(const char *piece, size_t len)
 	return out;
 }
 
+int str_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Digits of a base from *at on; false without any digit or when the number has more than 64
  * bits. */
-static bool digits(uint64_t *out, const char **at, unsigned int base)
+static bool digits(uint64_t *out, const char **at, int base)
 {
 	const char *p = *at;
 	uint64_t v = 0;
 
-	for (;; p++) {
-		unsigned int d;
-
-		if (*p >= '0' && *p <= '9')
-			d = (unsigned int)(*p - '0');
-		else if (base == 16 && (*p | 32) >= 'a' && (*p | 32) <= 'f')
-			d = (unsigned int)((*p | 32) - 'a') + 10;
-		else
-			break;
-		if (mul_overflows(&v, v, base) || add_overflows(&v, v, d))
+	for (int d; (d = str_digit(*p)) >= 0 && d < base; p++)
+		if (mul_overflows(&v, v, (uint64_t)base) || add_overflows(&v, v, (uint64_t)d))
 			return false;
-	}
 	if (p == *at)
 		return false;
 	*at = p;
@@ -311,13 +310,11 @@ int str_unhex(void *bytes, size_t len, const char *text, struct err *e)
 		return err_set(e, ERR_BAD, "%zu hex digits are asked for, %zu were given", 2 * len,
 			       strlen(text));
 	for (size_t i = 0; i < len; i++) {
-		char two[3] = { text[2 * i], text[2 * i + 1], 0 };
-		const char *p = two;
-		uint64_t v;
+		int high = str_digit(text[2 * i]), low = str_digit(text[2 * i + 1]);
 
-		if (!digits(&v, &p, 16) || *p)
-			return err_set(e, ERR_BAD, "'%s' are not hex digits", two);
-		b[i] = (uint8_t)v;
+		if (high < 0 || low < 0)
+			return err_set(e, ERR_BAD, "'%.2s' are not hex digits", &text[2 * i]);
+		b[i] = (uint8_t)(high << 4 | low);
 	}
 	return 0;
 }

@@ -58,6 +58,8 @@ MUST int str_to_bool(bool *out, const char *text, struct err *e); /* on true / o
  * into b. */
 unsigned int str_distance(const char *a, const char *b);
 
+/* What a hexadecimal digit is worth, -1 for any other character. */
+int str_digit(char c);
 /* len bytes as 2*len hex digits, and back; text must have exactly that length. */
 void str_hex(struct str *s, const void *bytes, size_t len);
 MUST int str_unhex(void *bytes, size_t len, const char *text, struct err *e);

@@ -58,10 +58,12 @@ static int part_sync(int fd, const char *name, struct err *e)
 	return fsync(fd) < 0 ? err_os(e, ERR_IO, "write %s", name) : 0;
 }
 
-static int write_text(int dir, const char *name, const struct json *j, struct err *e)
+/* People read the configuration; the state is read by every restore, and by `snapshot-inspect` for them. */
+static int write_text(int dir, const char *name, const struct json *j, enum json_style style,
+		      struct err *e)
 {
 	AUTO_FD int fd = part_open(dir, name, e);
-	AUTO_FREE char *text = json_text(j, JSON_PRETTY);
+	AUTO_FREE char *text = json_text(j, style);
 	size_t len = strlen(text);
 
 	if (fd < 0)
@@ -130,8 +132,9 @@ static int write_parts(const struct writer *w, int dir, struct err *e)
 	conf = conf_json(&booted);
 	if (saved_make(&root, w->machine, w->conf, e) < 0 || saved_read(&s, root, e) < 0)
 		return -1;
-	r = write_memory(w, dir, &s, e) < 0 || write_text(dir, SNAP_CONFIG, conf, e) < 0 ||
-			    write_text(dir, SNAP_STATE, s.root, e) < 0
+	r = write_memory(w, dir, &s, e) < 0 ||
+			    write_text(dir, SNAP_CONFIG, conf, JSON_PRETTY, e) < 0 ||
+			    write_text(dir, SNAP_STATE, s.root, JSON_LINE, e) < 0
 		    ? -1
 		    : 0;
 	saved_free(&s);
