@@ -77,6 +77,26 @@ TEST(depth_is_limited)
 			 0);
 }
 
+/* Counting goes on behind a string, wherever it ends. */
+TEST(strings_hide_no_depth)
+{
+	static const char *const before[] = { "\"\",", "\"\\\\\",", "\"\\\"[\",", "\"]]]]\"," };
+	char text[64 + 2 * (JSON_DEPTH_MAX + 1)];
+
+	for (size_t i = 0; i < sizeof(before) / sizeof(*before); i++)
+		for (int deep = JSON_DEPTH_MAX - 1; deep <= JSON_DEPTH_MAX; deep++) {
+			size_t n = (size_t)snprintf(text, sizeof(text), "[%s", before[i]);
+
+			memset(text + n, '[', (size_t)deep);
+			memset(text + n + deep, ']', (size_t)deep + 1);
+			text[n + 2 * (size_t)deep + 1] = 0;
+			assert_int_equal(parses(text), deep < JSON_DEPTH_MAX ? 0 : -1);
+		}
+	assert_int_equal(parses("\""), -1);
+	assert_int_equal(parses("[\"\\"), -1);
+	assert_int_equal(parses("[\"\\\""), -1);
+}
+
 /* A list of as many of these as the longest text has room for. */
 static char *many(const char *element, size_t *len)
 {
@@ -191,6 +211,7 @@ int main(void)
 		T(broken_text_is_refused),
 		T(errors_name_the_line),
 		T(depth_is_limited),
+		T(strings_hide_no_depth),
 		T(a_text_whose_values_take_too_much_memory_is_refused_before_they_do),
 		T(values_take_no_more_memory_than_they_are_judged_by),
 		T(strings_that_are_no_utf8_are_written_all_the_same),
